@@ -1,0 +1,169 @@
+"""The router's words: what a node is, what a request asks for, what was decided and how it ended."""
+
+import re
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import msgspec
+
+_NODE_ID = re.compile(r"[!-~]{1,200}")
+_SUPPLIER_ID = re.compile(r"[a-z0-9._-]{1,64}")
+
+
+class Rng(Protocol):
+    """The one thing the router asks of a random source; `random.Random` has it."""
+
+    def random(self) -> float:
+        """Return the next number in [0, 1)."""
+        ...
+
+
+class NodeState(StrEnum):
+    """What the source of a record says of the node; ejection is the router's own finding."""
+
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One model served at one address. Keyed by `node_id`, never by address: ports are reused.
+
+    Raises `ValueError` (`msgspec.ValidationError` when decoded) for a field out of its bounds.
+    """
+
+    node_id: str
+    supplier_id: str
+    url: str
+    model: str
+    capacity: int
+    """Requests it may run at one time."""
+    engine: Literal["vllm", "openai"] = "vllm"
+    pool: str = "default"
+    gpu: str = ""
+    region: str = ""
+    tier: int = 0
+    block_size: int = 0
+    """Tokens per block of its prefix cache; 0 when not known."""
+    state: NodeState = NodeState.READY
+    served_model: str | None = None
+    """The name to send upstream, where it differs from `model`."""
+
+    def __post_init__(self) -> None:
+        if not _NODE_ID.fullmatch(self.node_id):
+            raise ValueError(
+                f"node_id {self.node_id!r} must be 1 to 200 printable ASCII characters, no spaces"
+            )
+        where = f"node {self.node_id!r}:"
+        if not _SUPPLIER_ID.fullmatch(self.supplier_id):
+            raise ValueError(
+                f"{where} supplier_id {self.supplier_id!r} must be 1 to 64 of a-z 0-9 . _ - "
+                "(it names a ledger account)"
+            )
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"{where} url {self.url!r} must start with http:// or https://")
+        if not self.model:
+            raise ValueError(f"{where} model is empty; name the model it serves")
+        if self.capacity < 1:
+            raise ValueError(
+                f"{where} capacity {self.capacity} must be at least 1; "
+                "to send it nothing, set its state to 'draining'"
+            )
+
+
+class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the router may know of a request. It never sees HTTP."""
+
+    model: str
+    prompt_tokens: int
+    completion_tokens_max: int
+    """Over all choices."""
+    stream: bool
+
+
+class Termination(StrEnum):
+    """How a request ended on a node."""
+
+    COMPLETED = "completed"
+    CLIENT_GONE = "client_gone"
+    CONNECT_ERROR = "connect_error"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"
+    """The connection ended after it was made and before the answer was whole."""
+    NODE_ERROR = "node_error"
+    """The node answered with an error of its own."""
+    OVERLOADED = "overloaded"
+    """The node answered that it is too busy."""
+
+
+class Condition(StrEnum):
+    """A node's state as the router sees it at one instant."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    EJECTED = "ejected"
+    HALF_OPEN = "half_open"
+    """Its back-off has passed: it may take one trial request, or is running it."""
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One node at one instant: all that filters and scorers may look at.
+
+    Never changed: a change makes a new view, so a `Decision` can keep the views it saw.
+    """
+
+    node: NodeRecord
+    in_flight: int = 0
+    """Requests that this gateway has on it."""
+    ejections: int = 0
+    """Ejections since it last answered; 0 when in good standing."""
+    ejected_until_ns: int = 0
+    on_trial: bool = False
+    """Its one trial request is running."""
+
+    def condition(self, now_ns: int) -> Condition:
+        """Return its state at `now_ns`; draining outranks ejected."""
+        if self.node.state is NodeState.DRAINING:
+            return Condition.DRAINING
+        if not self.ejections:
+            return Condition.READY
+        return Condition.EJECTED if now_ns < self.ejected_until_ns else Condition.HALF_OPEN
+
+
+class Reason(StrEnum):
+    """Why a decision came out as it did, and why one node was left out of it."""
+
+    CHOSEN = "chosen"
+    NO_NODE = "no_node"
+    """No source lists a node for the model."""
+    EXCLUDED = "excluded"
+    """Already tried for this request."""
+    DRAINING = "draining"
+    EJECTED = "ejected"
+    NO_CAPACITY = "no_capacity"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice and everything it was made from, so that it can be replayed and explained later.
+
+    `Policy.explain` and `Policy.replay` derive the rest: making a decision stays cheap.
+    """
+
+    node: NodeRecord | None
+    """None when refused; `reason` says why."""
+    reason: Reason
+    features: RequestFeatures
+    now_ns: int
+    excluded: frozenset[str]
+    seen: tuple[NodeView, ...]
+    """Every node of the model, as it was."""
+    draws: tuple[float, ...]
+    """The random numbers used."""
+    refused: dict[Reason, int] = {}
+    """When refused: how many nodes each reason left out."""
+    retry_after_ns: int = 0
+    """When refused: how long until another try makes sense."""
+
+    @property
+    def node_id(self) -> str | None:
+        """The chosen node's id, None when refused."""
+        return None if self.node is None else self.node.node_id
