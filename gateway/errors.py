@@ -1,0 +1,155 @@
+"""Every answer of the gateway that is not a success, as OpenAI's error object.
+
+    ApiError                   status  type                    code
+    |- bad_request             400     invalid_request_error   (given)
+    |- invalid_json            400     invalid_request_error   invalid_json
+    |- context_too_long        400     invalid_request_error   context_length_exceeded
+    |- missing_key, bad_key    401     invalid_request_error   invalid_api_key
+    |- no_credit               402     insufficient_quota      insufficient_quota
+    |- unknown_model           404     invalid_request_error   model_not_found
+    |- unknown_route           404     invalid_request_error   unknown_url
+    |- method_not_allowed      405     invalid_request_error   method_not_allowed
+    |- body_too_large          413     invalid_request_error   request_too_large
+    |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
+    `- node_failed             500     server_error            upstream_error
+
+The constructors below are the whole list: a new kind of failure gets a constructor here, not a
+status in the code that notices it. Overload is always 429, never 503: an aggregator counts 5xx
+against its provider (https://openrouter.ai/docs/use-cases/for-providers).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+_encoder = msgspec.json.Encoder()
+
+
+class ApiError(Exception):
+    """A refusal or failure with the HTTP status and OpenAI error fields the client will see."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+        retry_is_useless: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.type = type
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.retry_is_useless = retry_is_useless
+
+    def body(self) -> bytes:
+        """The JSON error object; all four keys are always there, as OpenAI's schema requires."""
+        return _encoder.encode(
+            {
+                "error": {
+                    "message": self.message,
+                    "type": self.type,
+                    "param": self.param,
+                    "code": self.code,
+                }
+            }
+        )
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers beyond content type and length: what the official SDKs heed when they retry."""
+        headers: list[tuple[bytes, bytes]] = []
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", str(self.retry_after_s).encode()))
+        if self.retry_is_useless:
+            headers.append((b"x-should-retry", b"false"))
+        return headers
+
+    def stream_event(self) -> bytes:
+        """The same failure told inside a stream that has begun, in the form that OpenRouter emits
+        and that openai SDKs raise on: a chunk with a top-level `error` and finish reason `error`.
+        """
+        chunk = {
+            "object": "chat.completion.chunk",
+            "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+            "error": {
+                "code": self.status,
+                "message": self.message,
+                "metadata": {"error_type": self.code or self.type},
+            },
+        }
+        return b"data: " + _encoder.encode(chunk) + b"\n\n"
+
+
+def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(400, message, param=param, code=code)
+
+
+def invalid_json(reason: str) -> ApiError:
+    return ApiError(400, f"The request body is not valid JSON: {reason}.", code="invalid_json")
+
+
+def context_too_long(context_tokens_max: int, found: str, param: str) -> ApiError:
+    message = (
+        f"This model's maximum context length is {context_tokens_max} tokens. However, {found}. "
+        f"Please reduce the length of the {param} or of the completion."
+    )
+    return ApiError(400, message, param=param, code="context_length_exceeded")
+
+
+def missing_key() -> ApiError:
+    message = (
+        "You didn't provide an API key. Send it in the header "
+        "'Authorization: Bearer YOUR_KEY'; the operator makes keys with 'tollgate key create'."
+    )
+    return ApiError(401, message, code="invalid_api_key")
+
+
+def bad_key() -> ApiError:
+    message = "Incorrect API key provided. It is unknown here, or it was revoked."
+    return ApiError(401, message, code="invalid_api_key")
+
+
+def no_credit(message: str) -> ApiError:
+    kind = "insufficient_quota"
+    return ApiError(402, message, type=kind, code=kind, retry_is_useless=True)
+
+
+def unknown_model(model: str) -> ApiError:
+    message = (
+        f"The model '{model[:200]}' does not exist or you do not have access to it. "
+        "GET /v1/models lists the models served here."
+    )
+    return ApiError(404, message, param="model", code="model_not_found")
+
+
+def unsupported_endpoint(model: str, path: str) -> ApiError:
+    message = f"The model '{model}' does not serve {path}. GET /v1/models/{model} says what it can."
+    return bad_request(message, param="model", code="unsupported_endpoint")
+
+
+def unknown_route(method: str, path: str) -> ApiError:
+    return ApiError(404, f"Unknown request URL: {method} {path[:200]}.", code="unknown_url")
+
+
+def method_not_allowed(method: str, path: str) -> ApiError:
+    message = f"Not allowed: {method} on {path[:200]}."
+    return ApiError(405, message, code="method_not_allowed")
+
+
+def body_too_large(body_bytes_max: int) -> ApiError:
+    message = f"The request body is larger than {body_bytes_max} bytes, the most accepted here."
+    return ApiError(413, message, code="request_too_large")
+
+
+def overloaded(message: str, *, retry_after_s: int, code: str = "rate_limit_exceeded") -> ApiError:
+    return ApiError(429, message, type=code, code=code, retry_after_s=retry_after_s)
+
+
+def node_failed(message: str) -> ApiError:
+    return ApiError(500, message, type="server_error", code="upstream_error")

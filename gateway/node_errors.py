@@ -1,0 +1,67 @@
+"""vLLM's error answers told as OpenAI's.
+
+vLLM puts the HTTP status into `code`, a Python class name into `type` and its own field names into
+`param`; this is the one place that knows. The forms were captured from vLLM 0.32.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from gateway import errors
+from gateway.errors import ApiError
+
+OVERLOADED_STATUSES = frozenset({429, 503})
+"""The node is well but full: another replica may take the request."""
+
+CLIENT_FAULT_STATUSES = frozenset({400, 413, 422})
+"""The request itself is at fault: no other replica would take it."""
+
+_CONTEXT_MESSAGE = re.compile(
+    r"maximum (?:context|model) length of?(?: is)? ?(\d+)|cannot be greater than max_model_len=(\d+)"
+)
+_PARAMETER_SUFFIX = re.compile(r"\s*\(parameter=[^)]*\)\s*$")
+
+
+class _NodeError(msgspec.Struct):
+    message: str = ""
+    param: str | None = None
+
+
+class _NodeErrorBody(msgspec.Struct):
+    error: _NodeError | str | None = None
+    detail: object = None
+
+
+_decoder = msgspec.json.Decoder(_NodeErrorBody)
+
+
+def translate(status: int, body: bytes, *, prompt_param: str) -> ApiError:
+    """The client's view of a node's refusal; `prompt_param` names the field that holds the prompt.
+
+    Only called for statuses in CLIENT_FAULT_STATUSES: every other failure of a node is the
+    gateway's to hide or to own.
+    """
+    message, param = _read(body)
+    message = _PARAMETER_SUFFIX.sub("", message)
+    too_long = _CONTEXT_MESSAGE.search(message)
+    if too_long:
+        where = "max_tokens" if too_long.group(2) else prompt_param
+        return errors.bad_request(message, param=where, code="context_length_exceeded")
+    if status == 413:
+        return ApiError(413, message, code="request_too_large")
+    return errors.bad_request(message, param=param)
+
+
+def _read(body: bytes) -> tuple[str, str | None]:
+    try:
+        answer = _decoder.decode(body)
+    except msgspec.MsgspecError:
+        return "The model's server refused the request without a readable reason.", None
+    if isinstance(answer.error, _NodeError):
+        param = answer.error.param
+        return answer.error.message, param.removeprefix("body.") if param else None
+    reason = answer.error or answer.detail or "no reason given"
+    return f"The model's server refused the request: {reason}", None
