@@ -1,4 +1,4 @@
-"""The router's words: what a node is, what a request asks for, what was decided and how it ended."""
+"""The router's words: what a node is, what a request asks for, what was decided, how it ended."""
 
 import re
 from enum import StrEnum
