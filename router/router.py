@@ -1,0 +1,147 @@
+"""The router: the one object of the room that remembers. Single-threaded, never waits.
+
+The caller holds it to this: `choose`, then at once `start` for the node it sends to, then exactly
+one `finish` of the `Lease` that `start` returned, however the request ends.
+"""
+
+from router.ejection import GOOD, after
+from router.policy import Policy
+from router.registry import Registry
+from router.types import Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
+
+_NOTHING: frozenset[str] = frozenset()
+_FORGET_NS = 600_000_000_000
+"""How long after its back-off an ejected node that is gone is still remembered: 10 min."""
+
+
+class _Node:
+    """What the router knows of one node id, whether or not it is listed at the moment."""
+
+    __slots__ = ("health", "in_flight", "index", "on_trial", "record")
+
+    def __init__(self, record: NodeRecord) -> None:
+        self.record = record
+        self.in_flight = 0
+        self.health = GOOD
+        self.on_trial = False
+        self.index = -1
+        """Its place among the nodes of its model; -1 when not listed."""
+
+    def view(self) -> NodeView:
+        return NodeView(
+            node=self.record,
+            in_flight=self.in_flight,
+            ejections=self.health.ejections,
+            ejected_until_ns=self.health.ejected_until_ns,
+            on_trial=self.on_trial,
+        )
+
+    def forgettable(self, now_ns: int) -> bool:
+        if self.in_flight:
+            return False
+        return not self.health.ejections or now_ns > self.health.ejected_until_ns + _FORGET_NS
+
+
+class Lease:
+    """One request on one node. Counts against the node until finished."""
+
+    __slots__ = ("_node", "_router", "finished", "trial")
+
+    def __init__(self, router: "Router", node: _Node, trial: bool) -> None:
+        self._router = router
+        self._node = node
+        self.trial = trial
+        """Its end decides whether an ejected node comes back."""
+        self.finished = False
+
+    @property
+    def node(self) -> NodeRecord:
+        """The node it runs on, as last listed."""
+        return self._node.record
+
+    def finish(self, termination: Termination, now_ns: int, ttft_ns: int | None = None) -> bool:
+        """Report how it ended; `ttft_ns` is None if no token came.
+
+        The first report counts and answers True. Later ones change nothing and answer False, so
+        that two paths which may both see the end need not agree on who reports it.
+        """
+        if self.finished:
+            return False
+        self.finished = True
+        self._router._finish(self._node, termination, now_ns, self.trial, ttft_ns is not None)
+        return True
+
+
+class Router:
+    """Chooses nodes, counts what runs on them and learns from how it ends."""
+
+    def __init__(self, registry: Registry, policy: Policy, rng: Rng) -> None:
+        self.policy = policy
+        self._registry = registry
+        self._registry_version = -1
+        self._rng = rng
+        self._known: dict[str, _Node] = {}
+        self._views: dict[str, list[NodeView]] = {}
+        """By model; the views are those of the listed nodes at this moment."""
+
+    def choose(
+        self, features: RequestFeatures, now_ns: int, excluded: frozenset[str] = _NOTHING
+    ) -> Decision:
+        """Choose a node for a request, none of `excluded` (node ids). Changes nothing."""
+        if self._registry_version != self._registry.version:
+            self._relist(now_ns)
+        seen = tuple(self._views.get(features.model, ()))
+        return self.policy.choose(features, seen, excluded, now_ns, self._rng)
+
+    def start(self, decision: Decision) -> Lease:
+        """Count a request against the chosen node, which may have been delisted since.
+
+        Raises `ValueError` for a decision that chose none.
+        """
+        record = decision.node
+        if record is None:
+            raise ValueError(f"nothing to start: the decision was {decision.reason}")
+        known = self._known.get(record.node_id)
+        if known is None:
+            known = self._known[record.node_id] = _Node(record)
+        trial = known.health.ejections > 0 and not known.on_trial
+        known.on_trial |= trial
+        known.in_flight += 1
+        self._show(known)
+        return Lease(self, known, trial)
+
+    def nodes(self, now_ns: int) -> list[NodeView]:
+        """Return every listed node as it is now, for metrics."""
+        if self._registry_version != self._registry.version:
+            self._relist(now_ns)
+        return [view for views in self._views.values() for view in views]
+
+    def _finish(
+        self, node: _Node, termination: Termination, now_ns: int, trial: bool, answered: bool
+    ) -> None:
+        node.in_flight -= 1
+        if trial:
+            node.on_trial = False
+        node.health = after(node.health, termination, now_ns=now_ns, trial=trial, answered=answered)
+        self._show(node)
+
+    def _show(self, node: _Node) -> None:
+        if node.index >= 0:
+            self._views[node.record.model][node.index] = node.view()
+
+    def _relist(self, now_ns: int) -> None:
+        """Take over the registry's nodes; what is known of an id outlives its listing."""
+        for node in self._known.values():
+            node.index = -1
+        self._views = {}
+        for node_id, record in self._registry.nodes.items():
+            known = self._known.get(node_id)
+            node = self._known[node_id] = known or _Node(record)
+            node.record = record
+            views = self._views.setdefault(record.model, [])
+            node.index = len(views)
+            views.append(node.view())
+        gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
+        for node_id in gone:
+            del self._known[node_id]
+        self._registry_version = self._registry.version

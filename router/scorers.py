@@ -1,0 +1,13 @@
+"""How good a node is for a request. A scorer answers a number from 0 (worst) to 1 (best)."""
+
+from collections.abc import Callable
+
+from router.types import NodeView, RequestFeatures
+
+Scorer = Callable[[NodeView, RequestFeatures, int], float]
+"""(view, features, now_ns) -> score"""
+
+
+def idle_share(view: NodeView, features: RequestFeatures, now_ns: int) -> float:
+    """Return the share of its capacity that is free: big and small nodes fill up evenly."""
+    return 1.0 - view.in_flight / view.node.capacity

@@ -1,0 +1,203 @@
+import random
+
+import pytest
+
+from router.ejection import BACK_OFF_NS
+from router.policy import Policy
+from router.registry import Registry
+from router.router import Lease, Router
+from router.types import (
+    Condition,
+    NodeRecord,
+    NodeState,
+    NodeView,
+    Reason,
+    RequestFeatures,
+    Termination,
+)
+
+SECOND = 1_000_000_000
+
+
+def record(node_id: str, capacity: int = 4, **fields: object) -> NodeRecord:
+    return NodeRecord(
+        node_id=node_id,
+        supplier_id="s",
+        url="http://h",
+        capacity=capacity,
+        **{"model": "m"} | fields,
+    )
+
+
+def features(model: str = "m") -> RequestFeatures:
+    return RequestFeatures(model=model, prompt_tokens=1, completion_tokens_max=1, stream=True)
+
+
+class Bench:
+    """A router over one source, with the calls that the tests repeat."""
+
+    def __init__(self, *records: NodeRecord) -> None:
+        self.registry = Registry()
+        self.router = Router(self.registry, Policy(), random.Random(1))
+        self.list(*records)
+
+    def list(self, *records: NodeRecord) -> None:
+        self.registry.update("test", records)
+
+    def send(self, now_ns: int = 0) -> Lease:
+        return self.router.start(self.router.choose(features(), now_ns))
+
+    def reason(self, now_ns: int = 0) -> Reason:
+        return self.router.choose(features(), now_ns).reason
+
+    def view(self, node_id: str = "a", now_ns: int = 0) -> NodeView:
+        return {view.node.node_id: view for view in self.router.nodes(now_ns)}[node_id]
+
+
+def test_a_model_gets_its_own_nodes_only() -> None:
+    bench = Bench(record("a"), record("b", model="other"))
+    assert bench.router.choose(features(), 0).node_id == "a"
+    assert bench.router.choose(features("other"), 0).node_id == "b"
+    assert bench.router.choose(features("unknown"), 0).reason is Reason.NO_NODE
+
+
+def test_capacity_is_never_exceeded_and_comes_back() -> None:
+    bench = Bench(record("a", 2), record("b", 3))
+    leases = [bench.send() for _ in range(5)]
+    assert sorted(lease.node.node_id for lease in leases) == ["a", "a", "b", "b", "b"]
+    assert bench.reason() is Reason.NO_CAPACITY
+    leases[0].finish(Termination.COMPLETED, 1)
+    assert bench.reason() is Reason.CHOSEN
+
+
+def test_the_first_report_counts_and_no_other() -> None:
+    bench = Bench(record("a"))
+    lease = bench.send()
+    assert bench.view().in_flight == 1
+    assert lease.finish(Termination.COMPLETED, 1) is True
+    assert lease.finish(Termination.CONNECT_ERROR, 1) is False
+    assert bench.view() == NodeView(node=record("a"))
+
+
+def test_what_was_tried_is_not_tried_again() -> None:
+    bench = Bench(record("a"), record("b"))
+    assert bench.router.choose(features(), 0, frozenset({"a"})).node_id == "b"
+    both = bench.router.choose(features(), 0, frozenset({"a", "b"}))
+    assert both.reason is Reason.EXCLUDED
+
+
+def test_a_refused_decision_cannot_be_started() -> None:
+    bench = Bench()
+    with pytest.raises(ValueError, match="no_node"):
+        bench.send()
+
+
+def test_a_draining_node_finishes_what_it_has_and_gets_nothing_new() -> None:
+    bench = Bench(record("a"))
+    lease = bench.send()
+    bench.list(record("a", state=NodeState.DRAINING))
+    assert bench.reason() is Reason.DRAINING
+    assert bench.view().in_flight == 1
+    lease.finish(Termination.COMPLETED, 1)
+    assert bench.view().in_flight == 0
+
+
+def test_a_refused_connection_ejects_at_once_then_one_trial_decides() -> None:
+    bench = Bench(record("a"))
+    bench.send().finish(Termination.CONNECT_ERROR, 0)
+    assert bench.reason(BACK_OFF_NS - 1) is Reason.EJECTED
+    assert bench.router.choose(features(), 1).retry_after_ns == BACK_OFF_NS - 1
+
+    trial = bench.send(BACK_OFF_NS)
+    assert trial.trial
+    assert bench.reason(BACK_OFF_NS) is Reason.EJECTED, "one trial at a time"
+    trial.finish(Termination.CONNECT_ERROR, BACK_OFF_NS)
+    assert bench.view().condition(3 * BACK_OFF_NS - 1) is Condition.EJECTED, "twice as long"
+
+    bench.send(3 * BACK_OFF_NS).finish(Termination.COMPLETED, 4 * BACK_OFF_NS, ttft_ns=5)
+    assert bench.view().condition(4 * BACK_OFF_NS) is Condition.READY
+    assert not bench.send(4 * BACK_OFF_NS).trial
+
+
+def test_a_trial_that_tells_nothing_leaves_room_for_another() -> None:
+    bench = Bench(record("a"))
+    bench.send().finish(Termination.CONNECT_ERROR, 0)
+    bench.send(SECOND).finish(Termination.CLIENT_GONE, SECOND)
+    assert bench.view().condition(SECOND) is Condition.HALF_OPEN
+    assert bench.send(SECOND).trial
+
+
+def test_requests_that_fail_together_eject_once() -> None:
+    bench = Bench(record("a"))
+    for lease in [bench.send() for _ in range(4)]:
+        lease.finish(Termination.CONNECT_ERROR, 0)
+    assert bench.view().ejected_until_ns == BACK_OFF_NS
+
+
+def test_a_node_may_go_while_it_runs_requests() -> None:
+    bench = Bench(record("a"))
+    lease = bench.send()
+    bench.list()
+    assert bench.reason() is Reason.NO_NODE
+    assert lease.finish(Termination.BROKEN, 1)
+    assert bench.router.nodes(1) == []
+
+
+def test_a_node_may_go_between_choice_and_start() -> None:
+    bench = Bench(record("a"))
+    decision = bench.router.choose(features(), 0)
+    bench.list()
+    assert bench.reason() is Reason.NO_NODE
+    lease = bench.router.start(decision)
+    bench.list(record("a"))
+    assert bench.view().in_flight == 1
+    lease.finish(Termination.COMPLETED, 1)
+    assert bench.view().in_flight == 0
+
+
+def test_a_node_that_comes_back_is_the_same_node() -> None:
+    bench = Bench(record("a"))
+    running = bench.send()
+    bench.send().finish(Termination.CONNECT_ERROR, 0)
+    bench.list()
+    assert bench.reason() is Reason.NO_NODE
+    bench.list(record("a", capacity=9))
+    assert bench.reason() is Reason.EJECTED
+    assert bench.view() == NodeView(
+        node=record("a", capacity=9), in_flight=1, ejections=1, ejected_until_ns=BACK_OFF_NS
+    )
+    running.finish(Termination.COMPLETED, 1)
+    assert bench.view().in_flight == 0
+
+
+def test_a_node_may_change_its_model() -> None:
+    bench = Bench(record("a"), record("b"))
+    lease = bench.router.start(bench.router.choose(features(), 0, frozenset({"b"})))
+    bench.list(record("a", model="other"), record("b"))
+    assert bench.router.choose(features("other"), 0).node_id == "a"
+    lease.finish(Termination.COMPLETED, 1)
+    assert [bench.view(i).in_flight for i in "ab"] == [0, 0]
+
+
+def test_gone_nodes_are_forgotten_in_time() -> None:
+    bench = Bench(*[record(f"replica-{number}") for number in range(100)])
+    for _ in range(100):
+        bench.send().finish(Termination.CONNECT_ERROR, 0)
+    bench.list(record("new"))
+    bench.router.nodes(SECOND)
+    assert len(bench.router._known) == 101
+    bench.list(record("newer"))
+    bench.router.nodes(3_600 * SECOND)
+    assert list(bench.router._known) == ["newer"]
+
+
+def test_a_decision_stays_as_it_was() -> None:
+    bench = Bench(*[record(str(number)) for number in range(6)])
+    for _ in range(9):
+        bench.send()
+    decision = bench.router.choose(features(), 0)
+    explained = bench.router.policy.explain(decision)
+    for _ in range(9):
+        bench.send()
+    assert bench.router.policy.replay(decision) == decision
+    assert bench.router.policy.explain(decision) == explained
