@@ -1,0 +1,57 @@
+"""The one file that imports vLLM: arguments in, engine and HTTP app out.
+
+vLLM moves these functions between releases; this is vLLM 0.32's place for them.
+"""
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from types import SimpleNamespace
+from typing import Any
+
+
+def start_forkserver() -> None:
+    """Begins to import vLLM in a fork server, while this process does the same.
+
+    Engine and worker are forked from it, so a start imports vLLM twice at a time instead of three
+    times in a row.
+    """
+    if os.environ.get("VLLM_WORKER_MULTIPROC_METHOD") == "forkserver":
+        multiprocessing.set_start_method("forkserver", force=True)
+        multiprocessing.set_forkserver_preload(["vllm.v1.engine.async_llm"])
+        forkserver.ensure_running()
+
+
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """vLLM's own parsing of its server arguments; exits with its message when they are wrong."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    args: argparse.Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(list(argv))
+    validate_parsed_serve_args(args)
+    return args
+
+
+def start_engine(args: argparse.Namespace) -> Any:
+    """Starts the engine's processes and waits for them; returns the `AsyncLLM`."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config()
+    return AsyncLLM.from_vllm_config(
+        vllm_config=config, enable_log_requests=False, disable_log_stats=False
+    )
+
+
+async def build_asgi_app(engine: Any, args: argparse.Namespace) -> Any:
+    """vLLM's own OpenAI app over a running engine."""
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.app import build_app
+
+    tasks = await engine.get_supported_tasks()
+    app = build_app(args, tasks, engine.model_config)
+    await init_app_state(engine, app.state, args, tasks)
+    app.state.server = SimpleNamespace()  # vLLM's server would be here; its error handler asks it
+    return app
