@@ -153,3 +153,21 @@ def overloaded(message: str, *, retry_after_s: int, code: str = "rate_limit_exce
 
 def node_failed(message: str) -> ApiError:
     return ApiError(500, message, type="server_error", code="upstream_error")
+
+
+def no_capacity(model: str, retry_after_ns: int) -> ApiError:
+    seconds = max(1, -(-retry_after_ns // 1_000_000_000))
+    return overloaded(
+        f"No node can take a request for '{model}' now. Please retry after {seconds} s.",
+        retry_after_s=seconds,
+        code="no_capacity",
+    )
+
+
+def not_recording() -> ApiError:
+    """The spool is full or its disk failed: what cannot be charged is not served."""
+    return overloaded(
+        "The gateway cannot record charges at the moment, so it serves nothing. Please retry.",
+        retry_after_s=30,
+        code="not_recording",
+    )

@@ -20,7 +20,7 @@ CLIENT_FAULT_STATUSES = frozenset({400, 413, 422})
 """The request itself is at fault: no other replica would take it."""
 
 _CONTEXT_MESSAGE = re.compile(
-    r"maximum (?:context|model) length of?(?: is)? ?(\d+)|cannot be greater than max_model_len=(\d+)"
+    r"maximum (?:context|model) length (?:is|of) (\d+)|cannot be greater than max_model_len=(\d+)"
 )
 _PARAMETER_SUFFIX = re.compile(r"\s*\(parameter=[^)]*\)\s*$")
 

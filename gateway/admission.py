@@ -1,0 +1,205 @@
+"""May this request be served, and at what price at most? Everything before a node is dialled.
+
+    key -> body judged -> model -> room for one more -> node chosen -> hold reserved -> Exchange
+
+Each refusal is an ApiError, raised before anything was spent or counted: a refused request uses up
+no quota. All of it runs on the event loop without waiting; what must be looked up off the loop (a
+key made a moment ago, a deposit not seen yet, an exact token count) is raised as `Pending`: the
+driver waits for it and asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar, cast
+
+from gateway import errors
+from gateway.catalogue import Catalogue, Model
+from gateway.exchange import Exchange, Timeouts
+from gateway.ids import Ids
+from gateway.keyring import Keyring
+from gateway.openai_request import Endpoint, Question, read
+from gateway.till import Till
+from metering.charge import OpenCharge
+from metering.keys import ApiKey
+from metering.money import format_usd
+from metering.prices import hold_nano_usd
+from router.router import Router
+from router.types import Decision, RequestFeatures
+
+T = TypeVar("T")
+Known = Mapping[str, object]
+"""What was looked up for this request so far."""
+
+
+class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a moment)
+    """Something must be looked up off the event loop before the request can be judged."""
+
+    def __init__(self, what: str, look_up: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.look_up = look_up
+
+
+async def settled(judge: Callable[[Known], T]) -> T:
+    """What `judge` returns once it has what it needs. Each thing is looked up at most once."""
+    known: dict[str, object] = {}
+    while True:
+        try:
+            return judge(known)
+        except Pending as pending:
+            assert pending.what not in known, f"{pending.what} was looked up already"
+            known[pending.what] = await pending.look_up()
+
+
+class Admission:
+    """Judges requests."""
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring,
+        catalogue: Catalogue,
+        till: Till,
+        router: Router,
+        ids: Ids,
+        monotonic_ns: Callable[[], int],
+        timeouts: Timeouts,
+        body_bytes_max: int,
+        open_requests_max: int,
+    ) -> None:
+        self.body_bytes_max = body_bytes_max
+        self.draining = False
+        """Set at shutdown: what is open finishes, nothing new begins."""
+        self._keyring = keyring
+        self._catalogue = catalogue
+        self._till = till
+        self._router = router
+        self._ids = ids
+        self._monotonic_ns = monotonic_ns
+        self._timeouts = timeouts
+        self._open_requests_max = open_requests_max
+
+    def new_request_id(self) -> str:
+        return self._ids.request_id()
+
+    def authenticate(self, headers: Mapping[bytes, bytes], known: Known) -> ApiKey:
+        """The key that the Authorization header holds. Raises ApiError (401), Pending."""
+        value = headers.get(b"authorization", b"")
+        scheme, _, secret = value.partition(b" ")
+        secret = secret.strip()
+        if not secret or scheme.lower() != b"bearer":
+            raise errors.missing_key()
+        key = self._keyring.find(hashlib.sha256(secret).digest())
+        if key is None and "keys" not in known:
+            raise Pending("keys", self._keyring.reload)
+        if key is None or key.revoked_ns is not None:
+            raise errors.bad_key()
+        return key
+
+    def admit(
+        self, request_id: str, key: ApiKey, endpoint: Endpoint, body: bytes, known: Known
+    ) -> Exchange:
+        """An exchange ready to start, its highest possible cost reserved.
+
+        Raises ApiError (400, 402, 404, 429), Pending.
+        """
+        question = read(endpoint, body)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        if endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, endpoint.path)
+        prompt_tokens = self._fit_context(question, model, known)
+        self._check_room()
+        decision = self._choose_node(question, prompt_tokens, model.context_tokens_max)
+        charge = self._reserve(request_id, key, question, model, prompt_tokens, known)
+        return Exchange(
+            charge,
+            question,
+            body,
+            decision=decision,
+            router=self._router,
+            timeouts=self._timeouts,
+            estimate=model.estimate,
+        )
+
+    def _fit_context(self, question: Question, model: Model, known: Known) -> int:
+        """The most tokens the prompt can be. Refuses what certainly exceeds the context.
+
+        Counting is dear, so it is done only for a request that could exceed it.
+        """
+        context, param = model.context_tokens_max, question.endpoint.prompt_param
+        asked = question.completion_tokens_max or 0
+        if asked > context:
+            found = f"you requested {asked} tokens for the completion"
+            raise errors.context_too_long(context, found, "max_tokens")
+        bound = question.prompt_bound(context)
+        texts = question.prompt_texts()
+        if bound < context or model.counter is None or not texts:
+            return bound
+        if "tokens" not in known:
+            raise Pending("tokens", lambda: model.count(texts))
+        count = cast(int, known["tokens"])
+        if count > context:
+            found = f"your {param} resulted in at least {count} tokens"
+            raise errors.context_too_long(context, found, param)
+        return bound
+
+    def _check_room(self) -> None:
+        if self.draining:
+            message = "The gateway is shutting down. Please retry; another instance will answer."
+            raise errors.overloaded(message, retry_after_s=1, code="draining")
+        if self._till.open_charges >= self._open_requests_max:
+            message = f"The gateway has {self._open_requests_max} requests open, its most."
+            raise errors.overloaded(message, retry_after_s=1)
+        if not self._till.recording:
+            raise errors.not_recording()
+
+    def _choose_node(self, question: Question, prompt_tokens: int, context: int) -> Decision:
+        features = RequestFeatures(
+            model=question.model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens_max=question.completion_bound(context),
+            stream=question.stream,
+        )
+        decision = self._router.choose(features, self._monotonic_ns())
+        if decision.node is None:
+            raise errors.no_capacity(question.model, decision.retry_after_ns)
+        return decision
+
+    def _reserve(
+        self,
+        request_id: str,
+        key: ApiKey,
+        question: Question,
+        model: Model,
+        prompt_tokens: int,
+        known: Known,
+    ) -> OpenCharge:
+        hold = hold_nano_usd(
+            model.price,
+            prompt_tokens_max=prompt_tokens,
+            completion_tokens_max=question.completion_bound(model.context_tokens_max),
+        )
+        account = key.account
+        if not self._till.reserve(account, hold):
+            if "balance" not in known:
+                raise Pending("balance", lambda: self._till.reload(account))
+            raise errors.no_credit(
+                f"Account '{account}' has {format_usd(self._till.available(account))} USD left; "
+                f"this request may cost up to {format_usd(hold)} USD, which is reserved before it "
+                "runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
+            )
+        return OpenCharge(
+            charge_id=self._ids.charge_id(),
+            request_id=request_id,
+            account=account,
+            key_id=key.key_id,
+            model=question.model,
+            price=model.price,
+            hold_nano_usd=hold,
+            prompt_tokens_estimate=prompt_tokens,
+            created_ns=self._ids.now_ns(),
+        )

@@ -1,0 +1,176 @@
+"""The ASGI driver: an inference route as a plain ASGI application, for any ASGI server.
+
+One coroutine per request writes to the client; the node's bytes wait in a bounded queue between
+them. A second one listens for the client's disconnect, which ASGI tells only through `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from gateway import errors
+from gateway.admission import Admission, settled
+from gateway.driver import Driver
+from gateway.errors import ApiError
+from gateway.exchange import Exchange, Respond
+from gateway.openai_request import ENDPOINT_OF_PATH
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+QUEUE_BYTES_HIGH = 256 * 1024
+QUEUE_BYTES_LOW = 64 * 1024
+
+
+class InferenceApp:
+    """POSTs to the inference routes; every other request goes to `rest`."""
+
+    def __init__(self, admission: Admission, new_driver: NewDriver, rest: App) -> None:
+        self._admission = admission
+        self._new_driver = new_driver
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in ENDPOINT_OF_PATH:
+            await self._rest(scope, receive, send)
+            return
+        request_id = self._admission.new_request_id()
+        try:
+            exchange = await self._admit(request_id, scope, receive)
+        except ApiError as error:
+            self._admission.refused(scope["path"], error)
+            await _answer_error(error, request_id, send)
+            return
+        except ConnectionResetError:
+            return  # the client left before its request was whole
+        await self._new_driver(exchange).run(receive, send)
+
+    async def _admit(self, request_id: str, scope: Scope, receive: Receive) -> Exchange:
+        if scope["method"] != "POST":
+            raise errors.method_not_allowed(scope["method"], scope["path"])
+        headers = dict(scope["headers"])
+        admission = self._admission
+        key = await settled(lambda known: admission.authenticate(headers, known))
+        body = await _read_body(headers, receive, admission.body_bytes_max)
+        endpoint = ENDPOINT_OF_PATH[scope["path"]]
+        return await settled(lambda known: admission.admit(request_id, key, endpoint, body, known))
+
+
+class AsgiDriver(Driver):
+    """An exchange whose client is an ASGI `send`."""
+
+    __slots__ = ("_gone", "_queue", "_queued_bytes", "_slow", "_wake")
+
+    def __init__(self, exchange: Exchange, **parts: Any) -> None:
+        super().__init__(exchange, **parts)
+        self._queue: list[Message] = []
+        self._queued_bytes = 0
+        self._slow = False
+        self._gone = False
+        self._wake = asyncio.Event()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Drive the exchange to its end."""
+        listener = asyncio.create_task(self._listen(receive))
+        try:
+            self.start()
+            await self._write(send)
+        except BaseException:
+            self.client_gone()  # the server cancelled us, or `send` failed: the client is lost
+            raise
+        finally:
+            listener.cancel()
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self.client_gone()
+        self._wake.set()
+
+    async def _write(self, send: Send) -> None:
+        more = True
+        while more and not self._gone:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._queue = self._queue, []
+            self._queued_bytes = 0
+            for message in batch:
+                await send(message)
+                more = message["type"] == "http.response.start" or message["more_body"]
+            if self._slow and self._queued_bytes <= QUEUE_BYTES_LOW:
+                self._slow = False
+                self.resume()
+
+    # -- the client's side ------------------------------------------------------------------------
+
+    def respond(self, answer: Respond) -> None:
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"x-request-id", self.exchange.charge.request_id.encode()),
+            *answer.headers,
+        ]
+        if answer.body is None:
+            headers.append((b"cache-control", b"no-cache"))
+        else:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        self._put({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.body is not None:
+            self.send(answer.body)
+
+    def send(self, data: bytes) -> None:
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+        self._queued_bytes += len(data)
+        if self._queued_bytes > QUEUE_BYTES_HIGH and not self._slow:
+            self._slow = True
+            self.pause()
+
+    def end(self) -> None:
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def drop(self) -> None:
+        self._gone = True
+        self._wake.set()
+
+    def _put(self, message: Message) -> None:
+        self._queue.append(message)
+        self._wake.set()
+
+
+NewDriver = Callable[[Exchange], AsgiDriver]
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, body_bytes_max: int) -> bytes:
+    """The request's body. Raises ApiError (413) and ConnectionResetError."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > body_bytes_max:
+        raise errors.body_too_large(body_bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > body_bytes_max:
+            raise errors.body_too_large(body_bytes_max)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def _answer_error(error: ApiError, request_id: str, send: Send) -> None:
+    body = error.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *error.headers(),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,44 @@
+"""The `tollgate` command. Each subcommand is a file here, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "up": "Start everything on this machine: engine, gateway, ledger.",
+    "serve": "Start a gateway over nodes that run already.",
+    "key": "Make, list and revoke API keys.",
+    "account": "Customers' accounts: create, deposit, show.",
+    "usage": "Charges, one a request.",
+    "ledger": "Trial balance and verification of the books.",
+    "settle": "Close epochs: pay suppliers, buy back and burn.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists subcommands without importing them: `tollgate --help` must be quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"gateway.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tollgate")
+def main() -> None:
+    """Tollgate: an OpenAI-compatible inference gateway whose books always balance.
+
+    Start with: tollgate up
+    """

@@ -1,0 +1,246 @@
+"""The one TOML file of a gateway, read into frozen records. Pure but for `load`.
+
+Unknown keys and wrong types are refused with the line they stand on. Secrets are never in the file:
+a key that needs one names a file (`..._file`) or an environment variable (`..._env`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from gateway.exchange import Timeouts
+from gateway.openai_request import Endpoint
+from metering.money import MoneyError, parse_price_per_million
+from metering.prices import ModelPrice
+from router.types import NodeRecord
+
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message says where and what to write."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerConfig(_Section):
+    host: str = "127.0.0.1"
+    port: _Port = 8080
+    body_bytes_max: _Positive = 4 * 1024 * 1024
+    open_requests_max: _Positive = 2048
+    drain_s: _Positive = 30
+    node_first_byte_timeout_s: _Positive = 300
+    node_idle_timeout_s: _Positive = 60
+    client_stall_timeout_s: _Positive = 120
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return Timeouts(
+            first_byte_ns=self.node_first_byte_timeout_s * 10**9,
+            idle_ns=self.node_idle_timeout_s * 10**9,
+            client_stall_ns=self.client_stall_timeout_s * 10**9,
+        )
+
+
+class SpoolConfig(_Section):
+    rows_max: _Positive = 1_000_000
+    """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
+
+
+class ModelConfig(_Section):
+    id: str
+    context_tokens_max: _Positive
+    prompt_usd_per_million: str
+    completion_usd_per_million: str
+    cached_prompt_usd_per_million: str | None = None
+    """The prompt price if not given."""
+    kinds: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
+    description: str = ""
+    demo: bool = False
+    """Shown wherever the model is listed: its answers are canned."""
+    created: int = 0
+    """Unix seconds, for /v1/models."""
+    owned_by: str = "tollgate"
+    tokenizer_file: str | None = None
+    """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
+
+    def price(self) -> ModelPrice:
+        """Nano-USD per token. The version is the price itself, so that equal prices are equal.
+
+        Raises ConfigError for a price that is no whole number of nano-USD per token.
+        """
+        prompt = self._price("prompt_usd_per_million", self.prompt_usd_per_million)
+        completion = self._price("completion_usd_per_million", self.completion_usd_per_million)
+        cached = prompt
+        if self.cached_prompt_usd_per_million is not None:
+            field = "cached_prompt_usd_per_million"
+            cached = self._price(field, self.cached_prompt_usd_per_million)
+        return ModelPrice(
+            version=f"{prompt}/{cached}/{completion}",
+            prompt_nano_usd=prompt,
+            cached_prompt_nano_usd=cached,
+            completion_nano_usd=completion,
+        )
+
+    def _price(self, field: str, text: str) -> int:
+        try:
+            return parse_price_per_million(text)
+        except MoneyError as error:
+            raise ConfigError(f"model '{self.id}': {field}: {error}") from None
+
+
+class NodeConfig(_Section):
+    """A node that is always there. Any server with OpenAI's API will do."""
+
+    id: str
+    supplier: str
+    url: str
+    """Up to where `/v1/...` begins."""
+    model: str
+    served_model: str | None = None
+    capacity: _Positive = 256
+    engine: str = "openai"
+    """"vllm" lets the gateway ask for running usage, so that a cut stream is billed to the token."""
+    gpu: str = ""
+    region: str = ""
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+
+    def record(self) -> NodeRecord:
+        try:
+            return msgspec.convert(
+                {
+                    "node_id": self.id,
+                    "supplier_id": self.supplier,
+                    "url": self.url.removesuffix("/").removesuffix("/v1"),
+                    "model": self.model,
+                    "served_model": self.served_model,
+                    "capacity": self.capacity,
+                    "engine": self.engine,
+                    "gpu": self.gpu,
+                    "region": self.region,
+                },
+                NodeRecord,
+            )
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"node '{self.id}': {error}") from None
+
+    def api_key(self) -> str | None:
+        """The key to send to this node. Raises ConfigError if the place named holds none."""
+        if self.api_key_file is not None:
+            return read_secret(self.api_key_file)
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f"node '{self.id}': the environment variable {self.api_key_env} is empty; "
+                "put the node's API key into it"
+            )
+        return key
+
+
+class RayConfig(_Section):
+    """A Ray cluster whose Serve replicas are nodes: one Serve application is one model."""
+
+    dashboard_url: str
+    token_file: str
+    supplier: str
+    applications: dict[str, str]
+    """Serve application -> model id."""
+    capacity: _Positive = 256
+    gpu: str = ""
+    poll_interval_ms: _Positive = 1000
+
+
+class Config(_Section):
+    server: ServerConfig = ServerConfig()
+    spool: SpoolConfig = SpoolConfig()
+    model: tuple[ModelConfig, ...] = ()
+    node: tuple[NodeConfig, ...] = ()
+    ray: RayConfig | None = None
+
+
+def load(path: Path) -> Config:
+    """Read and judge the file. Raises ConfigError."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        config = parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config
+
+
+def parse(text: str) -> Config:
+    """The configuration in this TOML text. Raises ConfigError naming the line."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}") from None
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_locate(str(error), text)) from None
+    _check(config)
+    return config
+
+
+def read_secret(path: str) -> str:
+    try:
+        secret = Path(path).read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"secret file {path}: {error.strerror}") from None
+    if not secret:
+        raise ConfigError(f"secret file {path} is empty")
+    return secret
+
+
+def _check(config: Config) -> None:
+    """What no single field can tell."""
+    models = [model.id for model in config.model]
+    if not models:
+        raise ConfigError("no [[model]] is configured; add one with id, prices and context")
+    _refuse_doubles("model", models)
+    _refuse_doubles("node", [node.id for node in config.node])
+    for model in config.model:
+        model.price()
+    for node in config.node:
+        node.record()
+        if node.model not in models:
+            raise ConfigError(f"node '{node.id}' serves '{node.model}', which is no [[model]]")
+    for application, model_id in (config.ray.applications if config.ray else {}).items():
+        if model_id not in models:
+            raise ConfigError(f"ray application '{application}': no [[model]] '{model_id}'")
+
+
+def _refuse_doubles(what: str, ids: list[str]) -> None:
+    for name in ids:
+        if ids.count(name) > 1:
+            raise ConfigError(f"{what} '{name}' is configured twice; ids must be unique")
+
+
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_LAST_KEY = re.compile(r"\.([A-Za-z_]+)[^.]*`$")
+
+
+def _locate(message: str, text: str) -> str:
+    """Add the line of the key that msgspec complains of, as far as its name tells."""
+    match = _UNKNOWN.search(message) or _LAST_KEY.search(message)
+    if match:
+        key = re.compile(rf"^\s*(\[+\s*)?{re.escape(match[1])}\b")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if key.match(line):
+                return f"line {number} ({line.strip()}): {message}"
+    return message

@@ -1,0 +1,418 @@
+"""What a client asked for: the JSON body judged, read and made ready for a node.
+
+`read` refuses with an ApiError whatever a node would refuse or silently ignore, so that bad input
+never reaches a node; `for_node` writes the body that goes upstream. Pure.
+
+Field lists: OpenAI's API reference for chat completions, completions and embeddings, and the
+sampling extras of vLLM's OpenAI-compatible server.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any, Literal, Union
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from gateway import errors
+from gateway.errors import ApiError
+
+TEMPLATE_TOKENS = 512
+"""Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
+
+CHOICES_MAX = 16
+STOP_MAX = 16
+INPUTS_MAX = 2048
+
+
+class Endpoint(StrEnum):
+    """An inference route; the value is what metrics call it and what a model's `kinds` lists."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+    @property
+    def path(self) -> str:
+        return _PATHS[self]
+
+    @property
+    def prompt_param(self) -> str:
+        return _PROMPT_PARAMS[self]
+
+
+_PATHS = {
+    Endpoint.CHAT: "/v1/chat/completions",
+    Endpoint.COMPLETIONS: "/v1/completions",
+    Endpoint.EMBEDDINGS: "/v1/embeddings",
+}
+_PROMPT_PARAMS = {
+    Endpoint.CHAT: "messages",
+    Endpoint.COMPLETIONS: "prompt",
+    Endpoint.EMBEDDINGS: "input",
+}
+ENDPOINT_OF_PATH = {path: endpoint for endpoint, path in _PATHS.items()}
+
+
+Prompt = str | list[str | int | list[int]]
+"""A text, several texts, one prompt as token ids, or several of those; `_prompts` refuses a mix."""
+
+
+class StreamOptions(Struct, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ContentPart(Struct):
+    type: str
+    text: str | None = None
+
+
+class Message(Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class Function(Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct):
+    type: Literal["function"]
+    function: Function
+
+
+class ResponseFormat(Struct):
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
+    json_schema: dict[str, Any] | None = None
+
+
+class _Common(Struct):
+    model: str
+    user: str | None = None
+
+
+class _Sampling(_Common):
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, float] | None = None
+    # vLLM's own sampling parameters
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    stop_token_ids: list[int] | None = None
+    skip_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
+    structured_outputs: dict[str, Any] | None = None
+
+
+class ChatRequest(_Sampling, forbid_unknown_fields=True):
+    messages: list[Message] = msgspec.field(default_factory=list)
+    max_completion_tokens: int | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    include_reasoning: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+    # accepted from OpenAI's clients; they steer OpenAI's own platform and change no answer here
+    metadata: dict[str, str] | None = None
+    modalities: list[Literal["text"]] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    store: bool | None = None
+    verbosity: str | None = None
+
+
+class CompletionRequest(_Sampling, forbid_unknown_fields=True):
+    prompt: Prompt | UnsetType = UNSET
+    echo: bool | None = None
+    logprobs: int | None = None
+    suffix: str | None = None
+    response_format: ResponseFormat | None = None
+
+
+class EmbeddingRequest(_Common, forbid_unknown_fields=True):
+    input: Prompt | UnsetType = UNSET
+    dimensions: int | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+_AnyRequest = Union[ChatRequest, CompletionRequest, EmbeddingRequest]  # noqa: UP007
+
+_DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
+    Endpoint.CHAT: msgspec.json.Decoder(ChatRequest),
+    Endpoint.COMPLETIONS: msgspec.json.Decoder(CompletionRequest),
+    Endpoint.EMBEDDINGS: msgspec.json.Decoder(EmbeddingRequest),
+}
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0, 2),
+    ("frequency_penalty", -2, 2),
+    ("presence_penalty", -2, 2),
+    ("min_p", 0, 1),
+    ("n", 1, CHOICES_MAX),
+    ("max_tokens", 1, 2**31),
+    ("max_completion_tokens", 1, 2**31),
+    ("min_tokens", 0, 2**31),
+    ("top_k", -1, 2**31),
+    ("seed", -(2**63), 2**63 - 1),
+    ("top_logprobs", 0, 20),
+    ("dimensions", 1, 2**31),
+)
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """One inference request, judged good: what admission and metering need to know of it."""
+
+    endpoint: Endpoint
+    model: str
+    stream: bool
+    prompts: int
+    choices: int
+    """Answers asked for, over all prompts: completion tokens come this many-fold."""
+    completion_tokens_max: int | None
+    """Per choice, as the client set it; None leaves it to the context window."""
+    body_bytes: int
+    has_media: bool
+    usage_wanted: bool
+    running_usage_wanted: bool
+    request: _AnyRequest
+
+    def prompt_bound(self, context_tokens_max: int) -> int:
+        """The most tokens that all prompts together can be, without counting any: no token is
+        shorter than a byte, and no prompt longer than the context.
+        """
+        whole = context_tokens_max * self.prompts
+        return whole if self.has_media else min(whole, self.body_bytes + TEMPLATE_TOKENS)
+
+    def completion_bound(self, context_tokens_max: int) -> int:
+        """The most tokens that all choices together can be."""
+        if self.endpoint is Endpoint.EMBEDDINGS:
+            return 0
+        each = self.completion_tokens_max
+        return self.choices * (context_tokens_max if each is None else min(each, context_tokens_max))
+
+    def prompt_texts(self) -> list[str]:
+        """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""
+        request = self.request
+        if isinstance(request, ChatRequest):
+            return [text for message in request.messages for text in _texts(message)]
+        prompt = request.prompt if isinstance(request, CompletionRequest) else request.input
+        if isinstance(prompt, str):
+            return [prompt]
+        if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+            return [prompt[0]]
+        return []
+
+
+def read(endpoint: Endpoint, body: bytes) -> Question:
+    """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
+    try:
+        request: _AnyRequest = _DECODERS[endpoint].decode(body)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.invalid_json(str(error).rstrip(".")) from None
+    _check_ranges(request)
+    if isinstance(request, EmbeddingRequest):
+        return _question(endpoint, request, body, prompts=_prompts(request.input, "input"))
+    _check_sampling(request)
+    if isinstance(request, ChatRequest):
+        _check_chat(request)
+        return _question(endpoint, request, body, prompts=1)
+    return _question(endpoint, request, body, prompts=_prompts(request.prompt, "prompt"))
+
+
+def for_node(question: Question, body: bytes, *, served_model: str, running_usage: bool) -> bytes:
+    """The body for the node: model renamed, usage asked for, duplicate keys gone (the last wins,
+    as it did when the body was judged). `running_usage`: the node is a vLLM and can report usage on
+    every event, so that a stream cut short is billed to the token.
+    """
+    fields = _raw_fields.decode(body)
+    if served_model != question.model:
+        fields["model"] = msgspec.Raw(_encoder.encode(served_model))
+    if question.stream:
+        fields["stream_options"] = _RUNNING_USAGE if running_usage else _CLOSING_USAGE
+    return _encoder.encode(fields)
+
+
+_RUNNING_USAGE = msgspec.Raw(b'{"include_usage":true,"continuous_usage_stats":true}')
+_CLOSING_USAGE = msgspec.Raw(b'{"include_usage":true}')
+
+
+def _question(endpoint: Endpoint, request: _AnyRequest, body: bytes, *, prompts: int) -> Question:
+    limit: int | None = None
+    options: StreamOptions | None = None
+    stream, choices, has_media = False, prompts, False
+    if not isinstance(request, EmbeddingRequest):
+        limit, options = request.max_tokens, request.stream_options
+        stream, choices = bool(request.stream), prompts * (request.n or 1)
+    if isinstance(request, ChatRequest):
+        if request.max_completion_tokens is not None:
+            limit = request.max_completion_tokens
+        has_media = any(
+            isinstance(message.content, list) and any(p.type != "text" for p in message.content)
+            for message in request.messages
+        )
+    return Question(
+        endpoint=endpoint,
+        model=request.model,
+        stream=stream,
+        prompts=prompts,
+        choices=choices,
+        completion_tokens_max=limit,
+        body_bytes=len(body),
+        has_media=has_media,
+        usage_wanted=bool(options and options.include_usage),
+        running_usage_wanted=bool(
+            options and options.include_usage and options.continuous_usage_stats
+        ),
+        request=request,
+    )
+
+
+def _check_ranges(request: _AnyRequest) -> None:
+    for name, low, high in _RANGES:
+        value = getattr(request, name, None)
+        if value is not None and not low <= value <= high:
+            raise errors.bad_request(
+                f"Invalid '{name}': {value} is not between {low} and {high}.",
+                param=name,
+                code="integer_out_of_range" if isinstance(value, int) else "decimal_out_of_range",
+            )
+
+
+def _check_sampling(request: ChatRequest | CompletionRequest) -> None:
+    if request.top_p is not None and not 0 < request.top_p <= 1:
+        raise errors.bad_request(
+            f"Invalid 'top_p': {request.top_p} is not above 0 and at most 1.", param="top_p"
+        )
+    if isinstance(request.stop, list) and len(request.stop) > STOP_MAX:
+        raise errors.bad_request(
+            f"Invalid 'stop': {len(request.stop)} sequences, at most {STOP_MAX}.", param="stop"
+        )
+    if request.stream_options is not None and not request.stream:
+        raise errors.bad_request(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            param="stream_options",
+        )
+
+
+def _check_chat(request: ChatRequest) -> None:
+    if not request.messages:
+        raise errors.bad_request(
+            "Missing or empty required parameter: 'messages'.",
+            param="messages",
+            code="missing_required_parameter",
+        )
+    for index, message in enumerate(request.messages):
+        if message.role in {"system", "developer", "user", "tool"} and message.content is None:
+            where = f"messages[{index}].content"
+            raise errors.bad_request(f"Missing required parameter: '{where}'.", param=where)
+        if message.role == "tool" and message.tool_call_id is None:
+            where = f"messages[{index}].tool_call_id"
+            raise errors.bad_request(f"Missing required parameter: '{where}'.", param=where)
+    if request.top_logprobs is not None and not request.logprobs:
+        raise errors.bad_request(
+            "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs"
+        )
+    if isinstance(request.tool_choice, str) and request.tool_choice not in _TOOL_CHOICES:
+        raise errors.bad_request(
+            f"Invalid 'tool_choice': '{request.tool_choice}' is none of {sorted(_TOOL_CHOICES)}.",
+            param="tool_choice",
+        )
+    if request.tool_choice not in (None, "none") and not request.tools:
+        raise errors.bad_request(
+            "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice"
+        )
+
+
+_TOOL_CHOICES = frozenset({"none", "auto", "required"})
+
+
+def _prompts(prompt: Prompt | UnsetType, param: str) -> int:
+    """How many prompts the field holds. Raises ApiError if it holds none, or too many."""
+    if isinstance(prompt, UnsetType):
+        raise errors.bad_request(
+            f"Missing required parameter: '{param}'.",
+            param=param,
+            code="missing_required_parameter",
+        )
+    if not prompt or (not isinstance(prompt, str) and ("" in prompt or [] in prompt)):
+        raise errors.bad_request(f"Invalid '{param}': it is empty.", param=param)
+    if isinstance(prompt, str):
+        return 1
+    if len({type(entry) for entry in prompt}) > 1:
+        raise errors.bad_request(f"Invalid '{param}': it mixes texts and token ids.", param=param)
+    if isinstance(prompt[0], int):
+        return 1
+    if len(prompt) > INPUTS_MAX:
+        raise errors.bad_request(
+            f"Invalid '{param}': {len(prompt)} entries, at most {INPUTS_MAX}.", param=param
+        )
+    return len(prompt)
+
+
+def _texts(message: Message) -> list[str]:
+    if isinstance(message.content, str):
+        return [message.content]
+    return [part.text for part in message.content or [] if part.text is not None]
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+
+
+def _explain(message: str) -> ApiError:
+    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation."""
+    match = _AT.match(message)
+    what, where = (match["what"], match["where"] or "") if match else (message, "")
+    where = where.removeprefix(".").replace("[...]", "[]")
+    prefix = f"{where}." if where else ""
+    if unknown := _UNKNOWN.match(what):
+        param = prefix + unknown[1]
+        return errors.bad_request(
+            f"Unrecognized request argument supplied: {param}.",
+            param=param,
+            code="unknown_parameter",
+        )
+    if missing := _MISSING.match(what):
+        param = prefix + missing[1]
+        return errors.bad_request(
+            f"Missing required parameter: '{param}'.",
+            param=param,
+            code="missing_required_parameter",
+        )
+    if not where:
+        return errors.bad_request(f"The request body must be a JSON object: {what}.")
+    wrong = what[:1].lower() + what[1:]
+    return errors.bad_request(f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type")

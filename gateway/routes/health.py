@@ -1,0 +1,51 @@
+"""`/healthz`: the process lives. `/readyz`: it can serve. `/metrics`: what Prometheus scrapes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.admission import Admission
+from gateway.catalogue import Catalogue
+from gateway.telemetry import Telemetry
+from gateway.till import Till
+from router.router import Router
+from router.types import Condition
+
+
+def routes(
+    *, catalogue: Catalogue, router: Router, till: Till, admission: Admission, telemetry: Telemetry
+) -> APIRouter:
+    api = APIRouter(tags=["operations"])
+
+    @api.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @api.get("/readyz")
+    async def readyz(response: Response) -> dict[str, Any]:
+        """200 when every model has a node that takes requests and charges can be recorded."""
+        now_ns = time.monotonic_ns()
+        ready = {Condition.READY, Condition.HALF_OPEN}
+        views = router.nodes(now_ns)
+        nodes = {
+            model.id: sum(v.node.model == model.id and v.condition(now_ns) in ready for v in views)
+            for model in catalogue
+        }
+        reasons = [f"model '{model}' has no node" for model, count in nodes.items() if not count]
+        if not till.recording:
+            reasons.append("charges cannot be recorded")
+        if admission.draining:
+            reasons.append("shutting down")
+        if reasons:
+            response.status_code = 503
+        return {"ready": not reasons, "reasons": reasons, "nodes_ready": nodes}
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return api

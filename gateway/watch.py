@@ -1,0 +1,54 @@
+"""Follows every exchange under way: deadlines, the count, and the word to telemetry at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway.driver import Driver
+from gateway.telemetry import Telemetry
+
+SWEEP_INTERVAL_S = 0.25
+"""One timer for all deadlines: a timer for each request would cost more than it is precise."""
+
+
+class Watch:
+    """A `driver.Watcher`."""
+
+    def __init__(self) -> None:
+        self._under_way: set[Driver] = set()
+        self._telemetry: Telemetry | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def report_to(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    @property
+    def count(self) -> int:
+        return len(self._under_way)
+
+    def began(self, driver: Driver) -> None:
+        self._under_way.add(driver)
+        self._idle.clear()
+
+    def ended(self, driver: Driver) -> None:
+        if driver not in self._under_way:
+            return
+        self._under_way.remove(driver)
+        if not self._under_way:
+            self._idle.set()
+        if self._telemetry is not None:
+            self._telemetry.finished(driver.exchange)
+
+    async def sweep(self) -> None:
+        """Runs for the gateway's lifetime."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now_ns = time.monotonic_ns()
+            for driver in list(self._under_way):
+                driver.sweep(now_ns)
+
+    async def idle(self) -> None:
+        """Returns once nothing is under way."""
+        await self._idle.wait()

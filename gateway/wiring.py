@@ -1,0 +1,134 @@
+"""The one place that builds edge objects and connects the rooms: read it to see the whole gateway.
+
+    home (files)  ->  ledger, keys, spool, poster, budget             metering
+    config        ->  registry, policy, router                        router
+    both          ->  till, catalogue, admission, upstream, telemetry gateway
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+from fastapi import FastAPI
+
+from gateway.admission import Admission
+from gateway.app import fastapi_app
+from gateway.asgi_driver import AsgiDriver, InferenceApp
+from gateway.catalogue import Catalogue
+from gateway.config import Config, RayConfig
+from gateway.home import Home
+from gateway.ids import Ids
+from gateway.keyring import Keyring
+from gateway.routes import health, models
+from gateway.routes.auth import authenticate_with
+from gateway.telemetry import Telemetry
+from gateway.till import Till
+from gateway.upstream import Upstream
+from gateway.watch import Watch
+from metering.budget import Budget
+from metering.poster import Poster
+from metering.spool import Spool
+from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_ledger import SqliteLedger
+from router.policy import Policy
+from router.registry import Registry
+from router.router import Router
+from router.types import NodeRecord
+
+log = logging.getLogger("tollgate")
+
+STATIC = "static"
+RAY = "ray"
+
+
+class Gateway:
+    """Everything one gateway process holds. `app` is what an ASGI server serves; its lifespan
+    starts the rest and, at the end, brings every recorded charge into the ledger.
+
+    Raises ConfigError, SpoolError (another process has the spool) and LedgerError.
+    """
+
+    def __init__(self, home: Home, config: Config) -> None:
+        home.path.mkdir(parents=True, exist_ok=True)
+        ids = Ids()
+        self.config = config
+        self._ledger = SqliteLedger(home.ledger_file)
+        self._keys = SqliteKeys(home.ledger_file)
+        self._spool = Spool(home.spool_file)
+        self._budget = Budget()
+        self._poster = Poster(self._spool, self._ledger, self._on_posted)
+        self._till = Till(
+            spool=self._spool,
+            poster=self._poster,
+            ledger=self._ledger,
+            budget=self._budget,
+            rows_max=config.spool.rows_max,
+        )
+        self._registry = Registry()
+        self._router = Router(self._registry, Policy(), random.Random())
+        self._keyring = Keyring(self._keys)
+        self._upstream = Upstream(
+            {node.id: key for node in config.node if (key := node.api_key()) is not None}
+        )
+        self._watch = Watch()
+        telemetry = Telemetry(self._router, self._till, lambda: self._watch.count)
+        self._watch.report_to(telemetry)
+        catalogue = Catalogue(config.model)
+        self.admission = Admission(
+            keyring=self._keyring,
+            catalogue=catalogue,
+            till=self._till,
+            router=self._router,
+            ids=ids,
+            monotonic_ns=time.monotonic_ns,
+            timeouts=config.server.timeouts,
+            body_bytes_max=config.server.body_bytes_max,
+            open_requests_max=config.server.open_requests_max,
+        )
+        rest = fastapi_app(
+            [
+                health.routes(
+                    catalogue=catalogue,
+                    router=self._router,
+                    till=self._till,
+                    admission=self.admission,
+                    telemetry=telemetry,
+                ),
+                models.routes(catalogue, authenticate_with(self.admission)),
+            ],
+            self._lifespan,
+        )
+        new_driver = partial(
+            AsgiDriver, till=self._till, upstream=self._upstream, watcher=self._watch
+        )
+        self.app = InferenceApp(self.admission, new_driver, telemetry.refused, rest)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        await self._start()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._watch.sweep()), tasks.create_task(self._refresh())]
+            if self.config.ray is not None:
+                running.append(tasks.create_task(self._discover(self.config.ray)))
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+        await self._stop()
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.update_nodes(STATIC, [node.record() for node in self.config.node])
+        recovered = self._spool.recover(time.time_ns())
+        if recovered:
+            log.warning("%d charges were open when the last gateway died; they are closed", recovered)
+        self._spool.start(loop.call_soon_threadsafe)
+        self._poster.start()
+        await self._keyring.reload()

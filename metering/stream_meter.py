@@ -1,0 +1,288 @@
+"""Token counts out of a stream of server-sent events, and the bytes the client may see. Sans-IO.
+
+vLLM is asked for running usage: every event then carries `"usage":{...}` for its own choice, and a
+closing event without choices carries the total. The meter keeps the last figure of every choice, so
+that a stream cut at any byte is billed to the token; the closing total overrides. What the client
+did not ask for is cut out of the bytes again.
+
+The cut looks for bytes instead of decoding JSON, because it runs on every event. That is exact:
+inside a JSON string a quote is always escaped, so `,"usage":{` can only be a key of the event. An
+event in another shape (spaces after colons, usage first) takes the general path through a decoder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from metering.usage import Usage
+
+EVENT_BYTES_MAX = 1024 * 1024
+"""An event longer than this is no event: the stream is refused as garbage."""
+
+TOKENS_MAX = 2**40
+"""A count beyond this is a lie, and would not fit the ledger's integers once it is priced."""
+
+_DONE = b"data: [DONE]"
+_RUNNING = b',"usage":{'
+_ANY_USAGE = b'"usage"'
+_NO_CHOICES = b'"choices":[]'
+_ERROR = b'"error"'
+
+
+class MalformedStream(ValueError):
+    """The node sent something that is not a stream of JSON events."""
+
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Tokens | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: _Tokens | None = None
+
+
+class _WireUsage(msgspec.Struct):
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _WireUsage | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    reasoning: str | None = None
+
+
+class _WholeChoice(msgspec.Struct):
+    message: _Message | None = None
+    text: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_WholeChoice] = []
+    usage: _WireUsage | None = None
+
+
+_usage_decoder = msgspec.json.Decoder(_WireUsage)
+_event_decoder = msgspec.json.Decoder(_Event)
+_answer_decoder = msgspec.json.Decoder(_Answer)
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+def usage_of_answer(body: bytes) -> Usage | None:
+    """The usage of a whole JSON answer; None if it has none. Raises MalformedStream if not JSON."""
+    try:
+        usage = _answer_decoder.decode(body).usage
+    except msgspec.MsgspecError as error:
+        raise MalformedStream(f"the answer is not a JSON object with sane usage: {error}") from None
+    return None if usage is None else _to_usage(usage)
+
+
+def text_of_answer(body: bytes) -> str:
+    """The generated text of a whole JSON answer that `usage_of_answer` accepted."""
+    parts: list[str | None] = []
+    for choice in _answer_decoder.decode(body).choices:
+        message = choice.message or _Message()
+        parts += [choice.text, message.reasoning, message.content]
+    return "".join(part for part in parts if part)
+
+
+class StreamMeter:
+    """Feed it the body of an event stream; it returns what the client may see, whole events only.
+
+    `keep_closing`: the client asked for usage, so the closing event passes.
+    `keep_running`: it asked for running usage too, so nothing is cut.
+    `choices`: how many answers were asked for; with one, no event needs its index read.
+    `tally_text`: the node reports no running usage, so delivered text is kept for an estimate.
+    """
+
+    __slots__ = (
+        "_choices",
+        "_closing",
+        "_keep_closing",
+        "_keep_running",
+        "_running",
+        "_tail",
+        "_tally_text",
+        "done",
+        "error",
+        "events",
+        "finished_choices",
+        "text",
+    )
+
+    def __init__(
+        self,
+        *,
+        keep_closing: bool,
+        keep_running: bool = False,
+        choices: int = 1,
+        tally_text: bool = False,
+    ) -> None:
+        self._keep_closing = keep_closing
+        self._keep_running = keep_running
+        self._choices = choices
+        self._tally_text = tally_text
+        self._tail = b""
+        self._running: dict[int, bytes] = {}
+        self._closing: _WireUsage | None = None
+        self.done = False
+        """`[DONE]` was seen: the stream is whole."""
+        self.error: bytes | None = None
+        """The error object of an event that reported one; it was not passed on."""
+        self.events = 0
+        """Events passed on to the client."""
+        self.finished_choices = 0
+        self.text: list[str] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes as they came; return the bytes of the events they completed, cut.
+
+        `[DONE]` and what follows it are kept back: the caller sends that line itself once the
+        charge is durable. Raises MalformedStream.
+        """
+        if self.done or self.error is not None:
+            return b""
+        if self._tail:
+            data = self._tail + data
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        if not data.endswith(b"\n\n"):
+            end = data.rfind(b"\n\n") + 2
+            if end == 1:
+                return self._keep(data)
+            self._tail = data[end:]
+            data = data[:end]
+        else:
+            self._tail = b""
+        if data.count(b"\n\n") == 1:
+            return self._event(data)
+        return b"".join(
+            [self._event(event + b"\n\n") for event in data[:-2].split(b"\n\n") if event]
+        )
+
+    @property
+    def closing(self) -> Usage | None:
+        """The node's total from the closing event; None until it came."""
+        return None if self._closing is None else _to_usage(self._closing)
+
+    @property
+    def running(self) -> Usage | None:
+        """The sum over choices of the last running figures; None if no event carried any."""
+        if not self._running:
+            return None
+        figures = [_usage_decoder.decode(usage) for usage in self._running.values()]
+        return Usage(
+            prompt_tokens=max(figure.prompt_tokens for figure in figures),
+            completion_tokens=sum(figure.completion_tokens for figure in figures),
+        )
+
+    def _keep(self, data: bytes) -> bytes:
+        if len(data) > EVENT_BYTES_MAX:
+            raise MalformedStream(f"an event is longer than {EVENT_BYTES_MAX} bytes")
+        self._tail = data
+        return b""
+
+    def _event(self, event: bytes) -> bytes:
+        if self.done or self.error is not None:
+            return b""
+        if event.startswith(_DONE):
+            self.done = True
+            return b""
+        start = event.find(_RUNNING)
+        if start < 0:
+            return self._unusual(event)
+        end = event.find(b"}", start) + 1
+        if (
+            event.find(b"{", start + len(_RUNNING), end) >= 0
+            or self._choices > 1
+            or self._tally_text
+            or event.find(_NO_CHOICES) >= 0
+        ):
+            return self._decoded(event)
+        self._running[0] = event[start + 9 : end]
+        self.events += 1
+        return event if self._keep_running else event[:start] + event[end:]
+
+    def _unusual(self, event: bytes) -> bytes:
+        """An event without running usage in vLLM's shape: a comment, an error, another server's."""
+        if event.startswith(b":"):
+            return event
+        if self._tally_text or event.find(_ANY_USAGE) >= 0 or event.find(_ERROR) >= 0:
+            return self._decoded(event)
+        self.events += 1
+        return event
+
+    def _decoded(self, event: bytes) -> bytes:
+        """The general path: decode the event, take its usage, encode it again without."""
+        payload = _payload(event)
+        try:
+            read = _event_decoder.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise MalformedStream(f"an event is not a JSON object with sane usage: {error}") from None
+        if bytes(read.error) != b"null":
+            self.error = bytes(read.error)
+            return b""
+        for choice in read.choices or ():
+            self._tally(choice)
+        if read.usage is not None and not read.choices:
+            self._closing = read.usage
+            return event if self._keep_closing else b""
+        if read.usage is not None and read.choices:
+            self._running[read.choices[0].index] = _encoder.encode(read.usage)
+        self.events += 1
+        return event if self._keep_running else _without_usage(payload)
+
+    def _tally(self, choice: _Choice) -> None:
+        if choice.finish_reason is not None:
+            self.finished_choices += 1
+        if self._tally_text:
+            delta = choice.delta
+            parts = (choice.text, delta and delta.content, delta and delta.reasoning)
+            self.text.extend(part for part in parts if part)
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of an event: its `data:` lines, joined as the HTML standard says."""
+    lines = [line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+def _without_usage(payload: bytes) -> bytes:
+    fields = _fields_decoder.decode(payload)
+    fields.pop("usage", None)
+    return b"data: " + _encoder.encode(fields) + b"\n\n"
+
+
+def _to_usage(wire: _WireUsage) -> Usage:
+    prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    return Usage(
+        prompt_tokens=wire.prompt_tokens,
+        completion_tokens=wire.completion_tokens,
+        cached_tokens=(prompt.cached_tokens if prompt else None) or 0,
+        reasoning_tokens=(completion.reasoning_tokens if completion else None) or 0,
+    )
