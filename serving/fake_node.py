@@ -79,8 +79,8 @@ class FakeNode:
 
     @property
     def control_url(self) -> str:
-        """Where faults are set, if it was given a control port."""
-        return f"http://{self._host}:{self._control_port}"
+        """Where faults are set; empty if it was given no control port."""
+        return "" if self._control_port is None else f"http://{self._host}:{self._control_port}"
 
     async def start(self) -> Self:
         """Listen. Port 0 becomes a free one."""
@@ -257,7 +257,7 @@ async def serve(node: FakeNode) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     async with node:
-        click.echo(node.url)
+        click.echo(f"{node.url} {node.control_url}".rstrip())
         await ended.wait()
 
 
@@ -282,7 +282,7 @@ def main(
     tokens_per_event: int,
     seed: int,
 ) -> None:
-    """Serve a node without a model, and print its URL once it listens.
+    """Serve a node without a model. Prints its URL, and that of its control port, once it listens.
 
     Example: python -m serving.fake_node --port 8100 --token-ms 20
     """
