@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import msgspec
+
+from ide.epoch import SupplierUsage
+from ide.params import IdeParams, TokenRate
+from ide.payouts import obligations, pay_io, pay_usd, releasable_io, release_limit_io
+from ide.state import opening_state
+from metering.money import IO_UNIT
+
+CENTS_16 = 160_000_000
+CAP = 800_000_000 * IO_UNIT
+
+
+def usage(supplier: str, model: str, cost: int) -> SupplierUsage:
+    return SupplierUsage(
+        supplier_id=supplier,
+        model=model,
+        prompt_tokens=10,
+        completion_tokens=5,
+        cost_nano_usd=cost,
+        charged_nano_usd=cost,
+        charges=1,
+    )
+
+
+def test_obligation_is_the_share_of_list_cost_added_over_models() -> None:
+    rows = [usage("a", "m", 1_000), usage("a", "n", 101), usage("b", "m", 1)]
+    assert obligations(rows, IdeParams()) == {"a": 770, "b": 0}
+
+
+def test_a_token_rate_pays_tokens_whatever_the_customer_paid() -> None:
+    rate = TokenRate(model="m", prompt_nano_usd=30, completion_nano_usd=200)
+    rows = [usage("a", "m", 1), usage("a", "other", 1_000)]
+    assert obligations(rows, IdeParams(token_rates=(rate,))) == {"a": 10 * 30 + 5 * 200 + 700}
+
+
+def test_io_is_floored_for_the_payee_and_the_rest_is_rounding() -> None:
+    # 1,000 nano-USD at 1.6 nano-USD a base unit is 625 exactly, 1,001 is 625.6.
+    paid = pay_io([1_000, 1_001, 1], limit_io=CAP, vault_io=0, price=CENTS_16, cap_io=CAP)
+    assert paid.io == [625, 625, 0]
+    assert paid.value_nano_usd == [1_000, 1_000, 0]
+    assert paid.rounding_nano_usd == [0, 1, 1]
+    assert paid.needed_io == 1_251
+    assert paid.released_io == 1_251
+
+
+def test_what_the_vault_holds_is_used_before_more_is_released() -> None:
+    paid = pay_io([1_000], limit_io=CAP, vault_io=600, price=CENTS_16, cap_io=CAP)
+    assert (paid.io, paid.released_io) == ([625], 25)
+    paid = pay_io([1_000], limit_io=CAP, vault_io=900, price=CENTS_16, cap_io=CAP)
+    assert (paid.io, paid.released_io) == ([625], 0)
+
+
+def test_the_limit_is_shared_pro_rata_to_the_base_unit() -> None:
+    paid = pay_io([3_000, 1_000], limit_io=101, vault_io=0, price=CENTS_16, cap_io=CAP)
+    assert paid.io == [76, 25]
+    assert paid.released_io == 101
+    assert paid.needed_io == 2_500
+    assert paid.rounding_nano_usd == [0, 0]
+    assert paid.value_nano_usd == [122, 40]
+
+
+def test_a_limit_one_unit_short_never_overpays_anyone() -> None:
+    owed = [3, 3, 3]  # 1.875 base units each: 5 in all, 1 for each once floored
+    paid = pay_io(owed, limit_io=4, vault_io=0, price=CENTS_16, cap_io=CAP)
+    assert paid.io == [1, 1, 1]
+    assert all(worth <= usd for worth, usd in zip(paid.value_nano_usd, owed, strict=True))
+
+
+def test_a_need_beyond_all_io_is_reported_as_the_cap() -> None:
+    paid = pay_io([2**62], limit_io=5, vault_io=0, price=1, cap_io=CAP)
+    assert (paid.needed_io, paid.io) == (CAP, [5])
+
+
+def test_usd_pro_rata_sums_to_what_there_is() -> None:
+    assert pay_usd([5, 7], 12) == [5, 7]
+    assert pay_usd([1, 1, 1], 2) == [1, 1, 0]
+    assert pay_usd([10, 20], 0) == [0, 0]
+    assert pay_usd([], 0) == []
+
+
+def test_the_release_stops_before_what_is_to_be_retired() -> None:
+    params = IdeParams()
+    state = opening_state(params)
+    assert releasable_io(state, params) == 116_315_467 * IO_UNIT
+    # 116,315,467 IO x 15,600 ppb.
+    assert release_limit_io(state, params) == 181_452_128_520
+    drained = msgspec.structs.replace(state, unemitted_io=params.retire_target_io)
+    assert release_limit_io(drained, params) == 0
+    retired = msgspec.structs.replace(drained, retired_unemitted_io=params.retire_target_io)
+    assert releasable_io(retired, params) == params.retire_target_io
