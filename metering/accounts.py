@@ -1,0 +1,109 @@
+"""The chart of accounts: which accounts there are, in which asset, and which may be overdrawn.
+
+    money in     usd:external  ->  usd:customer:<account>
+    a charge     usd:customer:<account>  ->  usd:fee_vault      a hold first, then at most that
+    beyond it    usd:shortfall  ->  usd:fee_vault               what nobody paid for
+    an epoch     usd:fee_vault  ->  usd:exchange, usd:supplier:<id>
+    IO           io:issuance  ->  io:unemitted | io:circulating | io:reward_vault, ... io:burned
+
+An account comes into being when it is first used. IO's supply is accounts too: all that was ever
+issued is the debit balance of io:issuance, so the cap on the supply is a line of the trial balance.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class AccountError(ValueError):
+    """A name that no account can have."""
+
+
+class Asset(StrEnum):
+    USD = "usd"
+    IO = "io"
+
+
+class Limit(StrEnum):
+    """What an account's balance may do."""
+
+    NONE = "none"
+    """A source: its debits may exceed its credits."""
+    DEBITS_WITHIN_CREDITS = "debits_within_credits"
+    """Posted and pending debits together never exceed posted credits."""
+
+
+USD_EXTERNAL = "usd:external"
+USD_FEE_VAULT = "usd:fee_vault"
+USD_SHORTFALL = "usd:shortfall"
+USD_TREASURY = "usd:treasury"
+USD_EXCHANGE = "usd:exchange"
+IO_ISSUANCE = "io:issuance"
+IO_UNEMITTED = "io:unemitted"
+IO_CIRCULATING = "io:circulating"
+IO_REWARD_VAULT = "io:reward_vault"
+IO_EXCHANGE = "io:exchange"
+IO_BURNED = "io:burned"
+IO_RETIRED = "io:retired"
+
+_SOURCES = frozenset({USD_EXTERNAL, USD_SHORTFALL, USD_EXCHANGE, IO_ISSUANCE, IO_EXCHANGE})
+_SINGLES = _SOURCES | {
+    USD_FEE_VAULT,
+    USD_TREASURY,
+    IO_UNEMITTED,
+    IO_CIRCULATING,
+    IO_REWARD_VAULT,
+    IO_BURNED,
+    IO_RETIRED,
+}
+_CUSTOMER = "usd:customer:"
+_NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
+_SUPPLIER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_FAMILIES = {_CUSTOMER: _NAME, "usd:supplier:": _SUPPLIER_NAME, "io:supplier:": _SUPPLIER_NAME}
+
+
+def check_name(account: str) -> str:
+    """A customer's name itself. Raises AccountError if no account can be named so."""
+    if _NAME.fullmatch(account) is None:
+        raise AccountError(
+            f"'{account}' is no account name: use 1 to 64 of a-z, 0-9, dot, dash and underscore"
+        )
+    return account
+
+
+def customer(account: str) -> str:
+    """The id of a customer's prepaid balance. Raises AccountError."""
+    return _CUSTOMER + check_name(account)
+
+
+def supplier(asset: Asset, supplier_id: str) -> str:
+    """The id of what a supplier was paid in one asset. Raises AccountError."""
+    if _SUPPLIER_NAME.fullmatch(supplier_id) is None:
+        raise AccountError(
+            f"'{supplier_id}' is no supplier id: use 1 to 64 letters, digits, dots, dashes and "
+            "underscores"
+        )
+    return f"{asset}:supplier:{supplier_id}"
+
+
+def customer_name(account_id: str) -> str | None:
+    """The customer whose balance this is; None if it is no customer's."""
+    return account_id[len(_CUSTOMER) :] if account_id.startswith(_CUSTOMER) else None
+
+
+def is_valid(account_id: str) -> bool:
+    """Is this an account of the chart?"""
+    if account_id in _SINGLES:
+        return True
+    family, separator, name = account_id.rpartition(":")
+    pattern = _FAMILIES.get(family + separator)
+    return pattern is not None and pattern.fullmatch(name) is not None
+
+
+def asset_of(account_id: str) -> str:
+    return account_id.partition(":")[0]
+
+
+def limit_of(account_id: str) -> Limit:
+    return Limit.NONE if account_id in _SOURCES else Limit.DEBITS_WITHIN_CREDITS

@@ -1,0 +1,45 @@
+"""The hash chain of a writer: each transfer's hash covers the one before it and all of its facts.
+
+    link = sha256(link before || JSON array of the transfer's fields and what was booked with it)
+
+Anyone can recompute it from the columns of the tables. The first link of a chain covers GENESIS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from metering.charge import ChargeRecord
+from metering.transfer import Transfer
+
+GENESIS = bytes(32)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def link(
+    before: bytes,
+    seq: int,
+    booked_ns: int,
+    transfer: Transfer,
+    charge: ChargeRecord | None = None,
+) -> bytes:
+    """The 32 bytes of the next link. A charge is covered with the first transfer of its group."""
+    facts: tuple[Any, ...] = (
+        seq,
+        booked_ns,
+        transfer.id,
+        transfer.kind,
+        transfer.debit,
+        transfer.credit,
+        transfer.amount,
+        transfer.code,
+        transfer.pending_id,
+        transfer.detail,
+    )
+    if charge is not None:
+        facts += msgspec.structs.astuple(charge)
+    return hashlib.sha256(before + _encode(facts)).digest()

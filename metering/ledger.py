@@ -1,0 +1,318 @@
+"""The ledger: what every implementation offers, and the one in memory that the others must equal.
+
+Debits equal credits, always. Rows get a sequence number `seq` in the order of commits; a range
+(from, to] of it is what an epoch settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
+
+import msgspec
+
+from metering.accounts import AccountError, is_valid
+from metering.charge import ChargeRecord
+from metering.rules import Books
+from metering.transfer import Group, PostResult, Transfer, TransferKind
+
+__all__ = [
+    "AccountBalance",
+    "Balance",
+    "ChargeTotal",
+    "EpochRow",
+    "Group",
+    "Ledger",
+    "LedgerError",
+    "PostResult",
+    "ReferenceLedger",
+    "Transfer",
+    "TransferKind",
+    "Verification",
+]
+
+
+class LedgerError(Exception):
+    """The ledger cannot be reached, opened or trusted. What was asked for may be asked again."""
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """Four counters in the smallest unit of the account's asset."""
+
+    debits_pending: int = 0
+    debits_posted: int = 0
+    credits_pending: int = 0
+    credits_posted: int = 0
+
+    @property
+    def posted(self) -> int:
+        """What the account holds: credits less debits, holds aside."""
+        return self.credits_posted - self.debits_posted
+
+    @property
+    def available(self) -> int:
+        """What may still be debited: what it holds less what is on hold."""
+        return self.posted - self.debits_pending
+
+
+class AccountBalance(msgspec.Struct, frozen=True):
+    """A line of the trial balance."""
+
+    account: str
+    balance: Balance
+
+
+class ChargeTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """The billed charges of one supplier and model over a range of the ledger."""
+
+    supplier_id: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano_usd: int
+    charged_nano_usd: int
+    charges: int
+
+
+class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled epoch over the ledger's rows (from_seq, to_seq].
+
+    `params`, `inputs`, `result` and `state` are canonical JSON; `hash` is the settlement's own.
+    """
+
+    epoch: int
+    from_seq: int
+    to_seq: int
+    params: str
+    inputs: str
+    result: str
+    state: str
+    created_ns: int
+    hash: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of the whole ledger found. `problem` names the first bad row, None if ok."""
+
+    ok: bool
+    transfers: int
+    charges: int
+    accounts: int
+    writers: int
+    first_bad_seq: int | None = None
+    problem: str | None = None
+
+
+class Ledger(Protocol):
+    """Methods raise LedgerError when the ledger cannot answer. Thread-safe."""
+
+    def post(
+        self, writer: str, groups: Sequence[Group], watermark: int | None = None
+    ) -> list[PostResult]:
+        """Book groups in order, in one database transaction; one result each.
+
+        A failed group leaves no trace and the others stand. `watermark` is how far the writer's
+        own log is booked: it moves in the same transaction, forward only, and only if every group
+        is in the books.
+        """
+        ...
+
+    def watermark(self, writer: str) -> int:
+        """The writer's last watermark, 0 if it never set one."""
+        ...
+
+    def open_account(self, account: str) -> bool:
+        """Bring an account into being at zero. False if it exists. Raises AccountError."""
+        ...
+
+    def balance(self, account: str) -> Balance:
+        """Zeros for an account that was never used."""
+        ...
+
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        """Of these accounts at one moment; those never used are left out."""
+        ...
+
+    def trial_balance(self) -> list[AccountBalance]:
+        """Every account, ordered by its id."""
+        ...
+
+    def charges(
+        self,
+        account: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[ChargeRecord]:
+        """Finished charges in the order of the ledger, of one customer or of all."""
+        ...
+
+    def charge_totals(self, from_seq: int, to_seq: int) -> list[ChargeTotal]:
+        """Sums over (from_seq, to_seq] of what was billed, ordered by supplier and model."""
+        ...
+
+    def last_seq(self) -> int:
+        """0 for an empty ledger."""
+        ...
+
+    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
+        """Book an epoch and its groups in one transaction, all or nothing.
+
+        A repeat of the same epoch answers EXISTS (`created_ns` aside) and books nothing.
+        """
+        ...
+
+    def epoch(self, number: int) -> EpochRow | None: ...
+
+    def epochs(self) -> list[EpochRow]:
+        """All of them, oldest first."""
+        ...
+
+    def verify(self) -> Verification:
+        """Derive every balance and hash chain anew and compare."""
+        ...
+
+    def data_version(self) -> int:
+        """A number that changes whenever another process or object changed the ledger."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def same_epoch(row: EpochRow, other: EpochRow) -> bool:
+    """Equal but for when they were made."""
+    return msgspec.structs.replace(row, created_ns=other.created_ns) == other
+
+
+def follows(row: EpochRow, last: EpochRow | None, last_seq: int) -> bool:
+    """May this epoch be the next? Numbers rise by one, and ranges leave no gap and no overlap."""
+    if not row.from_seq <= row.to_seq <= last_seq:
+        return False
+    if last is None:
+        return row.from_seq == 0
+    return row.epoch == last.epoch + 1 and row.from_seq == last.to_seq
+
+
+class ReferenceLedger:
+    """The ledger in memory: the oracle of tests, and the books of a gateway that keeps none."""
+
+    def __init__(self) -> None:
+        self._books = Books()
+        self._seq = 0
+        self._watermarks: dict[str, int] = {}
+        self._charges: list[tuple[int, ChargeRecord]] = []
+        self._epochs: list[EpochRow] = []
+
+    def post(
+        self, writer: str, groups: Sequence[Group], watermark: int | None = None
+    ) -> list[PostResult]:
+        results = [self._post(group) for group in groups]
+        if watermark is not None and all(result.booked for result in results):
+            self._watermarks[writer] = max(watermark, self.watermark(writer))
+        return results
+
+    def _post(self, group: Group) -> PostResult:
+        booking = self._books.post(group)
+        if booking.charge is not None:
+            self._charges.append((self._seq + 1, booking.charge))
+        self._seq += len(booking.transfers)
+        return booking.result
+
+    def watermark(self, writer: str) -> int:
+        return self._watermarks.get(writer, 0)
+
+    def open_account(self, account: str) -> bool:
+        if not is_valid(account):
+            raise AccountError(f"'{account}' is no account of the chart")
+        if account in self._books.balances:
+            return False
+        self._books.balances[account] = [0, 0, 0, 0]
+        return True
+
+    def balance(self, account: str) -> Balance:
+        return self.balances([account]).get(account, Balance())
+
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        balances = self._books.balances
+        return {account: Balance(*balances[account]) for account in accounts if account in balances}
+
+    def trial_balance(self) -> list[AccountBalance]:
+        lines = sorted(self._books.balances.items())
+        return [AccountBalance(account, Balance(*balance)) for account, balance in lines]
+
+    def charges(
+        self,
+        account: str | None = None,
+        *,
+        after_seq: int = 0,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[ChargeRecord]:
+        charges = reversed(self._charges) if newest_first else iter(self._charges)
+        found = (
+            charge
+            for seq, charge in charges
+            if seq > after_seq and account in (None, charge.account)
+        )
+        return islice(found, limit)
+
+    def charge_totals(self, from_seq: int, to_seq: int) -> list[ChargeTotal]:
+        billed: dict[tuple[str, str], list[ChargeRecord]] = {}
+        for seq, charge in self._charges:
+            if from_seq < seq <= to_seq and charge.supplier_id and charge.usage_source:
+                billed.setdefault((charge.supplier_id, charge.model), []).append(charge)
+        return [
+            ChargeTotal(
+                supplier_id=supplier_id,
+                model=model,
+                prompt_tokens=sum(charge.prompt_tokens for charge in charges),
+                completion_tokens=sum(charge.completion_tokens for charge in charges),
+                cost_nano_usd=sum(charge.cost_nano_usd for charge in charges),
+                charged_nano_usd=sum(charge.charged_nano_usd for charge in charges),
+                charges=len(charges),
+            )
+            for (supplier_id, model), charges in sorted(billed.items())
+        ]
+
+    def last_seq(self) -> int:
+        return self._seq
+
+    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
+        known = self.epoch(row.epoch)
+        if known is not None:
+            same = same_epoch(row, known)
+            return PostResult.EXISTS if same else PostResult.EXISTS_WITH_DIFFERENT_EPOCH
+        if not follows(row, self._epochs[-1] if self._epochs else None, self._seq):
+            return PostResult.INVALID_EPOCH
+        linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
+        result = self._post(linked) if linked.transfers else PostResult.OK
+        if result is PostResult.OK:
+            self._epochs.append(row)
+        return result
+
+    def epoch(self, number: int) -> EpochRow | None:
+        return next((row for row in self._epochs if row.epoch == number), None)
+
+    def epochs(self) -> list[EpochRow]:
+        return list(self._epochs)
+
+    def verify(self) -> Verification:
+        lines = self.trial_balance()
+        pending = sum(line.balance.debits_pending - line.balance.credits_pending for line in lines)
+        posted = sum(line.balance.posted for line in lines)
+        return Verification(
+            ok=pending == posted == 0,
+            transfers=self._seq,
+            charges=len(self._charges),
+            accounts=len(lines),
+            writers=len(self._watermarks),
+            problem=None if pending == posted == 0 else "debits do not equal credits",
+        )
+
+    def data_version(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,230 @@
+"""The rules of the books: which groups may be booked, and what they do to the balances.
+
+`Books` holds what the rules look at, in memory: the whole ledger in the reference, only what a
+batch touches in a database. Four counters an account, as TigerBeetle keeps them: pending ones rise
+with a hold and fall when it is resolved, posted ones only rise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from metering import accounts
+from metering.accounts import Limit
+from metering.charge import ChargeRecord
+from metering.money import INT64_MAX
+from metering.transfer import Group, PostResult, Transfer, TransferKind
+
+DEBITS_PENDING, DEBITS_POSTED, CREDITS_PENDING, CREDITS_POSTED = range(4)
+
+ID_CHARS_MAX = 128
+
+_RESOLVED = {
+    TransferKind.POST: PostResult.PENDING_ALREADY_POSTED,
+    TransferKind.VOID: PostResult.PENDING_ALREADY_VOIDED,
+}
+_FALLS_BACK = (PostResult.EXCEEDS_CREDITS, PostResult.EXISTS_WITH_DIFFERENT_DEBIT)
+
+
+class Booking(msgspec.Struct, frozen=True):
+    """A group's result and, if it is OK, its transfers with their accounts filled in."""
+
+    result: PostResult
+    transfers: tuple[Transfer, ...] = ()
+    charge: ChargeRecord | None = None
+
+
+class Books:
+    """Balances, transfers by id, holds resolved and by what, charges by their first transfer."""
+
+    __slots__ = ("_created", "balances", "charges", "resolved", "transfers")
+
+    def __init__(self) -> None:
+        self.balances: dict[str, list[int]] = {}
+        self.transfers: dict[str, Transfer] = {}
+        self.resolved: dict[str, TransferKind] = {}
+        self.charges: dict[str, ChargeRecord] = {}
+        self._created: list[str] = []
+
+    def post(self, group: Group) -> Booking:
+        """Book a group, or say why not and leave no trace of it."""
+        result, booked = self._link(group.transfers)
+        if group.fallback is not None and result in _FALLS_BACK:
+            result, booked = self._link(group.fallback)
+        if group.charge is None:
+            return Booking(result, booked)
+        if result is PostResult.OK:
+            charge = _with_payment(group.charge, booked)
+            self.charges[booked[0].id] = charge
+            return Booking(result, booked, charge)
+        if result is PostResult.EXISTS and self._charge_differs(group):
+            return Booking(PostResult.EXISTS_WITH_DIFFERENT_CHARGE)
+        return Booking(result)
+
+    def undo(self, booking: Booking) -> None:
+        """Take back the latest booking."""
+        self._undo(list(booking.transfers))
+        if booking.charge is not None:
+            del self.charges[booking.transfers[0].id]
+
+    def _link(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
+        booked: list[Transfer] = []
+        exist = 0
+        self._created = []
+        for transfer in transfers:
+            result = self._judge(transfer)
+            if result is PostResult.OK:
+                booked.append(self._apply(transfer))
+            elif result is PostResult.EXISTS:
+                exist += 1
+            else:
+                self._undo(booked)
+                return result, ()
+        if not exist:
+            return (PostResult.OK if booked else PostResult.INVALID_GROUP), tuple(booked)
+        if not booked:
+            return PostResult.EXISTS, ()
+        self._undo(booked)
+        return PostResult.LINKED_FAILED, ()
+
+    def _judge(self, transfer: Transfer) -> PostResult:
+        existing = self.transfers.get(transfer.id)
+        if existing is not None:
+            return _compare(existing, transfer)
+        if not 0 < len(transfer.id) <= ID_CHARS_MAX:
+            return PostResult.INVALID_ID
+        if not 0 <= transfer.amount <= INT64_MAX:
+            return PostResult.INVALID_AMOUNT
+        if transfer.kind is TransferKind.POST or transfer.kind is TransferKind.VOID:
+            return self._judge_resolution(transfer)
+        return self._judge_movement(transfer)
+
+    def _judge_movement(self, transfer: Transfer) -> PostResult:
+        debit, credit, amount = transfer.debit, transfer.credit, transfer.amount
+        if transfer.pending_id is not None:
+            return PostResult.INVALID_PENDING_ID
+        debit_balance, credit_balance = self.balances.get(debit), self.balances.get(credit)
+        for account, balance in ((debit, debit_balance), (credit, credit_balance)):
+            if balance is None and not accounts.is_valid(account):
+                return PostResult.INVALID_ACCOUNT
+        if debit == credit:
+            return PostResult.INVALID_SAME_ACCOUNT
+        if accounts.asset_of(debit) != accounts.asset_of(credit):
+            return PostResult.INVALID_ASSETS
+        debits_pending, debits_posted, _, credits_posted = debit_balance or (0, 0, 0, 0)
+        debits = debits_pending + debits_posted + amount
+        if debits > credits_posted and accounts.limit_of(debit) is not Limit.NONE:
+            return PostResult.EXCEEDS_CREDITS
+        credits_ = sum((credit_balance or (0, 0, 0, 0))[CREDITS_PENDING:]) + amount
+        if debits > INT64_MAX or credits_ > INT64_MAX:
+            return PostResult.EXCEEDS_INT64
+        return PostResult.OK
+
+    def _judge_resolution(self, transfer: Transfer) -> PostResult:
+        if transfer.pending_id is None:
+            return PostResult.INVALID_PENDING_ID
+        pending = self.transfers.get(transfer.pending_id)
+        if pending is None:
+            return PostResult.PENDING_NOT_FOUND
+        if pending.kind is not TransferKind.PENDING:
+            return PostResult.PENDING_NOT_PENDING
+        by = self.resolved.get(pending.id)
+        if by is not None:
+            return _RESOLVED[by]
+        if transfer.debit not in ("", pending.debit) or transfer.credit not in ("", pending.credit):
+            return PostResult.PENDING_HAS_DIFFERENT_ACCOUNTS
+        if transfer.kind is TransferKind.VOID and transfer.amount != 0:
+            return PostResult.INVALID_AMOUNT
+        if transfer.amount > pending.amount:
+            return PostResult.EXCEEDS_PENDING_AMOUNT
+        return PostResult.OK
+
+    def _apply(self, transfer: Transfer) -> Transfer:
+        kind = transfer.kind
+        if transfer.pending_id is not None:
+            pending = self.transfers[transfer.pending_id]
+            if not transfer.debit or not transfer.credit:
+                transfer = _between(transfer, pending)
+            self.resolved[pending.id] = kind
+            self._move(transfer, DEBITS_PENDING, -pending.amount)
+        if kind is TransferKind.PENDING:
+            self._move(transfer, DEBITS_PENDING, transfer.amount)
+        else:
+            self._move(transfer, DEBITS_POSTED, transfer.amount)
+        self.transfers[transfer.id] = transfer
+        return transfer
+
+    def _undo(self, booked: list[Transfer]) -> None:
+        for transfer in reversed(booked):
+            del self.transfers[transfer.id]
+            if transfer.kind is TransferKind.PENDING:
+                self._move(transfer, DEBITS_PENDING, -transfer.amount)
+            else:
+                self._move(transfer, DEBITS_POSTED, -transfer.amount)
+            if transfer.pending_id is not None:
+                del self.resolved[transfer.pending_id]
+                self._move(transfer, DEBITS_PENDING, self.transfers[transfer.pending_id].amount)
+        for account in self._created:
+            del self.balances[account]
+        self._created = []
+
+    def _move(self, transfer: Transfer, column: int, amount: int) -> None:
+        """Add to a counter of the debit side and its twin of the credit side."""
+        self._balance(transfer.debit)[column] += amount
+        self._balance(transfer.credit)[column + CREDITS_PENDING] += amount
+
+    def _balance(self, account: str) -> list[int]:
+        balance = self.balances.get(account)
+        if balance is None:
+            balance = self.balances[account] = [0, 0, 0, 0]
+            self._created.append(account)
+        return balance
+
+    def _charge_differs(self, group: Group) -> bool:
+        kept = self.charges.get(group.transfers[0].id)
+        if kept is None or group.charge is None:
+            return True
+        charged = kept.charged_nano_usd
+        return msgspec.structs.replace(group.charge, charged_nano_usd=charged) != kept
+
+
+def _compare(existing: Transfer, transfer: Transfer) -> PostResult:
+    if existing.kind is not transfer.kind:
+        return PostResult.EXISTS_WITH_DIFFERENT_KIND
+    inherits = transfer.pending_id is not None
+    if existing.debit != transfer.debit and not (inherits and not transfer.debit):
+        return PostResult.EXISTS_WITH_DIFFERENT_DEBIT
+    if existing.credit != transfer.credit and not (inherits and not transfer.credit):
+        return PostResult.EXISTS_WITH_DIFFERENT_CREDIT
+    if existing.amount != transfer.amount:
+        return PostResult.EXISTS_WITH_DIFFERENT_AMOUNT
+    if existing.code != transfer.code:
+        return PostResult.EXISTS_WITH_DIFFERENT_CODE
+    if existing.pending_id != transfer.pending_id:
+        return PostResult.EXISTS_WITH_DIFFERENT_PENDING_ID
+    if existing.detail != transfer.detail:
+        return PostResult.EXISTS_WITH_DIFFERENT_DETAIL
+    return PostResult.EXISTS
+
+
+def _between(transfer: Transfer, pending: Transfer) -> Transfer:
+    """The transfer between the accounts of the pending one."""
+    return Transfer(
+        id=transfer.id,
+        kind=transfer.kind,
+        debit=pending.debit,
+        credit=pending.credit,
+        amount=transfer.amount,
+        code=transfer.code,
+        pending_id=pending.id,
+        detail=transfer.detail,
+    )
+
+
+def _with_payment(charge: ChargeRecord, booked: tuple[Transfer, ...]) -> ChargeRecord:
+    """The charge with what its customer really paid: nothing, if the shortfall bore the hold."""
+    account = accounts.customer(charge.account)
+    paid = sum(transfer.amount for transfer in booked if transfer.debit == account)
+    if paid == charge.charged_nano_usd:
+        return charge
+    return msgspec.structs.replace(charge, charged_nano_usd=paid)
