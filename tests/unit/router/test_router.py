@@ -127,6 +127,18 @@ def test_a_trial_that_tells_nothing_leaves_room_for_another() -> None:
     assert bench.send(SECOND).trial
 
 
+def test_two_that_were_chosen_at_once_make_one_trial() -> None:
+    bench = Bench(record("a"))
+    bench.send().finish(Termination.CONNECT_ERROR, 0)
+    decisions = [bench.router.choose(features(), SECOND) for _ in range(2)]
+    first, second = [bench.router.start(decision) for decision in decisions]
+    assert (first.trial, second.trial) == (True, False)
+    second.finish(Termination.COMPLETED, SECOND, ttft_ns=1)
+    assert bench.view().condition(SECOND) is Condition.HALF_OPEN
+    first.finish(Termination.COMPLETED, SECOND, ttft_ns=1)
+    assert bench.view().condition(SECOND) is Condition.READY
+
+
 def test_requests_that_fail_together_eject_once() -> None:
     bench = Bench(record("a"))
     for lease in [bench.send() for _ in range(4)]:
