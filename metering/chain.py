@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from metering.charge import ChargeRecord
 from metering.transfer import Transfer
 
 GENESIS = bytes(32)
@@ -25,9 +24,9 @@ def link(
     seq: int,
     booked_ns: int,
     transfer: Transfer,
-    charge: ChargeRecord | None = None,
+    record: msgspec.Struct | None = None,
 ) -> bytes:
-    """The 32 bytes of the next link. A charge is covered with the first transfer of its group."""
+    """The 32 bytes of the next link. `record` is the charge or epoch that the transfer settles."""
     facts: tuple[Any, ...] = (
         seq,
         booked_ns,
@@ -40,6 +39,6 @@ def link(
         transfer.pending_id,
         transfer.detail,
     )
-    if charge is not None:
-        facts += msgspec.structs.astuple(charge)
+    if record is not None:
+        facts += msgspec.structs.astuple(record)
     return hashlib.sha256(before + _encode(facts)).digest()

@@ -288,6 +288,8 @@ class ReferenceLedger:
             return PostResult.INVALID_EPOCH
         linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
         result = self._post(linked) if linked.transfers else PostResult.OK
+        if result is PostResult.EXISTS:
+            return PostResult.LINKED_FAILED
         if result is PostResult.OK:
             self._epochs.append(row)
         return result

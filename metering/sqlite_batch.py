@@ -1,0 +1,173 @@
+"""One transaction of bookings in SQLite: read what the rules need, apply them, write the result.
+
+Ids and resolutions are usually new, and looking each up would cost more than booking it. So a batch
+is first tried on the assumption that they are (`careful=False`): the unique indexes catch it where
+that is wrong, the transaction is rolled back, and the batch done again with every look-up made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from metering import chain
+from metering.charge import ChargeRecord
+from metering.ledger import EpochRow
+from metering.rules import Booking, Books
+from metering.sqlite_file import insert_rows
+from metering.transfer import Group, Transfer, TransferKind
+
+TRANSFER_COLUMNS = "id, kind, debit, credit, amount, code, pending_id, detail"
+CHARGE_COLUMNS = ", ".join(ChargeRecord.__struct_fields__)
+EPOCH_COLUMNS = ", ".join(EpochRow.__struct_fields__)
+
+_ids = msgspec.json.Encoder().encode
+
+
+class Batch:
+    """Lives inside one transaction. `holds` are pending transfers known from before."""
+
+    def __init__(self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer]) -> None:
+        self._db = db
+        self._writer = writer
+        self._holds = holds
+        self._books = Books()
+        self._bookings: list[Booking] = []
+
+    def load(self, groups: Iterable[Group], *, careful: bool) -> None:
+        """Read the balances and holds that these groups touch; careful, also what exists."""
+        transfers = [t for group in groups for t in (*group.transfers, *(group.fallback or ()))]
+        ids = {transfer.id for transfer in transfers}
+        pending_ids = {t.pending_id for t in transfers if t.pending_id is not None}
+        books = self._books
+        if careful:
+            books.transfers.update(self._transfers(ids | pending_ids))
+            books.resolved.update(self._resolutions(pending_ids))
+            books.charges.update(self._charges(ids))
+        else:
+            unknown = []
+            for pending_id in pending_ids - ids:
+                hold = self._holds.get(pending_id)
+                if hold is None:
+                    unknown.append(pending_id)
+                else:
+                    books.transfers[pending_id] = hold
+            if unknown:
+                books.transfers.update(self._transfers(unknown))
+        touched = {account for t in transfers for account in (t.debit, t.credit)}
+        for known in books.transfers.values():
+            touched.update((known.debit, known.credit))
+        books.balances.update(self._balances(touched))
+
+    def book(self, group: Group) -> Booking:
+        booking = self._books.post(group)
+        if booking.transfers:
+            self._bookings.append(booking)
+        return booking
+
+    def write(self, booked_ns: int, watermark: int | None, epoch: EpochRow | None = None) -> None:
+        """Write what was booked. The epoch belongs to the first transfer, if there is one."""
+        found = self._db.execute(
+            "SELECT watermark, links, hash FROM writer WHERE id = ?", (self._writer,)
+        ).fetchone()
+        stands_at, links, link = found or (0, 0, chain.GENESIS)
+        first = seq = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM transfer").fetchone()[
+            0
+        ]
+        transfers: list[tuple[object, ...]] = []
+        charges: list[tuple[object, ...]] = []
+        record: msgspec.Struct | None = epoch
+        for booking in self._bookings:
+            charge = booking.charge
+            if charge is not None:
+                record = charge
+                charges.append((seq, *msgspec.structs.astuple(charge)))
+            for transfer in booking.transfers:
+                link = chain.link(link, seq, booked_ns, transfer, record)
+                record = None
+                facts = msgspec.structs.astuple(transfer)
+                transfers.append((seq, *facts, booked_ns, self._writer, link))
+                seq += 1
+        insert_rows(self._db, "transfer", transfers)
+        insert_rows(self._db, "charge", charges)
+        if epoch is not None:
+            row = (*msgspec.structs.astuple(epoch), first if transfers else None)
+            insert_rows(self._db, "epoch", [row])
+        self._write_balances()
+        self._db.execute(
+            "INSERT OR REPLACE INTO writer (id, watermark, links, hash) VALUES (?, ?, ?, ?)",
+            (self._writer, max(stands_at, watermark or 0), links + len(transfers), link),
+        )
+
+    def remember_holds(self, most: int) -> None:
+        """After the commit: keep new holds for the batch that will resolve them."""
+        for booking in self._bookings:
+            for transfer in booking.transfers:
+                if transfer.kind is TransferKind.PENDING:
+                    if len(self._holds) < most:
+                        self._holds[transfer.id] = transfer
+                elif transfer.pending_id is not None:
+                    self._holds.pop(transfer.pending_id, None)
+
+    def _write_balances(self) -> None:
+        touched = {
+            account
+            for booking in self._bookings
+            for transfer in booking.transfers
+            for account in (transfer.debit, transfer.credit)
+        }
+        balances = self._books.balances
+        self._db.executemany(
+            "INSERT OR REPLACE INTO account VALUES (?, ?, ?, ?, ?)",
+            [(account, *balances[account]) for account in sorted(touched)],
+        )
+
+    def _transfers(self, ids: Iterable[str]) -> dict[str, Transfer]:
+        rows = self._db.execute(
+            f"SELECT {TRANSFER_COLUMNS} FROM transfer WHERE id IN (SELECT value FROM json_each(?))",
+            (_ids(list(ids)),),
+        )
+        return {row[0]: transfer_of(row) for row in rows}
+
+    def _resolutions(self, pending_ids: Iterable[str]) -> dict[str, TransferKind]:
+        rows = self._db.execute(
+            "SELECT pending_id, kind FROM transfer"
+            " WHERE pending_id IN (SELECT value FROM json_each(?))",
+            (_ids(list(pending_ids)),),
+        )
+        return {pending_id: TransferKind(kind) for pending_id, kind in rows}
+
+    def _charges(self, ids: Iterable[str]) -> dict[str, ChargeRecord]:
+        rows = self._db.execute(
+            f"SELECT id, {CHARGE_COLUMNS} FROM charge JOIN"
+            " (SELECT seq, id FROM transfer WHERE id IN (SELECT value FROM json_each(?)))"
+            " USING (seq)",
+            (_ids(list(ids)),),
+        )
+        return {row[0]: charge_of(row[1:]) for row in rows}
+
+    def _balances(self, accounts: Iterable[str]) -> dict[str, list[int]]:
+        rows = self._db.execute(
+            "SELECT * FROM account WHERE id IN (SELECT value FROM json_each(?))",
+            (_ids(list(accounts)),),
+        )
+        return {row[0]: list(row[1:]) for row in rows}
+
+
+def transfer_of(row: Sequence[object]) -> Transfer:
+    """A transfer from its TRANSFER_COLUMNS."""
+    return msgspec.convert(dict(zip(Transfer.__struct_fields__, row, strict=True)), Transfer)
+
+
+def charge_of(row: Sequence[object]) -> ChargeRecord:
+    """A charge from its CHARGE_COLUMNS."""
+    return msgspec.convert(
+        dict(zip(ChargeRecord.__struct_fields__, row, strict=True)), ChargeRecord
+    )
+
+
+def epoch_of(row: Sequence[object]) -> EpochRow:
+    """An epoch from its EPOCH_COLUMNS."""
+    return msgspec.convert(dict(zip(EpochRow.__struct_fields__, row, strict=True)), EpochRow)

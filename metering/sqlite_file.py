@@ -1,0 +1,124 @@
+"""A SQLite file that keeps money: durable settings, migrations, transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from metering.ledger import LedgerError
+
+BUSY_TIMEOUT_S = 10.0
+"""How long one process waits for another's transaction: they take milliseconds."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_PARAMETERS_MAX = 2000
+"""In one statement; SQLite takes 32,766, but a statement that long is slow to prepare."""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit mode whose commits survive a power cut, with the schema up to
+    date. Raises LedgerError.
+    """
+    with named_errors(path):
+        db = connect(path)
+        try:
+            _migrate(db, path)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Raises sqlite3.Error."""
+    db = sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The write lock is taken at once, so what is read inside stays true."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert whole rows, many in one statement.
+
+    sqlite3 lets go of the interpreter lock for every statement; in a process with a busy event
+    loop getting it back is what costs, so `executemany` is several times dearer than this.
+    """
+    done = 0
+    while done < len(rows):
+        columns = len(rows[done])
+        chunk = _chunk(len(rows) - done, _PARAMETERS_MAX // columns)
+        values = ",".join(["(" + ",".join("?" * columns) + ")"] * chunk)
+        parameters = [value for row in rows[done : done + chunk] for value in row]
+        db.execute(f"INSERT INTO {table} VALUES {values}", parameters)
+        done += chunk
+
+
+def _chunk(rows: int, most: int) -> int:
+    """The largest power of two within both: few distinct statements, so they stay prepared."""
+    return 1 << (min(rows, most).bit_length() - 1)
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """SQLite's errors as LedgerErrors that name the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(f"ledger {path}: {error}") from error
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    files = sorted(MIGRATIONS.glob("*.sql"))
+    if _version(db) == len(files):
+        return
+    with transaction(db):
+        version = _version(db)
+        if version > len(files):
+            raise LedgerError(
+                f"ledger {path} has schema version {version}, made by a newer Tollgate; this one "
+                f"knows {len(files)}: install the newer one"
+            )
+        for file in files[version:]:
+            for statement in _statements(file.read_text()):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(files)}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _statements(sql: str) -> Iterator[str]:
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
