@@ -100,6 +100,11 @@ def kv_cache_bytes(spec: EngineSpec) -> int:
     return max(one + one // 8, min(max(spec.requests_max * one, 64 * MIB), 4 * GIB))
 
 
+def memory_bytes(spec: EngineSpec) -> int:
+    """What a CPU engine's caches take besides its weights; 0 on a GPU, which has its own memory."""
+    return kv_cache_bytes(spec) if spec.device is Device.CPU else 0
+
+
 def engine_argv(spec: EngineSpec) -> list[str]:
     """Arguments of vLLM's OpenAI server, without host and port."""
     argv = ["--model", spec.model_path, "--served-model-name", spec.served_name]

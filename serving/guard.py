@@ -48,10 +48,13 @@ def main() -> int:
     os.write(options.pid_fd, b"%d\n" % command.pid)
     os.close(options.pid_fd)
     _until_stop(command, wakeup, stops)
+    shared = _shared_memory(descendants(os.getpid()))
     if command.poll() is None:
         command.terminate()
         _until_exit(command, wakeup, stops, options.grace)
     _end_stragglers(hurry=len(stops) > 1)
+    for segment in shared:
+        segment.unlink(missing_ok=True)
     if options.remove is not None:
         shutil.rmtree(options.remove, ignore_errors=True)
     code = command.wait()
@@ -125,6 +128,24 @@ def descendants(root: int) -> list[int]:
         level = {pid for pid, parent in parents.items() if parent in level} - found
         found |= level
     return sorted(found - zombies)
+
+
+def _shared_memory(pids: list[int]) -> set[Path]:
+    """Named segments that these processes have open.
+
+    Ray kills its workers and their resource trackers alike, and then nobody unlinks the segments.
+    """
+    segments: set[Path] = set()
+    for pid in pids:
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in maps.splitlines():
+            path = line[line.find("/") :] if "/" in line else ""
+            if path.startswith("/dev/shm/") and not path.endswith(" (deleted)"):
+                segments.add(Path(path))
+    return segments
 
 
 def _reap_orphans(command: subprocess.Popen[bytes]) -> None:

@@ -22,8 +22,8 @@ class RayDiscovery:
     async def poll(self) -> list[NodeRecord]:
         """All replicas that take requests now.
 
-        Raises `RayUnavailableError` when the dashboard cannot be asked: keep the records of before, for
-        replicas serve on while a dashboard restarts.
+        Raises `RayUnavailableError` when the dashboard cannot be asked: keep the records of before,
+        for replicas serve on while a dashboard restarts.
         """
         return node_records(await asyncio.to_thread(self._dashboard.applications))
 

@@ -22,7 +22,7 @@ OBJECT_STORE_BYTES = 100 << 20  # Serve moves no data through it
 class RayNode:
     """A running head. `state_dir` is kept: it holds the token, and Ray's files when it is short."""
 
-    def __init__(self, state_dir: Path, *, owner: str, log: Path, env: dict[str, str]) -> None:
+    def __init__(self, state_dir: Path, *, dashboard_port: int, owner: str, log: Path) -> None:
         state_dir.mkdir(parents=True, exist_ok=True)
         self.token_path = state_dir / "token"
         if not self.token_path.exists():
@@ -32,15 +32,14 @@ class RayNode:
         for session in self.temp_dir.glob("session_*"):
             _remove(session)  # logs of the runs before: one is kept, the last
         (self.temp_dir / "tmp").mkdir(exist_ok=True)
-        gcs, dashboard, self.proxy_port, *rest = free_ports(10)
-        url = f"http://{LOOPBACK}:{dashboard}"
-        self.dashboard = RayDashboard(url, self.token_path)
+        gcs, self.proxy_port, *rest = free_ports(9)
+        self.dashboard = RayDashboard(f"http://{LOOPBACK}:{dashboard_port}", self.token_path)
         self.process = ChildProcess(
             "ray",
-            _command(self.temp_dir, gcs, dashboard, rest),
+            _command(self.temp_dir, gcs, dashboard_port, rest),
             owner=owner,
             log=log,
-            env={**env, **_environment(self.token_path, self.temp_dir)},
+            env=_environment(self.token_path, self.temp_dir),
             grace_s=10.0,
             remove=self.temp_dir if temporary else None,
         )

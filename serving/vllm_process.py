@@ -9,7 +9,7 @@ from pathlib import Path
 from router.types import NodeRecord
 from serving.child_process import ChildProcess
 from serving.engine_spec import EngineSpec, block_size, engine_argv, engine_env
-from serving.free_ports import LOOPBACK, free_ports
+from serving.free_ports import LOOPBACK
 
 _SERVER = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry")
 # vLLM's sockets are TMPDIR/<36 characters>; a Unix socket path may have 107 bytes.
@@ -20,17 +20,23 @@ class VLLMProcess:
     """A running server. It holds the port only once it serves, half a minute after the start."""
 
     def __init__(
-        self, spec: EngineSpec, state_dir: Path, *, supplier_id: str, owner: str, log: Path
+        self,
+        spec: EngineSpec,
+        state_dir: Path,
+        *,
+        port: int,
+        supplier_id: str,
+        owner: str,
+        log: Path,
     ) -> None:
         self._spec = spec
         self._supplier_id = supplier_id
-        self.port = free_ports(1)[0]
-        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.url = f"http://{LOOPBACK}:{port}"
         state_dir.mkdir(parents=True, exist_ok=True)
         temp_dir = Path(tempfile.mkdtemp(prefix="tg-", dir=_short(state_dir.resolve())))
         self.process = ChildProcess(
             "engine",
-            [*_SERVER, "--host", LOOPBACK, "--port", str(self.port), *engine_argv(spec)],
+            [*_SERVER, "--host", LOOPBACK, "--port", str(port), *engine_argv(spec)],
             owner=owner,
             log=log,
             env={**engine_env(spec), "TMPDIR": str(temp_dir)},
@@ -48,7 +54,7 @@ class VLLMProcess:
 
     def record(self) -> NodeRecord:
         return NodeRecord(
-            node_id=f"local-{self.port}",
+            node_id=f"local-{self.process.pid}",
             supplier_id=self._supplier_id,
             url=self.url,
             model=self._spec.served_name,
