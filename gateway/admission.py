@@ -43,13 +43,12 @@ class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a momen
 
 
 async def settled(judge: Callable[[Known], T]) -> T:
-    """What `judge` returns once it has what it needs. Each thing is looked up at most once."""
+    """What `judge` returns once it has what it needs. It must not ask for a thing it was given."""
     known: dict[str, object] = {}
     while True:
         try:
             return judge(known)
         except Pending as pending:
-            assert pending.what not in known, f"{pending.what} was looked up already"
             known[pending.what] = await pending.look_up()
 
 

@@ -42,5 +42,3 @@ def _answer(error: ApiError) -> Response:
     for name, value in error.headers():
         response.headers[name.decode()] = value.decode()
     return response
-
-

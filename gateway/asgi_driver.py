@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from gateway import errors
+from gateway.actions import Respond
 from gateway.admission import Admission, settled
 from gateway.driver import Driver
 from gateway.errors import ApiError
-from gateway.exchange import Exchange, Respond
+from gateway.exchange import Exchange
 from gateway.openai_request import ENDPOINT_OF_PATH
 
 Scope = MutableMapping[str, Any]
@@ -30,9 +31,12 @@ QUEUE_BYTES_LOW = 64 * 1024
 class InferenceApp:
     """POSTs to the inference routes; every other request goes to `rest`."""
 
-    def __init__(self, admission: Admission, new_driver: NewDriver, rest: App) -> None:
+    def __init__(
+        self, admission: Admission, new_driver: NewDriver, refused: Refused, rest: App
+    ) -> None:
         self._admission = admission
         self._new_driver = new_driver
+        self._refused = refused
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +47,7 @@ class InferenceApp:
         try:
             exchange = await self._admit(request_id, scope, receive)
         except ApiError as error:
-            self._admission.refused(scope["path"], error)
+            self._refused(ENDPOINT_OF_PATH[scope["path"]].value, error)
             await _answer_error(error, request_id, send)
             return
         except ConnectionResetError:
@@ -143,6 +147,7 @@ class AsgiDriver(Driver):
 
 
 NewDriver = Callable[[Exchange], AsgiDriver]
+Refused = Callable[[str, ApiError], None]
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, body_bytes_max: int) -> bytes:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+from metering.tokens import TokenCounter, TokenizerError
+
 from gateway.config import ConfigError, ModelConfig
 from gateway.openai_request import Question
 from metering.prices import ModelPrice
-from metering.tokens import TokenCounter, TokenizerError
 from metering.usage import Usage
 
 COUNT_CHARS_MAX = 32 * 1024
@@ -37,14 +38,14 @@ class Model:
         """Tokens of these texts, which a prompt that holds them cannot be below."""
         counter = self.counter
         assert counter is not None
-        return await asyncio.to_thread(
-            lambda: sum(counter.count(text.strip()) for text in texts)
-        )
+        return await asyncio.to_thread(lambda: sum(counter.count(text.strip()) for text in texts))
 
     def estimate(self, question: Question, delivered: str) -> Usage:
         """For a node that reported no usage. The ledger marks it ESTIMATED for ever."""
         prompt = "".join(question.prompt_texts())
-        return Usage(prompt_tokens=self._roughly(prompt), completion_tokens=self._roughly(delivered))
+        return Usage(
+            prompt_tokens=self._roughly(prompt), completion_tokens=self._roughly(delivered)
+        )
 
     def _roughly(self, text: str) -> int:
         if self.counter is not None and len(text) <= COUNT_CHARS_MAX:

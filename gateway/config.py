@@ -28,11 +28,7 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message says where and what to write."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class ServerConfig(_Section):
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: _Port = 8080
     body_bytes_max: _Positive = 4 * 1024 * 1024
@@ -51,12 +47,12 @@ class ServerConfig(_Section):
         )
 
 
-class SpoolConfig(_Section):
+class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
 
 
-class ModelConfig(_Section):
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     context_tokens_max: _Positive
     prompt_usd_per_million: str
@@ -98,7 +94,7 @@ class ModelConfig(_Section):
             raise ConfigError(f"model '{self.id}': {field}: {error}") from None
 
 
-class NodeConfig(_Section):
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A node that is always there. Any server with OpenAI's API will do."""
 
     id: str
@@ -109,7 +105,7 @@ class NodeConfig(_Section):
     served_model: str | None = None
     capacity: _Positive = 256
     engine: str = "openai"
-    """"vllm" lets the gateway ask for running usage, so that a cut stream is billed to the token."""
+    """"vllm" reports usage as it runs, so that a cut stream is billed to the token."""
     gpu: str = ""
     region: str = ""
     api_key_env: str | None = None
@@ -149,25 +145,25 @@ class NodeConfig(_Section):
         return key
 
 
-class RayConfig(_Section):
-    """A Ray cluster whose Serve replicas are nodes: one Serve application is one model."""
+class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A Ray cluster whose Serve replicas are nodes; each application says what it serves."""
 
     dashboard_url: str
     token_file: str
-    supplier: str
-    applications: dict[str, str]
-    """Serve application -> model id."""
-    capacity: _Positive = 256
-    gpu: str = ""
     poll_interval_ms: _Positive = 1000
 
 
-class Config(_Section):
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     spool: SpoolConfig = SpoolConfig()
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
+
+    def at_port(self, port: int) -> Config:
+        """The same configuration on another port."""
+        server = msgspec.structs.replace(self.server, port=port)
+        return msgspec.structs.replace(self, server=server)
 
 
 def load(path: Path) -> Config:
@@ -220,9 +216,6 @@ def _check(config: Config) -> None:
         node.record()
         if node.model not in models:
             raise ConfigError(f"node '{node.id}' serves '{node.model}', which is no [[model]]")
-    for application, model_id in (config.ray.applications if config.ray else {}).items():
-        if model_id not in models:
-            raise ConfigError(f"ray application '{application}': no [[model]] '{model_id}'")
 
 
 def _refuse_doubles(what: str, ids: list[str]) -> None:

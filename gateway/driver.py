@@ -1,4 +1,4 @@
-"""What both drivers of an exchange share: carrying its actions out on the node's side and the spool.
+"""What both drivers of an exchange share: its actions carried out towards node and spool.
 
 A driver owns the sockets and the clock; the exchange decides. The client's side is left to the two
 subclasses: `asgi_driver.py` and `protocol_driver.py`.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from gateway.exchange import Action, Dial, Drop, End, Exchange, HangUp, Record, Respond, Send, State
+from gateway.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange import Exchange, State
 from gateway.till import Till
 from gateway.upstream import Call, Upstream
 from metering.charge import ChargeProgress

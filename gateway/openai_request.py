@@ -2,22 +2,28 @@
 
 `read` refuses with an ApiError whatever a node would refuse or silently ignore, so that bad input
 never reaches a node; `for_node` writes the body that goes upstream. Pure.
-
-Field lists: OpenAI's API reference for chat completions, completions and embeddings, and the
-sampling extras of vLLM's OpenAI-compatible server.
 """
 
 from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Any, Literal, Union
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct, UnsetType
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.openai_schema import (
+    AnyRequest,
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Message,
+    Prompt,
+    StreamOptions,
+)
 
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
@@ -56,115 +62,6 @@ _PROMPT_PARAMS = {
 ENDPOINT_OF_PATH = {path: endpoint for endpoint, path in _PATHS.items()}
 
 
-Prompt = str | list[str | int | list[int]]
-"""A text, several texts, one prompt as token ids, or several of those; `_prompts` refuses a mix."""
-
-
-class StreamOptions(Struct, forbid_unknown_fields=True):
-    include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-class ContentPart(Struct):
-    type: str
-    text: str | None = None
-
-
-class Message(Struct):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-
-
-class Function(Struct):
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(Struct):
-    type: Literal["function"]
-    function: Function
-
-
-class ResponseFormat(Struct):
-    type: Literal["text", "json_object", "json_schema", "structural_tag"]
-    json_schema: dict[str, Any] | None = None
-
-
-class _Common(Struct):
-    model: str
-    user: str | None = None
-
-
-class _Sampling(_Common):
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    n: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    logit_bias: dict[str, float] | None = None
-    # vLLM's own sampling parameters
-    top_k: int | None = None
-    min_p: float | None = None
-    repetition_penalty: float | None = None
-    min_tokens: int | None = None
-    ignore_eos: bool | None = None
-    stop_token_ids: list[int] | None = None
-    skip_special_tokens: bool | None = None
-    include_stop_str_in_output: bool | None = None
-    structured_outputs: dict[str, Any] | None = None
-
-
-class ChatRequest(_Sampling, forbid_unknown_fields=True):
-    messages: list[Message] = msgspec.field(default_factory=list)
-    max_completion_tokens: int | None = None
-    tools: list[Tool] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    reasoning_effort: str | None = None
-    include_reasoning: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    continue_final_message: bool | None = None
-    add_generation_prompt: bool | None = None
-    # accepted from OpenAI's clients; they steer OpenAI's own platform and change no answer here
-    metadata: dict[str, str] | None = None
-    modalities: list[Literal["text"]] | None = None
-    prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
-    service_tier: str | None = None
-    store: bool | None = None
-    verbosity: str | None = None
-
-
-class CompletionRequest(_Sampling, forbid_unknown_fields=True):
-    prompt: Prompt | UnsetType = UNSET
-    echo: bool | None = None
-    logprobs: int | None = None
-    suffix: str | None = None
-    response_format: ResponseFormat | None = None
-
-
-class EmbeddingRequest(_Common, forbid_unknown_fields=True):
-    input: Prompt | UnsetType = UNSET
-    dimensions: int | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-
-
-_AnyRequest = Union[ChatRequest, CompletionRequest, EmbeddingRequest]  # noqa: UP007
-
 _DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
     Endpoint.CHAT: msgspec.json.Decoder(ChatRequest),
     Endpoint.COMPLETIONS: msgspec.json.Decoder(CompletionRequest),
@@ -198,13 +95,14 @@ class Question(Struct, frozen=True, kw_only=True):
     prompts: int
     choices: int
     """Answers asked for, over all prompts: completion tokens come this many-fold."""
+    choices_per_prompt: int
     completion_tokens_max: int | None
     """Per choice, as the client set it; None leaves it to the context window."""
     body_bytes: int
     has_media: bool
     usage_wanted: bool
     running_usage_wanted: bool
-    request: _AnyRequest
+    request: AnyRequest
 
     def prompt_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all prompts together can be, without counting any: no token is
@@ -218,7 +116,9 @@ class Question(Struct, frozen=True, kw_only=True):
         if self.endpoint is Endpoint.EMBEDDINGS:
             return 0
         each = self.completion_tokens_max
-        return self.choices * (context_tokens_max if each is None else min(each, context_tokens_max))
+        return self.choices * (
+            context_tokens_max if each is None else min(each, context_tokens_max)
+        )
 
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""
@@ -236,7 +136,7 @@ class Question(Struct, frozen=True, kw_only=True):
 def read(endpoint: Endpoint, body: bytes) -> Question:
     """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
     try:
-        request: _AnyRequest = _DECODERS[endpoint].decode(body)
+        request: AnyRequest = _DECODERS[endpoint].decode(body)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -268,13 +168,13 @@ _RUNNING_USAGE = msgspec.Raw(b'{"include_usage":true,"continuous_usage_stats":tr
 _CLOSING_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 
-def _question(endpoint: Endpoint, request: _AnyRequest, body: bytes, *, prompts: int) -> Question:
+def _question(endpoint: Endpoint, request: AnyRequest, body: bytes, *, prompts: int) -> Question:
     limit: int | None = None
     options: StreamOptions | None = None
-    stream, choices, has_media = False, prompts, False
+    stream, choices, has_media = False, 1, False
     if not isinstance(request, EmbeddingRequest):
         limit, options = request.max_tokens, request.stream_options
-        stream, choices = bool(request.stream), prompts * (request.n or 1)
+        stream, choices = bool(request.stream), request.n or 1
     if isinstance(request, ChatRequest):
         if request.max_completion_tokens is not None:
             limit = request.max_completion_tokens
@@ -287,7 +187,8 @@ def _question(endpoint: Endpoint, request: _AnyRequest, body: bytes, *, prompts:
         model=request.model,
         stream=stream,
         prompts=prompts,
-        choices=choices,
+        choices=prompts * choices,
+        choices_per_prompt=choices,
         completion_tokens_max=limit,
         body_bytes=len(body),
         has_media=has_media,
@@ -299,7 +200,7 @@ def _question(endpoint: Endpoint, request: _AnyRequest, body: bytes, *, prompts:
     )
 
 
-def _check_ranges(request: _AnyRequest) -> None:
+def _check_ranges(request: AnyRequest) -> None:
     for name, low, high in _RANGES:
         value = getattr(request, name, None)
         if value is not None and not low <= value <= high:
@@ -415,4 +316,6 @@ def _explain(message: str) -> ApiError:
     if not where:
         return errors.bad_request(f"The request body must be a JSON object: {what}.")
     wrong = what[:1].lower() + what[1:]
-    return errors.bad_request(f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type")
+    return errors.bad_request(
+        f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type"
+    )

@@ -18,6 +18,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.errors import ApiError
 from gateway.exchange import Exchange
 from gateway.till import Till
 from metering.prices import cost_nano_usd
@@ -93,8 +94,8 @@ class Telemetry:
         self._request_child = lru_cache(4096)(self._requests.labels)
         self._tokens_child = lru_cache(4096)(self._tokens.labels)
 
-    def refused(self, endpoint: str, status: int, code: str | None) -> None:
-        self._refusals.labels(endpoint, str(status), code or "none").inc()
+    def refused(self, endpoint: str, error: ApiError) -> None:
+        self._refusals.labels(endpoint, str(error.status), error.code or "none").inc()
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange ended; called once for each."""
@@ -116,7 +117,7 @@ class Telemetry:
             self._ttft.labels(model).observe(exchange.ttft_ns / _NANO)
             gaps = usage.completion_tokens - question.choices
             if gaps > 0:
-                itl_ns = exchange.streaming_ns * question.choices / gaps
+                itl_ns = exchange.attempt.streaming_ns * question.choices / gaps
                 self._itl.labels(model).observe(itl_ns / _NANO)
 
 

@@ -5,34 +5,27 @@ The event loop's side of the books. The spool's writer thread and the poster do 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+
+from metering.poster import Poster
+from metering.spool import Spool
 
 from metering.budget import Budget
 from metering.charge import ChargeProgress, CloseCharge, OpenCharge
-from metering.ledger import Ledger
-from metering.poster import Poster
-from metering.prices import cost_nano_usd
-from metering.spool import Spool
+from metering.posting import cost_of
 
 OnDurable = Callable[[Exception | None], None]
 Row = OpenCharge | ChargeProgress | CloseCharge
 
 
 class Till:
-    """Not thread-safe: everything but the ledger reads happens on the event loop."""
+    """Lives on the event loop; nothing here waits."""
 
-    def __init__(
-        self, *, spool: Spool, poster: Poster, ledger: Ledger, budget: Budget, rows_max: int
-    ) -> None:
+    def __init__(self, *, spool: Spool, poster: Poster, budget: Budget) -> None:
         self._spool = spool
         self._poster = poster
-        self._ledger = ledger
         self._budget = budget
-        self._rows_max = rows_max
         self._open: dict[str, OpenCharge] = {}
-
-    # -- credit -----------------------------------------------------------------------------------
 
     def reserve(self, account: str, amount_nano_usd: int) -> bool:
         """Set this much of the account's credit aside; False if it has less."""
@@ -43,11 +36,8 @@ class Till:
         return self._budget.available(account)
 
     async def reload(self, account: str) -> None:
-        """Read the account's balance from the ledger again: there may have been a deposit."""
-        balance = await asyncio.to_thread(self._ledger.balance, f"usd:customer:{account}")
-        self._budget.set_balance(account, balance.available)
-
-    # -- rows -------------------------------------------------------------------------------------
+        """Ask the ledger for the account's balance again: there may have been a deposit."""
+        raise NotImplementedError
 
     def record(self, row: Row, on_durable: OnDurable | None) -> None:
         """Append a row; `on_durable` is called on the event loop once it is on disk or cannot be.
@@ -58,11 +48,8 @@ class Till:
             self._open[row.charge_id] = row
         elif isinstance(row, CloseCharge):
             charge = self._open.pop(row.charge_id)
-            cost = cost_nano_usd(charge.price, row.usage) if row.usage is not None else 0
-            self._budget.settle(charge.account, charge.hold_nano_usd, cost)
+            self._budget.settle(charge.account, charge.hold_nano_usd, cost_of(charge, row))
         self._spool.append(row, on_durable)
-
-    # -- state ------------------------------------------------------------------------------------
 
     @property
     def open_charges(self) -> int:
@@ -71,7 +58,7 @@ class Till:
     @property
     def recording(self) -> bool:
         """Charges can be made durable, and the spool has room for more."""
-        return self._spool.failed is None and self._spool.backlog < self._rows_max
+        return self._spool.failed is None and not self._spool.full
 
     @property
     def backlog_rows(self) -> int:

@@ -219,7 +219,8 @@ class NodePool:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._head = (
-            b" HTTP/1.1\r\nhost: " + parts.netloc.rpartition("@")[2].encode()
+            b" HTTP/1.1\r\nhost: "
+            + parts.netloc.rpartition("@")[2].encode()
             + b"\r\naccept: */*\r\ncontent-type: application/json\r\ncontent-length: "
         )
         self._prefix = b"POST " + parts.path.rstrip("/").encode()
@@ -263,7 +264,7 @@ class NodePool:
 
 
 class Upstream:
-    """Every node's pool. `authorization` gives the bearer key for nodes that want one, by node id."""
+    """Every node's pool. `authorization` holds the bearer keys of nodes that want one, by id."""
 
     def __init__(self, authorization: Mapping[str, str]) -> None:
         self._headers = {

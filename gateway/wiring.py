@@ -1,8 +1,8 @@
 """The one place that builds edge objects and connects the rooms: read it to see the whole gateway.
 
-    home (files)  ->  ledger, keys, spool, poster, budget             metering
-    config        ->  registry, policy, router                        router
-    both          ->  till, catalogue, admission, upstream, telemetry gateway
+home (files)  ->  ledger, keys, spool, poster, budget             metering
+config        ->  registry, policy, router                        router
+both          ->  till, catalogue, admission, upstream, telemetry gateway
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 
 from fastapi import FastAPI
+from metering.poster import Poster
+from metering.spool import Spool
 
 from gateway.admission import Admission
 from gateway.app import fastapi_app
 from gateway.asgi_driver import AsgiDriver, InferenceApp
 from gateway.catalogue import Catalogue
-from gateway.config import Config, RayConfig
+from gateway.config import Config
+from gateway.exchange import Exchange
 from gateway.home import Home
 from gateway.ids import Ids
 from gateway.keyring import Keyring
+from gateway.protocol_driver import InferenceProtocol, Intake, ProtocolDriver, protocol_class
 from gateway.routes import health, models
 from gateway.routes.auth import authenticate_with
 from gateway.telemetry import Telemetry
@@ -32,14 +35,11 @@ from gateway.till import Till
 from gateway.upstream import Upstream
 from gateway.watch import Watch
 from metering.budget import Budget
-from metering.poster import Poster
-from metering.spool import Spool
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
-from router.types import NodeRecord
 
 log = logging.getLogger("tollgate")
 
@@ -48,28 +48,22 @@ RAY = "ray"
 
 
 class Gateway:
-    """Everything one gateway process holds. `app` is what an ASGI server serves; its lifespan
-    starts the rest and, at the end, brings every recorded charge into the ledger.
+    """Everything one gateway process holds. `app` (any ASGI server) and `http_protocol` (uvicorn)
+    serve the same; the app's lifespan starts the rest and, at the end, brings every recorded charge
+    into the ledger.
 
     Raises ConfigError, SpoolError (another process has the spool) and LedgerError.
     """
 
     def __init__(self, home: Home, config: Config) -> None:
         home.path.mkdir(parents=True, exist_ok=True)
-        ids = Ids()
         self.config = config
         self._ledger = SqliteLedger(home.ledger_file)
         self._keys = SqliteKeys(home.ledger_file)
-        self._spool = Spool(home.spool_file)
+        self._spool = Spool(home.spool_file, rows_max=config.spool.rows_max)
         self._budget = Budget()
         self._poster = Poster(self._spool, self._ledger, self._on_posted)
-        self._till = Till(
-            spool=self._spool,
-            poster=self._poster,
-            ledger=self._ledger,
-            budget=self._budget,
-            rows_max=config.spool.rows_max,
-        )
+        self._till = Till(spool=self._spool, poster=self._poster, budget=self._budget)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
         self._keyring = Keyring(self._keys)
@@ -85,29 +79,33 @@ class Gateway:
             catalogue=catalogue,
             till=self._till,
             router=self._router,
-            ids=ids,
+            ids=Ids(),
             monotonic_ns=time.monotonic_ns,
             timeouts=config.server.timeouts,
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
         )
-        rest = fastapi_app(
-            [
-                health.routes(
-                    catalogue=catalogue,
-                    router=self._router,
-                    till=self._till,
-                    admission=self.admission,
-                    telemetry=telemetry,
-                ),
-                models.routes(catalogue, authenticate_with(self.admission)),
-            ],
-            self._lifespan,
+        operations = health.routes(
+            catalogue=catalogue,
+            router=self._router,
+            till=self._till,
+            admission=self.admission,
+            telemetry=telemetry,
         )
-        new_driver = partial(
-            AsgiDriver, till=self._till, upstream=self._upstream, watcher=self._watch
+        authenticate = authenticate_with(self.admission)
+        rest = fastapi_app([operations, models.routes(catalogue, authenticate)], self._lifespan)
+        parts = {"till": self._till, "upstream": self._upstream, "watcher": self._watch}
+
+        def asgi_driver(exchange: Exchange) -> AsgiDriver:
+            return AsgiDriver(exchange, **parts)
+
+        def protocol_driver(exchange: Exchange, intake: Intake) -> ProtocolDriver:
+            return ProtocolDriver(exchange, intake, **parts)
+
+        self.app = InferenceApp(self.admission, asgi_driver, telemetry.refused, rest)
+        self.http_protocol: type[InferenceProtocol] = protocol_class(
+            self.admission, protocol_driver, telemetry.refused
         )
-        self.app = InferenceApp(self.admission, new_driver, telemetry.refused, rest)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -116,19 +114,7 @@ class Gateway:
             running = [tasks.create_task(self._watch.sweep()), tasks.create_task(self._refresh())]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
-            try:
-                yield
-            finally:
-                for task in running:
-                    task.cancel()
+            yield
+            for task in running:
+                task.cancel()
         await self._stop()
-
-    async def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.update_nodes(STATIC, [node.record() for node in self.config.node])
-        recovered = self._spool.recover(time.time_ns())
-        if recovered:
-            log.warning("%d charges were open when the last gateway died; they are closed", recovered)
-        self._spool.start(loop.call_soon_threadsafe)
-        self._poster.start()
-        await self._keyring.reload()

@@ -31,7 +31,7 @@ _NO_CHOICES = b'"choices":[]'
 _ERROR = b'"error"'
 
 
-class MalformedStream(ValueError):
+class MalformedStreamError(ValueError):
     """The node sent something that is not a stream of JSON events."""
 
 
@@ -94,11 +94,13 @@ _encoder = msgspec.json.Encoder()
 
 
 def usage_of_answer(body: bytes) -> Usage | None:
-    """The usage of a whole JSON answer; None if it has none. Raises MalformedStream if not JSON."""
+    """The usage of a whole JSON answer, None if it has none. Raises MalformedStreamError."""
     try:
         usage = _answer_decoder.decode(body).usage
     except msgspec.MsgspecError as error:
-        raise MalformedStream(f"the answer is not a JSON object with sane usage: {error}") from None
+        raise MalformedStreamError(
+            f"the answer is not a JSON object with sane usage: {error}"
+        ) from None
     return None if usage is None else _to_usage(usage)
 
 
@@ -116,12 +118,15 @@ class StreamMeter:
 
     `keep_closing`: the client asked for usage, so the closing event passes.
     `keep_running`: it asked for running usage too, so nothing is cut.
-    `choices`: how many answers were asked for; with one, no event needs its index read.
+    `choices`: how many answers were asked for; with one, no event needs its index read. With
+    several prompts, choices come in runs of `choices_per_prompt`, and each tells its own prompt's
+    tokens.
     `tally_text`: the node reports no running usage, so delivered text is kept for an estimate.
     """
 
     __slots__ = (
         "_choices",
+        "_choices_per_prompt",
         "_closing",
         "_keep_closing",
         "_keep_running",
@@ -141,11 +146,13 @@ class StreamMeter:
         keep_closing: bool,
         keep_running: bool = False,
         choices: int = 1,
+        choices_per_prompt: int = 1,
         tally_text: bool = False,
     ) -> None:
         self._keep_closing = keep_closing
         self._keep_running = keep_running
         self._choices = choices
+        self._choices_per_prompt = choices_per_prompt
         self._tally_text = tally_text
         self._tail = b""
         self._running: dict[int, bytes] = {}
@@ -163,7 +170,7 @@ class StreamMeter:
         """Take bytes as they came; return the bytes of the events they completed, cut.
 
         `[DONE]` and what follows it are kept back: the caller sends that line itself once the
-        charge is durable. Raises MalformedStream.
+        charge is durable. Raises MalformedStreamError.
         """
         if self.done or self.error is not None:
             return b""
@@ -195,15 +202,17 @@ class StreamMeter:
         """The sum over choices of the last running figures; None if no event carried any."""
         if not self._running:
             return None
-        figures = [_usage_decoder.decode(usage) for usage in self._running.values()]
-        return Usage(
-            prompt_tokens=max(figure.prompt_tokens for figure in figures),
-            completion_tokens=sum(figure.completion_tokens for figure in figures),
-        )
+        prompts: dict[int, int] = {}
+        completion_tokens = 0
+        for index, figure in self._running.items():
+            usage = _usage_decoder.decode(figure)
+            prompts[index // self._choices_per_prompt] = usage.prompt_tokens
+            completion_tokens += usage.completion_tokens
+        return Usage(prompt_tokens=sum(prompts.values()), completion_tokens=completion_tokens)
 
     def _keep(self, data: bytes) -> bytes:
         if len(data) > EVENT_BYTES_MAX:
-            raise MalformedStream(f"an event is longer than {EVENT_BYTES_MAX} bytes")
+            raise MalformedStreamError(f"an event is longer than {EVENT_BYTES_MAX} bytes")
         self._tail = data
         return b""
 
@@ -243,7 +252,9 @@ class StreamMeter:
         try:
             read = _event_decoder.decode(payload)
         except msgspec.MsgspecError as error:
-            raise MalformedStream(f"an event is not a JSON object with sane usage: {error}") from None
+            raise MalformedStreamError(
+                f"an event is not a JSON object with sane usage: {error}"
+            ) from None
         if bytes(read.error) != b"null":
             self.error = bytes(read.error)
             return b""

@@ -7,18 +7,8 @@ import random
 
 import pytest
 
-from gateway.exchange import (
-    Dial,
-    Drop,
-    End,
-    Exchange,
-    HangUp,
-    Record,
-    Respond,
-    Send,
-    State,
-    Timeouts,
-)
+from gateway.actions import Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange import Exchange, State, Timeouts
 from gateway.openai_request import Endpoint, read
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
 from metering.prices import ModelPrice
@@ -42,8 +32,13 @@ CLOSING = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3
 def event(text: str, completion: int | None) -> bytes:
     figures = b""
     if completion is not None:
-        figures = b',"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":%d}' % completion
-    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]%b}\n\n' % (text.encode(), figures)
+        figures = (
+            b',"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":%d}' % completion
+        )
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]%b}\n\n' % (
+        text.encode(),
+        figures,
+    )
 
 
 class Play:

@@ -87,7 +87,10 @@ ACCEPTED = [
     (CHAT, body(**HI, max_completion_tokens=5, seed=-1, stop="x", logit_bias={"5": -100})),
     (CHAT, body(**HI, top_k=5, min_p=0.1, ignore_eos=True, structured_outputs={"choice": ["a"]})),
     (CHAT, body(**HI, logprobs=True, top_logprobs=2, user="u", store=False, metadata={"a": "b"})),
-    (CHAT, body(model="m", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}])),
+    (
+        CHAT,
+        body(model="m", messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]),
+    ),
     (
         CHAT,
         body(

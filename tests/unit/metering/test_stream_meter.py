@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from metering.stream_meter import MalformedStream, StreamMeter, text_of_answer, usage_of_answer
+from metering.stream_meter import MalformedStreamError, StreamMeter, text_of_answer, usage_of_answer
 from metering.usage import Usage
 
 ROLE = (
@@ -38,9 +38,7 @@ def delta(text: str, completion: int | None, index: int = 0) -> bytes:
 
 
 STREAM = [ROLE % usage(0), delta("a", 1), delta(' "b",\n', 2), delta("c", 3), CLOSING, DONE]
-PLAIN = b"".join(
-    [ROLE % b"", delta("a", None), delta(' "b",\n', None), delta("c", None)]
-)
+PLAIN = b"".join([ROLE % b"", delta("a", None), delta(' "b",\n', None), delta("c", None)])
 
 
 def feed_all(meter: StreamMeter, chunks: list[bytes]) -> bytes:
@@ -90,11 +88,17 @@ def test_cut_stream_has_the_last_running_figure():
 
 
 def test_running_figures_are_per_choice_and_add_up():
-    meter = StreamMeter(keep_closing=False, choices=2)
+    meter = StreamMeter(keep_closing=False, choices=2, choices_per_prompt=2)
     events = [delta("a", 1, 0), delta("b", 1, 1), delta("c", 2, 0), delta("d", 5, 1)]
     passed = feed_all(meter, events)
     assert meter.running == Usage(prompt_tokens=13, completion_tokens=7)
     assert b"usage" not in passed
+
+
+def test_each_prompt_counts_its_own_tokens():
+    meter = StreamMeter(keep_closing=False, choices=4, choices_per_prompt=2)
+    feed_all(meter, [delta("a", 1, 0), delta("b", 1, 1), delta("c", 2, 3)])
+    assert meter.running == Usage(prompt_tokens=26, completion_tokens=4)
 
 
 def test_usage_in_the_text_is_not_usage():
@@ -158,7 +162,7 @@ def test_zero_is_a_figure_and_absence_is_none():
     ],
 )
 def test_garbage_is_refused(garbage):
-    with pytest.raises(MalformedStream):
+    with pytest.raises(MalformedStreamError):
         StreamMeter(keep_closing=False).feed(garbage)
 
 
@@ -170,5 +174,5 @@ def test_whole_answers():
     assert usage_of_answer(body) == Usage(prompt_tokens=5, completion_tokens=2)
     assert text_of_answer(body) == "hm Hi"
     assert usage_of_answer(b'{"choices":[]}') is None
-    with pytest.raises(MalformedStream):
+    with pytest.raises(MalformedStreamError):
         usage_of_answer(b"<html>")

@@ -1,0 +1,77 @@
+"""The configuration file: what is refused, and that the message says where."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.config import ConfigError, load, parse
+
+MODEL = """
+[[model]]
+id = "m"
+context_tokens_max = 4096
+prompt_usd_per_million = "0.20"
+completion_usd_per_million = "0.60"
+"""
+NODE = """
+[[node]]
+id = "n1"
+supplier = "acme"
+url = "http://127.0.0.1:9000/v1"
+model = "m"
+"""
+
+
+def test_a_model_and_a_node_are_enough():
+    config = parse(MODEL + NODE)
+    price = config.model[0].price()
+    assert (price.prompt_nano_usd, price.cached_prompt_nano_usd) == (200, 200)
+    assert price.completion_nano_usd == 600
+    record = config.node[0].record()
+    assert record.url == "http://127.0.0.1:9000"
+    assert record.engine == "openai"
+
+
+REFUSED = [
+    ("", "no \\[\\[model\\]\\]"),
+    ("[server]\nprot = 80\n" + MODEL, "line 2 .*prot"),
+    ('[server]\nport = "80"\n' + MODEL, "line 2 .*port"),
+    ("[server]\nport = 70000\n" + MODEL, "line 2"),
+    ("[serer]\n" + MODEL, "line 1 .*serer"),
+    ("[server\n" + MODEL, "not valid TOML"),
+    (MODEL.replace('"0.20"', '"0.2000001"'), "prompt_usd_per_million"),
+    (MODEL.replace('"0.20"', '"cheap"'), "prompt_usd_per_million"),
+    (MODEL.replace('"0.20"', "0.20"), "prompt_usd_per_million"),
+    (MODEL + MODEL, "configured twice"),
+    (MODEL + NODE.replace('"m"', '"x"'), "no \\[\\[model\\]\\]"),
+    (MODEL + NODE.replace("http://", "ftp://"), "url"),
+    (MODEL + NODE.replace('"acme"', '"Acme Inc"'), "supplier_id"),
+    (MODEL + NODE + NODE, "configured twice"),
+    (MODEL + NODE + 'engine = "tgi"\n', "engine"),
+    (MODEL + NODE + 'api_key = "secret"\n', "api_key"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(text)
+
+
+def test_node_key_comes_from_environment_or_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("NODE_KEY", "sk-1")
+    assert parse(MODEL + NODE + 'api_key_env = "NODE_KEY"\n').node[0].api_key() == "sk-1"
+    monkeypatch.delenv("NODE_KEY")
+    with pytest.raises(ConfigError, match="NODE_KEY"):
+        parse(MODEL + NODE + 'api_key_env = "NODE_KEY"\n').node[0].api_key()
+    secret = tmp_path / "key"
+    secret.write_text("sk-2\n")
+    assert parse(MODEL + NODE + f'api_key_file = "{secret}"\n').node[0].api_key() == "sk-2"
+    secret.unlink()
+    with pytest.raises(ConfigError, match="key"):
+        parse(MODEL + NODE + f'api_key_file = "{secret}"\n').node[0].api_key()
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
+        load(tmp_path / "absent.toml")
