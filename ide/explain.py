@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ide.epoch import EpochReport, EpochResult
-from ide.invariants import supply_io
+from ide.invariants import Books, supply_io
 from ide.params import PPM, IdeParams, PaymentOrder, ShortfallRule
 from ide.state import IdeState
 from metering.money import format_io, format_usd
@@ -17,6 +17,26 @@ class Line(NamedTuple):
     label: str
     value: str
     formula: str
+
+
+class SupplyLine(NamedTuple):
+    """One part of the IO supply: after the epoch, and in the ledger now."""
+
+    part: str
+    after_epoch: str
+    in_ledger: str
+    meaning: str
+
+
+class PayoutLine(NamedTuple):
+    """What became of one supplier's income."""
+
+    supplier: str
+    owed: str
+    in_io: str
+    in_usd: str
+    rounding: str
+    unpaid: str
 
 
 def explain(result: EpochResult, params: IdeParams) -> list[Line]:
@@ -31,26 +51,44 @@ def explain(result: EpochResult, params: IdeParams) -> list[Line]:
     return [*lines, _unpaid_line(report, params), *_surplus_lines(result, params)]
 
 
-def supply_lines(state: IdeState) -> list[Line]:
-    """The IO supply identity: every part of the supply, and their sum against the cap."""
-    parts = (
-        ("unemitted", state.unemitted_io, "the pool that may still be released or retired"),
-        ("Reward Vault", state.reward_vault_io, "released, not yet paid out"),
-        ("circulating", state.circulating_io, "in the market"),
-        ("suppliers", state.supplier_io, "paid out, still on the ledger"),
-        ("burned", state.burned_circulating_io, "bought back out of fees and destroyed"),
-        ("retired", state.retired_unemitted_io, "destroyed before it was ever emitted"),
-    )
-    total = supply_io(state)
-    verdict = "equal to the cap" if total == state.cap_io else "NOT EQUAL TO THE CAP"
+def payout_lines(report: EpochReport) -> list[PayoutLine]:
+    """One line a supplier: owed = worth of the IO + USD + rounding + unpaid."""
     return [
-        *(Line(name, _io(amount), meaning) for name, amount, meaning in parts),
-        Line("sum", _io(total), f"{verdict} of {_io(state.cap_io)}"),
+        PayoutLine(
+            supplier=row.supplier_id,
+            owed=usd(row.obligation_nano_usd + row.debt_before_nano_usd),
+            in_io=f"{io(row.io_paid)} = {usd(row.io_value_nano_usd)}",
+            in_usd=usd(row.usd_paid_nano_usd),
+            rounding=usd(row.rounding_nano_usd),
+            unpaid=usd(row.unpaid_nano_usd),
+        )
+        for row in report.payouts
+    ]
+
+
+def supply_lines(state: IdeState, books: Books) -> list[SupplyLine]:
+    """The IO supply identity: every part of the supply, and their sum, which is the cap.
+
+    `books` is the ledger now; it differs from `state` in a part only if later epochs moved it.
+    """
+    on_ledger = books.circulating_io + books.exchange_io
+    parts = (
+        ("unemitted", state.unemitted_io, books.unemitted_io, "may still be released or retired"),
+        ("Reward Vault", state.reward_vault_io, books.reward_vault_io, "released, not paid out"),
+        ("circulating", state.circulating_io, on_ledger, "in the market"),
+        ("suppliers", state.supplier_io, books.supplier_io, "paid out, still on the ledger"),
+        ("burned", state.burned_circulating_io, books.burned_io, "bought back out of fees"),
+        ("retired", state.retired_unemitted_io, books.retired_io, "never to be emitted"),
+    )
+    return [
+        *(SupplyLine(name, io(then), io(now), meaning) for name, then, now, meaning in parts),
+        SupplyLine("sum", io(supply_io(state)), io(sum(row[2] for row in parts)), "adds up"),
+        SupplyLine("cap", io(state.cap_io), io(books.issued_io), "equals the sum"),
     ]
 
 
 def _owed_lines(report: EpochReport, params: IdeParams) -> list[Line]:
-    revenue, obligation = _usd(report.revenue_nano_usd), _usd(report.obligation_nano_usd)
+    revenue, obligation = usd(report.revenue_nano_usd), usd(report.obligation_nano_usd)
     owed = report.obligation_nano_usd + report.debt_before_nano_usd
     if not report.payouts and not report.revenue_nano_usd:
         served = "no charges in this epoch: nobody earned anything"
@@ -65,16 +103,16 @@ def _owed_lines(report: EpochReport, params: IdeParams) -> list[Line]:
     return [
         Line("revenue", revenue, "what customers paid for the charges of this epoch"),
         Line("obligation", obligation, served),
-        Line("debt before", _usd(report.debt_before_nano_usd), "unpaid by earlier epochs"),
-        Line("owed", _usd(owed), "obligation + debt before"),
+        Line("debt before", usd(report.debt_before_nano_usd), "unpaid by earlier epochs"),
+        Line("owed", usd(owed), "obligation + debt before"),
         psi,
     ]
 
 
 def _price_line(report: EpochReport, params: IdeParams) -> Line:
     if report.io_price_nano_usd is not None:
-        return Line("IO price", _usd(report.io_price_nano_usd), "per IO, given for this epoch")
-    floor = _usd(params.price_floor_nano_usd)
+        return Line("IO price", usd(report.io_price_nano_usd), "per IO, given for this epoch")
+    floor = usd(params.price_floor_nano_usd)
     return Line("IO price", "none", f"not given or below {floor}: no IO is released or bought")
 
 
@@ -82,6 +120,7 @@ def _reward_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     report, after = result.report, result.state
     pool = after.unemitted_io + after.reward_vault_io + report.io_paid
     kept = max(0, params.retire_target_io - after.retired_unemitted_io)
+    kept = min(kept, after.unemitted_io + report.io_released)
     if report.io_price_nano_usd is None:
         needed = "no price, so no IO"
     elif report.io_needed == after.cap_io:
@@ -89,38 +128,36 @@ def _reward_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     else:
         still = "owed"
         if report.order is PaymentOrder.REVENUE_FIRST:
-            still = f"(owed - {_usd(report.usd_paid_nano_usd)} paid in USD)"
-        needed = f"{still} / {_usd(report.io_price_nano_usd)} per IO"
+            still = f"(owed - {usd(report.usd_paid_nano_usd)} paid in USD)"
+        needed = f"{still} / {usd(report.io_price_nano_usd)} per IO"
     limit = (
-        f"({_io(pool)} in pool and vault - {_io(kept)} to be retired)"
+        f"({io(pool)} in pool and vault - {io(kept)} to be retired)"
         f" x {params.release_ppb_per_hour} ppb an hour x {params.epoch_s} s"
     )
     return [
-        Line("IO needed", _io(report.io_needed), needed),
-        Line("release limit", _io(report.io_limit), limit),
-        Line("IO released", _io(report.io_released), "needed or limit, less what the vault held"),
-        Line(
-            "IO paid", _io(report.io_paid), f"Reward Vault, worth {_usd(report.io_value_nano_usd)}"
-        ),
+        Line("IO needed", io(report.io_needed), needed),
+        Line("release limit", io(report.io_limit), limit),
+        Line("IO released", io(report.io_released), "needed or limit, less what the vault held"),
+        Line("IO paid", io(report.io_paid), f"Reward Vault, worth {usd(report.io_value_nano_usd)}"),
         Line(
             "rounding",
-            _usd(report.rounding_nano_usd),
+            usd(report.rounding_nano_usd),
             "less than one base unit of IO for each supplier; the IO stays in the vault",
         ),
     ]
 
 
 def _fee_vault_lines(report: EpochReport, params: IdeParams) -> list[Line]:
-    floor = _usd(params.fee_vault_floor_nano_usd)
+    floor = usd(params.fee_vault_floor_nano_usd)
     return [
         Line(
             "Fee Vault can pay",
-            _usd(report.usd_spendable_nano_usd),
+            usd(report.usd_spendable_nano_usd),
             f"balance + revenue - buyback due before - floor {floor}",
         ),
         Line(
             "USD paid",
-            _usd(report.usd_paid_nano_usd),
+            usd(report.usd_paid_nano_usd),
             "Fee Vault, what the Reward Vault did not cover"
             if report.order is PaymentOrder.REWARD_FIRST
             else "Fee Vault, first in this order",
@@ -135,38 +172,44 @@ def _unpaid_line(report: EpochReport, params: IdeParams) -> Line:
         rule = "both vaults short: shared pro rata, carried as debt"
     else:
         rule = "both vaults short: shared pro rata, written off"
-    return Line("unpaid", _usd(report.unpaid_nano_usd), rule)
+    return Line("unpaid", usd(report.unpaid_nano_usd), rule)
 
 
 def _surplus_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     report, after = result.report, result.state
     kept = report.surplus_nano_usd - report.buyback_added_nano_usd
-    bought = f"for {_usd(report.buyback_spent_nano_usd)} of the Fee Vault"
-    if report.buyback_spent_nano_usd == 0:
-        bought = "no price to buy at" if report.io_price_nano_usd is None else "nothing to spend"
+    bought = f"for {usd(report.buyback_spent_nano_usd)} of the Fee Vault"
+    if after.buyback_due_nano_usd == report.buyback_spent_nano_usd == 0:
+        bought = "nothing is due"
+    elif report.io_price_nano_usd is None:
+        bought = "no price to buy at"
+    elif report.buyback_spent_nano_usd == 0:
+        bought = "what is due does not buy one base unit"
     return [
         Line(
             "surplus",
-            _usd(report.surplus_nano_usd),
+            usd(report.surplus_nano_usd),
             "revenue - USD paid, as far as the Fee Vault is above its floor",
         ),
         Line(
             "to buy back",
-            _usd(report.buyback_added_nano_usd),
+            usd(report.buyback_added_nano_usd),
             f"{_percent(params.burn_share_ppm)} of the surplus, rounded up",
         ),
-        Line("kept as reserve", _usd(kept), "surplus - to buy back"),
-        Line("IO burned", _io(report.io_burned), bought),
-        Line("buyback still due", _usd(after.buyback_due_nano_usd), "set aside, pays nobody else"),
-        Line("Fee Vault after", _usd(after.fee_vault_nano_usd), "reserve and buyback still due"),
+        Line("kept as reserve", usd(kept), "surplus - to buy back"),
+        Line("IO burned", io(report.io_burned), bought),
+        Line("buyback still due", usd(after.buyback_due_nano_usd), "set aside, pays nobody else"),
+        Line("Fee Vault after", usd(after.fee_vault_nano_usd), "reserve and buyback still due"),
     ]
 
 
-def _usd(nano_usd: int) -> str:
+def usd(nano_usd: int) -> str:
+    """An exact amount of USD, such as "$1,234.5"."""
     return f"${_grouped(format_usd(nano_usd))}"
 
 
-def _io(units: int) -> str:
+def io(units: int) -> str:
+    """An exact amount of IO, such as "1,234.5 IO"."""
     return f"{_grouped(format_io(units))} IO"
 
 

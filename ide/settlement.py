@@ -1,0 +1,226 @@
+"""Epochs against a ledger: close the next one, replay those that are closed. Edge.
+
+An epoch is the range (to_seq of the last one, last row now] of the ledger, so a charge that comes
+late falls into the next. The epoch's record and all of its transfers are one transaction: after a
+crash at any point it is in the books whole or not at all, and closing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from ide.canonical import canonical_json, record_hash
+from ide.epoch import EpochInputs, EpochReport, EpochResult, SupplierUsage
+from ide.invariants import InvariantError, check_books
+from ide.journal import books_of, epoch_group, genesis_group, posted_after, posted_balances
+from ide.params import IdeParams
+from ide.state import IdeState, opening_state
+from ide.step import step
+from metering.ledger import EpochRow, Ledger
+from metering.transfer import Group, PostResult
+
+WRITER = "ide"
+
+_SETTLED_BEFORE = (PostResult.EXISTS, PostResult.EXISTS_WITH_DIFFERENT_EPOCH)
+
+
+class SettlementError(Exception):
+    """An epoch that cannot be closed; nothing was booked."""
+
+
+class SettlementStatus(StrEnum):
+    SETTLED = "settled"
+    ALREADY_SETTLED = "already_settled"
+    NOTHING_NEW = "nothing_new"
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a call. `row` is the epoch meant; for NOTHING_NEW the last one, if any."""
+
+    status: SettlementStatus
+    row: EpochRow | None
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay found. `problem` says what differs at `first_bad_epoch`, None if ok."""
+
+    ok: bool
+    epochs: int
+    first_bad_epoch: int | None = None
+    problem: str | None = None
+
+
+def settle(
+    ledger: Ledger,
+    params: IdeParams,
+    *,
+    io_price_nano_usd: int | None,
+    now_ns: int,
+    epoch: int | None = None,
+    even_if_empty: bool = False,
+) -> Settlement:
+    """Close the next epoch, or say why there was nothing to do.
+
+    `epoch` insists on a number: one that is closed is left as it is, one that is not the next
+    raises SettlementError. Without it, an epoch with no charge is closed only `even_if_empty`.
+    Raises InvariantError if the books do not agree with the last epoch.
+    """
+    last = last_epoch(ledger)
+    following = last.epoch + 1 if last else 1
+    if epoch is not None and not 1 <= epoch <= following:
+        raise SettlementError(f"epoch {epoch} cannot be settled: the next one is {following}")
+    if epoch is not None and epoch < following:
+        return _settled_before(ledger, epoch)
+    span = unsettled_span(ledger, last)
+    usage = usage_over(ledger, span)
+    if not usage and epoch is None and not even_if_empty:
+        return Settlement(status=SettlementStatus.NOTHING_NEW, row=last)
+    open_supply(ledger, params)
+    inputs = EpochInputs(usage=usage, io_price_nano_usd=io_price_nano_usd)
+    try:
+        result, group = _work_out(ledger, params, last, inputs)
+    except InvariantError:
+        if ledger.epoch(following) is None:
+            raise
+        return _settled_before(ledger, following)  # another process was quicker
+    row = _row(result, inputs, params, span, now_ns)
+    answer = ledger.post_epoch(row, [group] if group else [], WRITER)
+    if answer in _SETTLED_BEFORE:
+        return _settled_before(ledger, following)
+    if answer is not PostResult.OK:
+        raise SettlementError(
+            f"the ledger refused epoch {following} ({answer}): nothing of it was booked"
+        )
+    return Settlement(status=SettlementStatus.SETTLED, row=row)
+
+
+def open_supply(ledger: Ledger, params: IdeParams) -> None:
+    """Issue all IO into its opening accounts, once: a repeat changes nothing.
+
+    Raises SettlementError if the ledger was opened with another supply.
+    """
+    (answer,) = ledger.post(WRITER, [genesis_group(params)])
+    if not answer.booked:
+        raise SettlementError(
+            f"the ledger's IO was issued with other figures ({answer}): set cap_io and"
+            " unemitted_opening_io back to what they were"
+        )
+
+
+def last_epoch(ledger: Ledger) -> EpochRow | None:
+    """The latest closed epoch, None before the first."""
+    rows = ledger.epochs()
+    return rows[-1] if rows else None
+
+
+def unsettled_span(ledger: Ledger, last: EpochRow | None) -> tuple[int, int]:
+    """(from_seq, to_seq] of the ledger that no epoch covers yet."""
+    return (last.to_seq if last else 0), ledger.last_seq()
+
+
+def usage_over(ledger: Ledger, span: tuple[int, int]) -> tuple[SupplierUsage, ...]:
+    """What each supplier served over a range of the ledger, by model."""
+    return tuple(
+        SupplierUsage(
+            supplier_id=total.supplier_id,
+            model=total.model,
+            prompt_tokens=total.prompt_tokens,
+            completion_tokens=total.completion_tokens,
+            cost_nano_usd=total.cost_nano_usd,
+            charged_nano_usd=total.charged_nano_usd,
+            charges=total.charges,
+        )
+        for total in ledger.charge_totals(*span)
+    )
+
+
+def stored_params(row: EpochRow) -> IdeParams:
+    """The parameters an epoch was closed with."""
+    return msgspec.json.decode(row.params, type=IdeParams)
+
+
+def stored_result(row: EpochRow) -> EpochResult:
+    """A closed epoch as `step` worked it out."""
+    return EpochResult(
+        state=msgspec.json.decode(row.state, type=IdeState),
+        report=msgspec.json.decode(row.result, type=EpochReport),
+    )
+
+
+def replay(ledger: Ledger) -> Replay:
+    """Work out every closed epoch anew, from the opening on, and compare with what was booked.
+
+    Compared are the usage in the ledger, the report, the state and its hash of each epoch, and in
+    the end the ledger's balances.
+    """
+    rows = ledger.epochs()
+    state: IdeState | None = None
+    epoch = 0
+    try:
+        for row in rows:
+            epoch = row.epoch
+            state = _replayed(ledger, row, state or opening_state(stored_params(row)))
+        if state is not None:
+            check_books(books_of(posted_balances(ledger.trial_balance())), state)
+    except (InvariantError, msgspec.DecodeError) as error:
+        return Replay(ok=False, epochs=len(rows), first_bad_epoch=epoch, problem=str(error))
+    return Replay(ok=True, epochs=len(rows))
+
+
+def _replayed(ledger: Ledger, row: EpochRow, state: IdeState) -> IdeState:
+    inputs = msgspec.json.decode(row.inputs, type=EpochInputs)
+    if usage_over(ledger, (row.from_seq, row.to_seq)) != inputs.usage:
+        raise InvariantError(
+            f"the usage stored is not that of the ledger's rows {row.from_seq + 1} to {row.to_seq}"
+        )
+    result = step(state, inputs, stored_params(row))
+    compared = (
+        ("report", canonical_json(result.report), row.result),
+        ("state", canonical_json(result.state), row.state),
+        ("hash", record_hash(result.state), row.hash),
+    )
+    for name, worked_out, stored in compared:
+        if worked_out != stored:
+            raise InvariantError(f"the {name} stored is not the one worked out anew")
+    return result.state
+
+
+def _settled_before(ledger: Ledger, epoch: int) -> Settlement:
+    row = ledger.epoch(epoch)
+    return Settlement(status=SettlementStatus.ALREADY_SETTLED, row=row)
+
+
+def _work_out(
+    ledger: Ledger, params: IdeParams, last: EpochRow | None, inputs: EpochInputs
+) -> tuple[EpochResult, Group | None]:
+    """The epoch and its transfers, with the books checked as they are and as they would be."""
+    state = stored_result(last).state if last else opening_state(params)
+    posted = posted_balances(ledger.trial_balance())
+    check_books(books_of(posted), state)
+    result = step(state, inputs, params)
+    group = epoch_group(result)
+    check_books(books_of(posted_after(posted, group)), result.state)
+    return result, group
+
+
+def _row(
+    result: EpochResult,
+    inputs: EpochInputs,
+    params: IdeParams,
+    span: tuple[int, int],
+    now_ns: int,
+) -> EpochRow:
+    from_seq, to_seq = span
+    return EpochRow(
+        epoch=result.report.epoch,
+        from_seq=from_seq,
+        to_seq=to_seq,
+        params=canonical_json(params),
+        inputs=canonical_json(inputs),
+        result=canonical_json(result.report),
+        state=canonical_json(result.state),
+        created_ns=now_ns,
+        hash=record_hash(result.state),
+    )
