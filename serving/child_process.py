@@ -34,12 +34,14 @@ class ChildProcess:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))  # of the run before; older ones go
         read_fd, write_fd = os.pipe()
         guard = [sys.executable, "-S", "-E", str(GUARD), "--pid-fd", str(write_fd)]
         guard += ["--grace", str(grace_s)]
         if remove is not None:
             guard += ["--remove", str(remove)]
-        with log.open("ab") as output:
+        with log.open("wb") as output:
             self._guard = subprocess.Popen(
                 [*guard, "--", *command],
                 stdin=subprocess.PIPE,

@@ -17,6 +17,8 @@ from serving.ray_dashboard import RayRefusedError, RayUnavailableError
 from serving.ray_node import RayNode
 from serving.vllm_process import VLLMProcess
 
+_START_LINES = 500  # as many as a start prints
+
 
 class Phase(StrEnum):
     STARTING = "starting"
@@ -81,7 +83,7 @@ class RayEngine:
             return Progress(phase=Phase.FAILED, step="the engine failed", detail=state.detail)
         if state.phase is AppPhase.RUNNING:
             return Progress(phase=Phase.SERVING, step="the engine serves")
-        return Progress(phase=Phase.STARTING, step=engine_step(self._worker_log()))
+        return Progress(phase=Phase.STARTING, step=engine_step(self._worker_log(_START_LINES)))
 
     def address(self) -> EngineAddress:
         return EngineAddress(
@@ -91,7 +93,7 @@ class RayEngine:
 
     def log_tail(self) -> str:
         return "\n".join(
-            part for part in (log_tail(self.process.log, 5), self._worker_log()) if part
+            part for part in (log_tail(self.process.log, 5), self._worker_log(30)) if part
         )
 
     @property
@@ -109,13 +111,13 @@ class RayEngine:
         self._deployed = True
         return Progress(phase=Phase.STARTING, step="starting Ray Serve")
 
-    def _worker_log(self) -> str:
-        """What the replica and its engine have printed: the worker log with the youngest line."""
+    def _worker_log(self, lines: int) -> str:
+        """What the replica and its engine have printed."""
         logs = sorted(
             self._node.worker_logs.glob("worker-*-01000000-*.[eo][ru][rt]"),
             key=lambda path: path.stat().st_mtime,
         )
-        return "\n".join(log_tail(path, 30) for path in logs[-2:])
+        return "\n".join(log_tail(path, lines) for path in logs[-2:])
 
 
 class ProcessEngine:
@@ -137,7 +139,9 @@ class ProcessEngine:
             return Progress(phase=Phase.FAILED, step="the engine has ended")
         if self._server.is_ready():
             return Progress(phase=Phase.SERVING, step="the engine serves")
-        return Progress(phase=Phase.STARTING, step=engine_step(self.log_tail()))
+        return Progress(
+            phase=Phase.STARTING, step=engine_step(log_tail(self.process.log, _START_LINES))
+        )
 
     def address(self) -> EngineAddress:
         return EngineAddress(node=self._server.record())
@@ -146,21 +150,20 @@ class ProcessEngine:
         return log_tail(self.process.log, 30)
 
 
-# What vLLM prints, in the order of a start, and what it means to a person.
+# What vLLM prints, in the order of a start, and what it does from there on.
 _STEPS = (
+    ("Resolved architecture", "starting its processes"),
+    ("Initializing a V1 LLM engine", "importing vLLM in its worker"),
     ("Starting to load model", "loading the weights"),
-    ("Loading safetensors", "loading the weights"),
-    ("Model loading took", "measuring memory"),
-    ("torch.compile", "compiling"),
-    ("KV cache", "reserving the KV cache"),
+    ("Loading weights took", "measuring memory"),
+    ("Dynamo bytecode transform", "compiling"),
+    ("KV cache size", "warming up"),
     ("Capturing CUDA graphs", "capturing CUDA graphs"),
-    ("init engine", "warming up"),
-    ("Starting vLLM server", "opening its port"),
+    ("init engine", "opening its port"),
 )
 
 
 def engine_step(log: str) -> str:
-    """What the engine is doing, by the last line of its log that tells."""
-    places = [(log.rfind(mark), step) for mark, step in _STEPS]
-    place, step = max(places)
-    return f"starting the engine: {step if place >= 0 else 'importing vLLM'}"
+    """What the engine is doing, by the latest step of a start that its log shows."""
+    seen = [step for mark, step in _STEPS if mark in log]
+    return f"starting the engine: {seen[-1] if seen else 'importing vLLM'}"

@@ -208,7 +208,8 @@ def save(
         else "demo model: recites a few answers about Tollgate, knows nothing else"
     )
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    generation = {"eos_token_id": model.config.eos_token_id, "pad_token_id": 0, "temperature": 0.7}
+    generation = {"eos_token_id": model.config.eos_token_id, "pad_token_id": 0}
+    generation |= {"do_sample": True, "temperature": 0.7}
     (out / "generation_config.json").write_text(
         json.dumps(generation, indent=2) + "\n", encoding="utf-8"
     )
