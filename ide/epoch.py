@@ -55,6 +55,9 @@ class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
     params_version: str
     order: PaymentOrder
     io_price_nano_usd: int | None
+    prompt_tokens: int
+    completion_tokens: int
+    list_cost_nano_usd: int
     revenue_nano_usd: int
     obligation_nano_usd: int
     debt_before_nano_usd: int

@@ -43,7 +43,7 @@ def explain(result: EpochResult, params: IdeParams) -> list[Line]:
     """The figures of one epoch, in the order in which `step` works them out."""
     report = result.report
     lines = [*_owed_lines(report, params), _price_line(report, params)]
-    vaults = [_reward_vault_lines(result, params), _fee_vault_lines(report, params)]
+    vaults = [_reward_vault_lines(result, params), _fee_vault_lines(result, params)]
     if report.order is PaymentOrder.REVENUE_FIRST:
         vaults.reverse()
     for vault in vaults:
@@ -81,25 +81,26 @@ def supply_lines(state: IdeState, books: Books) -> list[SupplyLine]:
         ("retired", state.retired_unemitted_io, books.retired_io, "never to be emitted"),
     )
     return [
-        *(SupplyLine(name, io(then), io(now), meaning) for name, then, now, meaning in parts),
-        SupplyLine("sum", io(supply_io(state)), io(sum(row[2] for row in parts)), "adds up"),
-        SupplyLine("cap", io(state.cap_io), io(books.issued_io), "equals the sum"),
+        *(SupplyLine(name, _io(then), _io(now), meaning) for name, then, now, meaning in parts),
+        SupplyLine("sum", _io(supply_io(state)), _io(books.supply_io), "of the lines above"),
+        SupplyLine("cap", _io(state.cap_io), _io(books.issued_io), "must equal the sum"),
     ]
 
 
 def _owed_lines(report: EpochReport, params: IdeParams) -> list[Line]:
     revenue, obligation = usd(report.revenue_nano_usd), usd(report.obligation_nano_usd)
     owed = report.obligation_nano_usd + report.debt_before_nano_usd
-    if not report.payouts and not report.revenue_nano_usd:
-        served = "no charges in this epoch: nobody earned anything"
-    elif params.token_rates:
-        served = f"tokens served x their rate, else {_percent(params.usage_share_ppm)} of list cost"
-    else:
-        served = f"{_percent(params.usage_share_ppm)} of the list cost of the tokens served"
+    share = f"{_percent(params.usage_share_ppm)} of the list cost, {usd(report.list_cost_nano_usd)}"
+    if params.token_rates:
+        share = f"tokens x the rate of their model, where there is none {share}"
+    tokens = f"{report.prompt_tokens:,} prompt and {report.completion_tokens:,} completion tokens"
+    served = f"{share}, of {tokens}" if report.list_cost_nano_usd else f"{tokens}, at no cost"
     if report.psi_raw_ppm is None:
         psi = Line("psi", "none", "revenue / obligation: nothing was owed")
     else:
-        psi = Line("psi", _ratio(report.psi_raw_ppm), f"revenue {revenue} / {obligation}")
+        psi = Line(
+            "psi", _ratio(report.psi_raw_ppm), f"{revenue} revenue / {obligation} obligation"
+        )
     return [
         Line("revenue", revenue, "what customers paid for the charges of this epoch"),
         Line("obligation", obligation, served),
@@ -132,7 +133,7 @@ def _reward_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
         needed = f"{still} / {usd(report.io_price_nano_usd)} per IO"
     limit = (
         f"({io(pool)} in pool and vault - {io(kept)} to be retired)"
-        f" x {params.release_ppb_per_hour} ppb an hour x {params.epoch_s} s"
+        f" x {params.release_ppb_per_hour:,} ppb an hour x {params.epoch_s:,} s"
     )
     return [
         Line("IO needed", io(report.io_needed), needed),
@@ -147,13 +148,17 @@ def _reward_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     ]
 
 
-def _fee_vault_lines(report: EpochReport, params: IdeParams) -> list[Line]:
-    floor = usd(params.fee_vault_floor_nano_usd)
+def _fee_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
+    report, after = result.report, result.state
+    out = report.usd_paid_nano_usd + report.buyback_spent_nano_usd
+    held = after.fee_vault_nano_usd + out - report.revenue_nano_usd
+    due = after.buyback_due_nano_usd + report.buyback_spent_nano_usd - report.buyback_added_nano_usd
     return [
         Line(
             "Fee Vault can pay",
             usd(report.usd_spendable_nano_usd),
-            f"balance + revenue - buyback due before - floor {floor}",
+            f"{usd(held)} held + {usd(report.revenue_nano_usd)} revenue"
+            f" - {usd(due)} buyback due - {usd(params.fee_vault_floor_nano_usd)} floor",
         ),
         Line(
             "USD paid",
@@ -189,7 +194,8 @@ def _surplus_lines(result: EpochResult, params: IdeParams) -> list[Line]:
         Line(
             "surplus",
             usd(report.surplus_nano_usd),
-            "revenue - USD paid, as far as the Fee Vault is above its floor",
+            f"{usd(report.revenue_nano_usd)} revenue - {usd(report.usd_paid_nano_usd)} USD paid,"
+            " as far as the Fee Vault is above its floor",
         ),
         Line(
             "to buy back",
@@ -210,7 +216,11 @@ def usd(nano_usd: int) -> str:
 
 def io(units: int) -> str:
     """An exact amount of IO, such as "1,234.5 IO"."""
-    return f"{_grouped(format_io(units))} IO"
+    return f"{_io(units)} IO"
+
+
+def _io(units: int) -> str:
+    return _grouped(format_io(units))
 
 
 def _grouped(number: str) -> str:

@@ -30,6 +30,13 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     retired_io: int
     fee_vault_nano_usd: int
 
+    @property
+    def supply_io(self) -> int:
+        """All IO on the ledger: what was issued, or the books are not the ledger's."""
+        held = self.circulating_io + self.exchange_io + self.supplier_io
+        vaults = self.unemitted_io + self.reward_vault_io
+        return vaults + held + self.burned_io + self.retired_io
+
 
 def check_amount(what: str, amount: int) -> None:
     """Refuse an amount that is negative or does not fit the ledger's 64 bits."""
@@ -71,18 +78,13 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> None:
     for row in inputs.usage:
         if not row.supplier_id:
             raise InvariantError(f"usage of model {row.model} names no supplier")
-        smallest = min(
-            row.prompt_tokens,
-            row.completion_tokens,
-            row.cost_nano_usd,
-            row.charged_nano_usd,
-            row.charges,
-        )
-        if smallest < 0:
+        if min(getattr(row, name) for name in _USAGE_AMOUNTS) < 0:
             raise InvariantError(f"usage of {row.supplier_id}, {row.model} is negative: {row}")
         seen.add((row.supplier_id, row.model))
     if len(seen) < len(inputs.usage):
         raise InvariantError("usage has two rows for one supplier and model: add them up first")
+    for name in _USAGE_AMOUNTS:
+        check_amount(f"{name} of all usage", sum(getattr(row, name) for row in inputs.usage))
     if inputs.io_price_nano_usd is not None:
         check_amount("price of IO", inputs.io_price_nano_usd)
     revenue = sum(row.charged_nano_usd for row in inputs.usage)
@@ -227,4 +229,11 @@ _BALANCES: Sequence[str] = (
     "retired_unemitted_io",
     "fee_vault_nano_usd",
     "buyback_due_nano_usd",
+)
+_USAGE_AMOUNTS: Sequence[str] = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_nano_usd",
+    "charged_nano_usd",
+    "charges",
 )

@@ -162,7 +162,7 @@ class Parameter(NamedTuple):
     """One row of the parameter table."""
 
     name: str
-    default: str
+    value: str
     mark: Mark
     reason: str
 
@@ -187,26 +187,23 @@ def params_from_toml(text: str) -> IdeParams:
     return params_from_dict(values)
 
 
-def parameter_table() -> list[Parameter]:
-    """Every parameter with its default, mark and reason, in the order of `IdeParams`."""
-    hints = msgspec.inspect.type_info(IdeParams)
-    assert isinstance(hints, msgspec.inspect.StructType)
-    return [_parameter(field) for field in hints.fields]
+def parameter_table(params: IdeParams) -> list[Parameter]:
+    """Every parameter with its value, mark and reason, in the order of `IdeParams`."""
+    described = msgspec.inspect.type_info(IdeParams)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return [_parameter(field, getattr(params, field.name)) for field in described.fields]
 
 
-def _parameter(field: msgspec.inspect.Field) -> Parameter:
-    hint = field.type
-    assert isinstance(hint, msgspec.inspect.Metadata)
-    extra, schema = hint.extra or {}, hint.extra_json_schema or {}
-    return Parameter(
-        name=field.name,
-        default=_default_text(field.default),
-        mark=extra["mark"],
-        reason=schema["description"],
-    )
+def _parameter(field: msgspec.inspect.Field, value: object) -> Parameter:
+    described = field.type
+    assert isinstance(described, msgspec.inspect.Metadata)
+    extra, schema = described.extra or {}, described.extra_json_schema or {}
+    return Parameter(field.name, _text(value), extra["mark"], schema["description"])
 
 
-def _default_text(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value) if value != () else "none"
+    if isinstance(value, tuple):
+        return ", ".join(rate.model for rate in value) or "none"
+    return str(value)

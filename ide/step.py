@@ -59,7 +59,7 @@ def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult
     invariants.check_amount("what is owed in all", sum(owed.total))
     paid = _pay(owed, revenue, price, state, params)
     burned = _burn(revenue, paid, price, state, params)
-    report = _report(owed, paid, burned, revenue, price, state, params)
+    report = _report(owed, paid, burned, price, state, inputs, params)
     result = EpochResult(state=_state_after(state, report), report=report)
     invariants.check_epoch(state, inputs, params, result)
     return result
@@ -123,11 +123,12 @@ def _report(
     owed: _Owed,
     paid: _Paid,
     burned: _Burn,
-    revenue: int,
     price: int | None,
     state: IdeState,
+    inputs: EpochInputs,
     params: IdeParams,
 ) -> EpochReport:
+    revenue = sum(row.charged_nano_usd for row in inputs.usage)
     unpaid = sum(paid.unpaid)
     obligation = sum(owed.obligation)
     return EpochReport(
@@ -135,6 +136,9 @@ def _report(
         params_version=params.version,
         order=params.order,
         io_price_nano_usd=price,
+        prompt_tokens=sum(row.prompt_tokens for row in inputs.usage),
+        completion_tokens=sum(row.completion_tokens for row in inputs.usage),
+        list_cost_nano_usd=sum(row.cost_nano_usd for row in inputs.usage),
         revenue_nano_usd=revenue,
         obligation_nano_usd=obligation,
         debt_before_nano_usd=sum(owed.debt),

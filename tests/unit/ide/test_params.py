@@ -16,10 +16,19 @@ from metering.money import IO_UNIT
 
 
 def test_every_parameter_carries_a_mark_and_a_reason() -> None:
-    table = parameter_table()
+    table = parameter_table(IdeParams())
     assert [row.name for row in table] == list(IdeParams.__struct_fields__)
     assert {row.mark for row in table} == set(Mark)
     assert all(row.reason.endswith(".") and "\n" not in row.reason for row in table)
+
+
+def test_the_table_shows_the_values_in_force() -> None:
+    rate = TokenRate(model="m", prompt_nano_usd=1, completion_nano_usd=2)
+    params = IdeParams(burn_share_ppm=750_000, token_rates=(rate,))
+    values = {row.name: row.value for row in parameter_table(params)}
+    assert values["burn_share_ppm"] == "750,000"
+    assert values["token_rates"] == "m"
+    assert values["order"] == "reward_first"
 
 
 def test_published_figures() -> None:

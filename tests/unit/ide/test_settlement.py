@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from ide.invariants import InvariantError, check_books
 from ide.journal import books_of, posted_balances
 from ide.params import IdeParams

@@ -187,8 +187,13 @@ def test_psi_saturates() -> None:
         (OPENING, epoch(usage("a", 1), usage("a", 2)), "two rows"),
         (OPENING, epoch(usage("", 1)), "names no supplier"),
         (OPENING, epoch(price=-1), "price of IO is -1"),
-        (OPENING, epoch(usage("a", 0, 2**62), usage("b", 0, 2**62)), "Fee Vault with"),
-        (OPENING, epoch(usage("a", 2**63, 0), usage("b", 2**63, 0)), "what is owed in all"),
+        (OPENING, epoch(usage("a", 0, 2**62), usage("b", 0, 2**62)), "charged_nano_usd of all"),
+        (with_balances(fee_vault_nano_usd=2**63 - 1), epoch(usage("a", 0, 1)), "Fee Vault with"),
+        (
+            with_balances(debts=(Debt(supplier_id="a", nano_usd=2**63 - 1),)),
+            epoch(usage("a", 10, 0)),
+            "what is owed in all",
+        ),
     ],
 )
 def test_refuses_the_impossible(state: IdeState, inputs: EpochInputs, says: str) -> None:

@@ -1,0 +1,185 @@
+"""How `tollgate settle` shows epochs: tables for people, objects for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from ide.explain import Line, explain, payout_lines, supply_lines, usd
+from ide.invariants import Books, supply_io
+from ide.journal import books_of, posted_balances
+from ide.params import Parameter
+from ide.settlement import (
+    Replay,
+    Settlement,
+    SettlementError,
+    SettlementStatus,
+    last_epoch,
+    stored_params,
+    stored_result,
+    unsettled_span,
+    usage_over,
+)
+from ide.state import IdeState
+from metering.ledger import EpochRow, Ledger
+
+
+def epoch_or_last(ledger: Ledger, epoch: int | None) -> EpochRow:
+    """Raises SettlementError if there is no such epoch."""
+    row = last_epoch(ledger) if epoch is None else ledger.epoch(epoch)
+    if row is None:
+        which = "no epoch is" if epoch is None else f"epoch {epoch} is not"
+        raise SettlementError(f"{which} settled yet: close one with tollgate settle run")
+    return row
+
+
+def settlement_line(settlement: Settlement) -> str:
+    """What became of `settle run`, in a sentence."""
+    row = settlement.row
+    if row is None:
+        return "Nothing to settle: no charge was ever made (--even-if-empty closes an empty epoch)."
+    if settlement.status is SettlementStatus.NOTHING_NEW:
+        return f"Nothing to settle since epoch {row.epoch}: no charges, nothing changed."
+    if settlement.status is SettlementStatus.ALREADY_SETTLED:
+        return f"Epoch {row.epoch} was settled before: nothing changed."
+    return f"Epoch {row.epoch} is settled."
+
+
+def settlement_json(settlement: Settlement, ledger: Ledger) -> dict[str, Any]:
+    shown = epoch_json(settlement.row, ledger) if settlement.row is not None else {"epoch": None}
+    return {"status": settlement.status, **shown}
+
+
+def epoch_json(row: EpochRow, ledger: Ledger) -> dict[str, Any]:
+    result, params = stored_result(row), stored_params(row)
+    return {
+        "epoch": row.epoch,
+        "from_seq": row.from_seq,
+        "to_seq": row.to_seq,
+        "created_ns": row.created_ns,
+        "hash": row.hash,
+        "report": result.report,
+        "state": result.state,
+        "params": params,
+        "explanation": [line._asdict() for line in explain(result, params)],
+        "supply": _supply_json(result.state, _books(ledger)),
+    }
+
+
+def status_json(ledger: Ledger) -> dict[str, Any]:
+    last = last_epoch(ledger)
+    span = unsettled_span(ledger, last)
+    usage = usage_over(ledger, span)
+    books = _books(ledger)
+    state = stored_result(last).state if last else None
+    return {
+        "last_epoch": last.epoch if last else None,
+        "to_seq": span[0],
+        "last_seq": span[1],
+        "unsettled_charges": sum(row.charges for row in usage),
+        "unsettled_cost_nano_usd": sum(row.cost_nano_usd for row in usage),
+        "unsettled_revenue_nano_usd": sum(row.charged_nano_usd for row in usage),
+        "debt_nano_usd": sum(debt.nano_usd for debt in state.debts) if state else 0,
+        "buyback_due_nano_usd": state.buyback_due_nano_usd if state else 0,
+        "fee_vault_nano_usd": books.fee_vault_nano_usd,
+        "books": books,
+        "supply": _supply_json(state, books) if state else None,
+    }
+
+
+def replay_json(result: Replay) -> dict[str, Any]:
+    replayed: dict[str, Any] = msgspec.to_builtins(result)
+    return replayed
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    click.echo(json.dumps(msgspec.to_builtins(facts), indent=2))
+
+
+def print_epoch(row: EpochRow, ledger: Ledger) -> None:
+    result, params = stored_result(row), stored_params(row)
+    title = f"Epoch {row.epoch}: ledger rows {row.from_seq + 1} to {row.to_seq}"
+    if row.from_seq == row.to_seq:
+        title = f"Epoch {row.epoch}: no ledger rows"
+    _print_lines(f"{title}, parameters version {params.version}", explain(result, params))
+    if result.report.payouts:
+        _print_table(
+            "Payouts: owed = worth of IO + USD + rounding + unpaid",
+            ("supplier", "owed", "IO", "USD", "rounding", "unpaid"),
+            payout_lines(result.report),
+            whole_columns=0,
+        )
+    _print_supply(row.epoch, result.state, _books(ledger))
+    click.echo(f"state hash {row.hash}")
+
+
+def print_status(ledger: Ledger) -> None:
+    facts, last = status_json(ledger), last_epoch(ledger)
+    lines = [
+        Line("last epoch", str(facts["last_epoch"] or "none"), f"ledger rows to {facts['to_seq']}"),
+        Line("unsettled charges", f"{facts['unsettled_charges']:,}", "since then"),
+        Line("their list cost", usd(facts["unsettled_cost_nano_usd"]), "tokens x price"),
+        Line("paid by customers", usd(facts["unsettled_revenue_nano_usd"]), "the next revenue"),
+        Line("Fee Vault", usd(facts["fee_vault_nano_usd"]), "in the ledger now"),
+        Line("buyback due", usd(facts["buyback_due_nano_usd"]), "part of it, waits for a price"),
+        Line("debt", usd(facts["debt_nano_usd"]), "owed to suppliers by earlier epochs"),
+    ]
+    _print_lines("Settlement", lines)
+    if last is not None:
+        _print_supply(last.epoch, stored_result(last).state, _books(ledger))
+
+
+def print_params(table: list[Parameter]) -> None:
+    _print_table(
+        "IDE parameters: published by io.net, inferred from it, or ours",
+        ("parameter", "value", "mark", "why"),
+        table,
+        whole_columns=3,
+    )
+
+
+def _print_supply(epoch: int, state: IdeState, books: Books) -> None:
+    _print_table(
+        "IO supply identity: the parts add up to the cap",
+        ("IO", f"after epoch {epoch}", "in the ledger now", "which is"),
+        supply_lines(state, books),
+        whole_columns=3,
+    )
+
+
+def _print_lines(title: str, lines: list[Line]) -> None:
+    _print_table(title, ("figure", "value", "how it came about"), lines, whole_columns=2)
+
+
+def _print_table(
+    title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, whole_columns: int
+) -> None:
+    """Cells may wrap but for the first `whole_columns`; none is ever cut short."""
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(head):
+        table.add_column(heading, no_wrap=number < whole_columns, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    click.echo()
+
+
+def _books(ledger: Ledger) -> Books:
+    return books_of(posted_balances(ledger.trial_balance()))
+
+
+def _supply_json(state: IdeState, books: Books) -> dict[str, Any]:
+    """The identity as figures: four that must be one."""
+    figures = {
+        "cap_io": state.cap_io,
+        "sum_io": supply_io(state),
+        "ledger_issued_io": books.issued_io,
+        "ledger_sum_io": books.supply_io,
+    }
+    return {**figures, "ok": len(set(figures.values())) == 1}
