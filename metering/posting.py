@@ -24,10 +24,15 @@ CODE_SHORTFALL = "shortfall"
 
 def hold_group(charge: OpenCharge) -> Group:
     """Raises AccountError if the charge's account is none."""
-    return Group(
-        transfers=(_hold(charge, accounts.customer(charge.account)),),
-        fallback=(_hold(charge, accounts.USD_SHORTFALL),),
+    hold = Transfer(
+        id=_hold_id(charge),
+        kind=TransferKind.PENDING,
+        debit=accounts.customer(charge.account),
+        credit=accounts.USD_FEE_VAULT,
+        amount=charge.hold_nano_usd,
+        code=CODE_HOLD,
     )
+    return Group(transfers=(hold,), bearer=accounts.USD_SHORTFALL)
 
 
 def close_group(charge: OpenCharge, close: CloseCharge) -> Group:
@@ -56,6 +61,11 @@ def close_group(charge: OpenCharge, close: CloseCharge) -> Group:
     return Group(transfers=(post, _shortfall(charge, cost - hold)), charge=record)
 
 
+def cost_of(charge: OpenCharge, close: CloseCharge) -> int:
+    """Nano-USD: what the close bills at the charge's own price. Raises MoneyError."""
+    return 0 if close.usage is None else cost_nano_usd(charge.price, close.usage)
+
+
 def change_of_open(charge: OpenCharge) -> int:
     """Nano-USD that an open adds to what its account has available (so, it is negative)."""
     return -charge.hold_nano_usd
@@ -63,23 +73,12 @@ def change_of_open(charge: OpenCharge) -> int:
 
 def change_of_close(charge: OpenCharge, close: CloseCharge) -> int:
     """Nano-USD that a close gives back: the hold less what the customer pays of the cost."""
-    cost = 0 if close.usage is None else cost_nano_usd(charge.price, close.usage)
+    cost = cost_of(charge, close)
     return charge.hold_nano_usd - min(cost, charge.hold_nano_usd)
 
 
 def _hold_id(charge: OpenCharge) -> str:
     return f"{charge.charge_id}:hold"
-
-
-def _hold(charge: OpenCharge, debit: str) -> Transfer:
-    return Transfer(
-        id=_hold_id(charge),
-        kind=TransferKind.PENDING,
-        debit=debit,
-        credit=accounts.USD_FEE_VAULT,
-        amount=charge.hold_nano_usd,
-        code=CODE_HOLD,
-    )
 
 
 def _shortfall(charge: OpenCharge, amount_nano_usd: int) -> Transfer:

@@ -49,8 +49,8 @@ class Books:
     def post(self, group: Group) -> Booking:
         """Book a group, or say why not and leave no trace of it."""
         result, booked = self._link(group.transfers)
-        if group.fallback is not None and result in _FALLS_BACK:
-            result, booked = self._link(group.fallback)
+        if group.bearer is not None and result in _FALLS_BACK:
+            result, booked = self._link(_borne_by(group.bearer, group.transfers))
         if group.charge is None:
             return Booking(result, booked)
         if result is PostResult.OK:
@@ -205,6 +205,10 @@ def _compare(existing: Transfer, transfer: Transfer) -> PostResult:
     if existing.detail != transfer.detail:
         return PostResult.EXISTS_WITH_DIFFERENT_DETAIL
     return PostResult.EXISTS
+
+
+def _borne_by(account: str, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
+    return tuple(msgspec.structs.replace(transfer, debit=account) for transfer in transfers)
 
 
 def _between(transfer: Transfer, pending: Transfer) -> Transfer:

@@ -36,9 +36,9 @@ class Batch:
         self._books = Books()
         self._bookings: list[Booking] = []
 
-    def load(self, groups: Iterable[Group], *, careful: bool) -> None:
+    def load(self, groups: Sequence[Group], *, careful: bool) -> None:
         """Read the balances and holds that these groups touch; careful, also what exists."""
-        transfers = [t for group in groups for t in (*group.transfers, *(group.fallback or ()))]
+        transfers = [transfer for group in groups for transfer in group.transfers]
         ids = {transfer.id for transfer in transfers}
         pending_ids = {t.pending_id for t in transfers if t.pending_id is not None}
         books = self._books
@@ -57,6 +57,7 @@ class Batch:
             if unknown:
                 books.transfers.update(self._transfers(unknown))
         touched = {account for t in transfers for account in (t.debit, t.credit)}
+        touched.update(group.bearer for group in groups if group.bearer is not None)
         for known in books.transfers.values():
             touched.update((known.debit, known.credit))
         books.balances.update(self._balances(touched))

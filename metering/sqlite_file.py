@@ -14,6 +14,9 @@ BUSY_TIMEOUT_S = 10.0
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_CHECKPOINT_PAGES = 4000
+"""16 MiB: a page that many batches change is copied once for all of them."""
+
 _PARAMETERS_MAX = 2000
 """In one statement; SQLite takes 32,766, but a statement that long is slow to prepare."""
 
@@ -44,6 +47,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     except BaseException:
         db.close()
         raise

@@ -41,12 +41,12 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Linked transfers: all are booked or none. A charge is kept with the group that closes it.
 
-    `fallback` is booked instead if `transfers` would overdraw an account.
+    `bearer` is the account to debit instead if the transfers would overdraw theirs.
     """
 
     transfers: tuple[Transfer, ...]
     charge: ChargeRecord | None = None
-    fallback: tuple[Transfer, ...] | None = None
+    bearer: str | None = None
 
 
 class PostResult(StrEnum):

@@ -1,0 +1,284 @@
+"""Carries the spool's rows into the ledger, each exactly once.
+
+Its position is the ledger's own watermark, which moves in the transaction that books the rows:
+after a crash at any point it goes on where the books are. And should rows come twice all the same,
+their ids are known and they answer EXISTS.
+
+It also tells the budget what the ledger says. Order is what makes that exact: balances are read by
+the thread that books, and handed over one after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+
+import msgspec
+
+from metering import accounts
+from metering.budget import BalanceUpdate
+from metering.charge import CloseCharge, OpenCharges, Row
+from metering.ledger import Balance, Group, Ledger, LedgerError
+from metering.posting import change_of_close, change_of_open, close_group, hold_group
+from metering.spool import Spool, SpoolError
+
+log = logging.getLogger("tollgate")
+
+OnPosted = Callable[[list[BalanceUpdate]], None]
+
+BATCH_ROWS = 1024
+GATHER_S = 0.02
+"""Rows gather for this long before they are booked: nobody waits for the ledger, and a batch costs
+little more than a row."""
+POLL_INTERVAL_S = 1.0
+"""How often the ledger is asked whether someone else wrote to it, such as a deposit."""
+FORGET_ROWS = 4096
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 5.0
+
+
+class _RefusedError(Exception):
+    """The books and the spool disagree about a row."""
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """Rows made ready for the ledger. Kept until it has them: they are taken from the log once."""
+
+    groups: list[Group]
+    changes: list[tuple[str, int]]
+    upto_seq: int
+
+
+class Poster:
+    """`on_posted` and `on_changed` are called on the thread that appends to the spool.
+
+    `on_changed` tells that another process wrote to the ledger's database.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        ledger: Ledger,
+        on_posted: OnPosted,
+        on_changed: Callable[[], None] | None = None,
+    ) -> None:
+        self.failed: LedgerError | None = None
+        """Set if the ledger refused a row: books and spool disagree, and a person must look."""
+        self._spool = spool
+        self._ledger = ledger
+        self._on_posted = on_posted
+        self._on_changed = on_changed
+        self._open = OpenCharges()
+        self._prepared: _Batch | None = None
+        self._seq = 0
+        self._watermark = 0
+        self._forgotten_seq = 0
+        self._recovered_seq = 0
+        self._watched: set[str] = set()
+        self._untold: dict[str, int] = {}
+        self._questions: queue.SimpleQueue[tuple[str, Future[None]]] = queue.SimpleQueue()
+        self._heard: list[Future[None]] = []
+        self._data_version = 0
+        self._polled_at = 0.0
+        self._stopping = threading.Event()
+        self._moved = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
+
+    def start(self) -> None:
+        """Find where the ledger stands and go on from there.
+
+        Raises LedgerError if it cannot be reached, SpoolError if it and the spool do not belong
+        together.
+        """
+        self._seq = self._watermark = self._ledger.watermark(self._spool.writer)
+        self._open = self._spool.open_charges(self._seq)
+        self._spool.booked(self._seq)
+        self._recovered_seq = self._spool.last_seq
+        self._data_version = self._ledger.data_version()
+        self._thread.start()
+
+    @property
+    def lag_rows(self) -> int:
+        return self._spool.backlog
+
+    @property
+    def lag_seconds(self) -> float:
+        return self._spool.lag_seconds
+
+    def refresh(self, account: str) -> Future[None]:
+        """Have the account's balance told through `on_posted`, now and whenever it changes.
+
+        Done once it was told; fails with LedgerError while the ledger is away.
+        """
+        asked: Future[None] = Future()
+        self._questions.put((account, asked))
+        self._spool.grown.set()
+        return asked
+
+    def drain(self, deadline_s: float) -> bool:
+        """Wait until the ledger has all that is durable in the spool now. False if it has not."""
+        target = self._spool.last_seq
+        self._spool.grown.set()
+        with self._moved:
+            self._moved.wait_for(lambda: self._seq >= target or self.failed is not None, deadline_s)
+        return self._seq >= target
+
+    def stop(self) -> None:
+        """End after the batch at hand; the rest is booked after the next start."""
+        self._stopping.set()
+        self._spool.grown.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._prepared is None:
+            self._forget()
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except (_RefusedError, SpoolError, ValueError) as error:
+            self._fail(error)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._answer(self.failed or LedgerError("the gateway is shutting down"))
+            with self._moved:
+                self._moved.notify_all()
+
+    def _loop(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while not self._stopping.is_set():
+            self._spool.grown.wait(POLL_INTERVAL_S)
+            self._spool.grown.clear()
+            try:
+                self._catch_up()
+                self._poll()
+                self._hear_questions()
+                self._tell()
+                self._answer(None)
+            except LedgerError as error:
+                self._answer(error)
+                if backoff_s == BACKOFF_FIRST_S:
+                    log.warning("the ledger is away, charges stay in the spool: %s", error)
+                self._stopping.wait(backoff_s * random.uniform(0.5, 1.0))
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                self._spool.grown.set()
+            else:
+                backoff_s = BACKOFF_FIRST_S
+
+    def _catch_up(self) -> None:
+        while not self._stopping.is_set():
+            if self._prepared is None:
+                waiting = self._spool.last_seq - self._seq
+                if not waiting:
+                    return
+                if waiting < BATCH_ROWS:
+                    self._stopping.wait(GATHER_S)
+                self._prepared = self._prepare(self._spool.read(self._seq, BATCH_ROWS))
+            self._book(self._prepared)
+            self._prepared = None
+            if self._watermark - self._forgotten_seq >= FORGET_ROWS:
+                self._forget()
+            self._tell()
+
+    def _prepare(self, rows: Iterable[Row]) -> _Batch:
+        groups: list[Group] = []
+        changes: list[tuple[str, int]] = []
+        seq = self._seq
+        for row in rows:
+            seq += 1
+            charge = self._open.take(row)
+            if charge is None:
+                continue
+            if isinstance(row, CloseCharge):
+                groups.append(close_group(charge, row))
+                change = change_of_close(charge, row)
+            else:
+                groups.append(hold_group(charge))
+                change = change_of_open(charge)
+            if seq > self._recovered_seq:
+                changes.append((charge.account, change))
+        return _Batch(groups, changes, seq)
+
+    def _book(self, batch: _Batch) -> None:
+        if batch.groups:
+            results = self._ledger.post(self._spool.writer, batch.groups, batch.upto_seq)
+            for group, result in zip(batch.groups, results, strict=True):
+                if not result.booked:
+                    raise _RefusedError(
+                        f"the ledger refused transfer {group.transfers[0].id} of writer "
+                        f"{self._spool.writer}: {result}. Run `tollgate ledger verify`; the row "
+                        "and all after it stay in the spool"
+                    )
+            self._watermark = batch.upto_seq
+        for account, change in batch.changes:
+            self._untold[account] = self._untold.get(account, 0) + change
+        self._spool.booked(batch.upto_seq)
+        with self._moved:
+            self._seq = batch.upto_seq
+            self._moved.notify_all()
+
+    def _forget(self) -> None:
+        if self._watermark > self._forgotten_seq:
+            self._spool.forget(self._watermark, self._open)
+            self._forgotten_seq = self._watermark
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        if now - self._polled_at < POLL_INTERVAL_S:
+            return
+        self._polled_at = now
+        version = self._ledger.data_version()
+        if version == self._data_version:
+            return
+        for account in self._watched:
+            self._untold.setdefault(account, 0)
+        if self._on_changed is not None:
+            self._spool.notify(self._on_changed)
+        self._data_version = version
+
+    def _hear_questions(self) -> None:
+        while not self._questions.empty():
+            account, asked = self._questions.get_nowait()
+            self._heard.append(asked)
+            self._watched.add(account)
+            self._untold.setdefault(account, 0)
+
+    def _tell(self) -> None:
+        """Hand over the balances of all accounts that changed, with what changed them."""
+        if not self._untold:
+            return
+        ids = {accounts.customer(account): account for account in self._untold}
+        balances = self._ledger.balances(ids)
+        updates = [
+            BalanceUpdate(
+                account=account,
+                available_nano_usd=balances.get(account_id, Balance()).available,
+                booked_nano_usd=self._untold[account],
+            )
+            for account_id, account in ids.items()
+        ]
+        self._untold = {}
+        self._spool.notify(partial(self._on_posted, updates))
+
+    def _answer(self, error: LedgerError | None) -> None:
+        if error is not None:
+            self._hear_questions()
+        for asked in self._heard:
+            if error is None:
+                asked.set_result(None)
+            else:
+                asked.set_exception(error)
+        self._heard = []
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = LedgerError(f"no more charges reach the ledger: {error}")
+        log.critical("%s", self.failed)

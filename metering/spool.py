@@ -1,0 +1,360 @@
+"""This gateway's own log: what is in it survives `kill -9` and a power cut.
+
+Rows come from the event loop; one thread writes them. It commits at once and takes along whatever
+gathered during the last commit's fsync, so nothing waits when idle and a busy gateway shares its
+fsyncs. One commit is one SQLite row that holds the batch encoded: that is cheap, and it takes the
+interpreter lock from the event loop only twice a commit.
+
+The log is emptied from its old end once the ledger has the rows. What was open at that point is
+carried in a snapshot, so snapshot and batches together always tell which charges are open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from metering.charge import OpenCharges, Row
+from metering.sqlite_file import connect, transaction
+
+log = logging.getLogger("tollgate")
+
+OnDurable = Callable[["SpoolError | None"], None]
+Notify = Callable[[Callable[[], None]], object]
+
+FORMAT = 1
+
+BATCH_ROWS_MAX = 1024
+TAIL_ROWS_MAX = 10_000
+"""The newest rows kept in memory for the poster; behind that it reads the file."""
+
+_MARK_INTERVAL_S = 1.0
+
+_SCHEMA = """
+CREATE TABLE batch (first_seq INTEGER PRIMARY KEY, rows INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE snapshot (writer TEXT NOT NULL, upto_seq INTEGER NOT NULL, body BLOB NOT NULL);
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Row]).decode
+
+
+class SpoolError(Exception):
+    """The spool cannot be opened, or could not write: nothing more may be served until it can."""
+
+
+class Spool:
+    """`append` belongs to the event loop, `read` and `forget` to the poster's thread.
+
+    `writer` is this file's own name in the ledger, made with the file: a lost spool is replaced by
+    one with another name. Raises SpoolError if another process has the file or it is no spool.
+    """
+
+    def __init__(self, path: Path, name: str = "gateway") -> None:
+        self.path = path
+        self.failed: SpoolError | None = None
+        self.grown = threading.Event()
+        """Set at every commit, for the poster to wait on."""
+        self._lock_file = _lock(path)
+        try:
+            self._db = _open(path, name)
+            self._reader = connect(path)
+            self.writer, self._forgotten_seq = _writer_and_start(self._db)
+            self.last_seq = _last_seq(self._db, self._forgotten_seq)
+        except (sqlite3.Error, SpoolError) as error:
+            os.close(self._lock_file)
+            if isinstance(error, SpoolError):
+                raise
+            raise SpoolError(f"spool {path}: {error}") from error
+        self._queue: queue.SimpleQueue[tuple[Row | None, OnDurable | None]] = queue.SimpleQueue()
+        self._in_hand: list[tuple[Row | None, OnDurable | None]] = []
+        self._booked_seq = self._forgotten_seq
+        self._forget: tuple[int, bytes] | None = None
+        self._tail: deque[tuple[int, list[Row]]] = deque()
+        self._tail_rows = 0
+        self._tail_lock = threading.Lock()
+        self._marks: deque[tuple[int, float]] = deque()
+        self._notify: Notify | None = None
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    # -- the gateway's side -----------------------------------------------------------------------
+
+    def recover(self, now_ns: int) -> int:
+        """Close what a dead gateway left open; returns how many charges. Before `start`.
+
+        Each is billed as far as was recorded, or voided. Raises SpoolError.
+        """
+        assert self._notify is None, "recover() comes before start()"
+        closes = self.open_charges(self.last_seq).closed_by_crash(now_ns)
+        try:
+            if closes:
+                self._commit(list(closes))
+        except sqlite3.Error as error:
+            raise self._write_error(error) from error
+        return len(closes)
+
+    def start(self, notify: Notify) -> None:
+        """`notify` runs a function on the thread that appends: `loop.call_soon_threadsafe`."""
+        self._notify = notify
+        self._thread.start()
+
+    def append(self, row: Row, on_durable: OnDurable | None = None) -> None:
+        """Queue a row. `on_durable` is called on the appending thread, never from in here: with
+        None once the row is on disk, with the error if it may not be.
+        """
+        self._queue.put((row, on_durable))
+
+    @property
+    def backlog(self) -> int:
+        """Rows that the ledger does not have yet."""
+        return self.last_seq + self._queue.qsize() - self._booked_seq
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest row has waited for the ledger, to the second."""
+        marks = self._marks
+        return time.monotonic() - marks[0][1] if marks and self.backlog else 0.0
+
+    def close(self) -> None:
+        """Write what was appended, then let go of the file."""
+        if self._thread.ident is not None:
+            self._queue.put((None, None))
+            self._thread.join()
+        self._db.close()
+        self._reader.close()
+        os.close(self._lock_file)
+
+    # -- the poster's side ------------------------------------------------------------------------
+
+    def open_charges(self, upto_seq: int) -> OpenCharges:
+        """The charges open after this row. Raises SpoolError if rows up to it are forgotten."""
+        if not self._forgotten_seq <= upto_seq <= self.last_seq:
+            raise SpoolError(
+                f"spool {self.path} holds rows {self._forgotten_seq + 1} to {self.last_seq}, the "
+                f"ledger has booked {upto_seq} of writer {self.writer}: one of the two files is an "
+                "old copy. Bring back the one that is missing rows, or move both away to start anew"
+            )
+        charges = OpenCharges()
+        (snapshot,) = self._reader.execute("SELECT body FROM snapshot").fetchone()
+        for row in _decode(snapshot):
+            charges.take(row)
+        seq = self._forgotten_seq
+        while seq < upto_seq:
+            for row in self._read_file(seq, BATCH_ROWS_MAX):
+                seq += 1
+                if seq <= upto_seq:
+                    charges.take(row)
+        return charges
+
+    def read(self, after_seq: int, rows: int) -> list[Row]:
+        """The rows that follow `after_seq`, in order; about as many as asked for."""
+        with self._tail_lock:
+            if self._tail and self._tail[0][0] <= after_seq + 1:
+                found: list[Row] = []
+                for first_seq, batch in self._tail:
+                    if len(found) >= rows:
+                        break
+                    if first_seq + len(batch) > after_seq + 1:
+                        found += batch[max(0, after_seq + 1 - first_seq) :]
+                return found
+        return self._read_file(after_seq, rows) if after_seq < self.last_seq else []
+
+    def booked(self, upto_seq: int) -> None:
+        """The ledger has the rows up to here."""
+        self._booked_seq = upto_seq
+        marks = self._marks
+        while len(marks) > 1 and marks[1][0] <= upto_seq:
+            marks.popleft()
+        if marks and upto_seq >= self.last_seq:
+            marks.popleft()
+        with self._tail_lock:
+            while self._tail and self._tail[0][0] + len(self._tail[0][1]) <= upto_seq + 1:
+                self._tail_rows -= len(self._tail.popleft()[1])
+
+    def forget(self, upto_seq: int, still_open: OpenCharges) -> None:
+        """Rows up to here, which the ledger has, may go; `still_open` is what was open there."""
+        self._forget = (upto_seq, _encode(still_open.rows()))
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Run something on the thread that appends."""
+        assert self._notify is not None, "start() was not called"
+        try:
+            self._notify(call)
+        except RuntimeError:
+            log.debug("nobody is left to hear from the spool: the event loop is closed")
+
+    # -- the writer thread ------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._write()
+        except sqlite3.Error as error:
+            self._write_error(error)
+            log.critical("%s", self.failed)
+        except BaseException as error:
+            self._write_error(error)
+            log.critical("%s", self.failed, exc_info=True)
+        if self.failed is not None:
+            self._refuse()
+
+    def _write(self) -> None:
+        pending = self._queue
+        while True:
+            in_hand = self._in_hand = [pending.get()]
+            while len(in_hand) < BATCH_ROWS_MAX and not pending.empty():
+                in_hand.append(pending.get_nowait())
+            rows = [row for row, _ in in_hand if row is not None]
+            stops = len(rows) < len(in_hand)
+            if rows or (stops and self._forget):
+                self._commit(rows)
+            callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
+            if callbacks:
+                self.notify(partial(_tell, callbacks, None))
+            if stops:
+                return
+
+    def _commit(self, rows: list[Row]) -> None:
+        first_seq = self.last_seq + 1
+        batch = (first_seq, len(rows), _encode(rows))
+        forget, self._forget = self._forget, None
+        if forget is None:
+            self._db.execute("INSERT INTO batch VALUES (?, ?, ?)", batch)
+        else:
+            with transaction(self._db):
+                self._db.execute("DELETE FROM batch WHERE first_seq + rows <= ? + 1", (forget[0],))
+                self._db.execute("UPDATE snapshot SET upto_seq = ?, body = ?", forget)
+                if rows:
+                    self._db.execute("INSERT INTO batch VALUES (?, ?, ?)", batch)
+            self._forgotten_seq = forget[0]
+        if rows:
+            self._remember(first_seq, rows)
+        self.grown.set()
+
+    def _remember(self, first_seq: int, rows: list[Row]) -> None:
+        with self._tail_lock:
+            self._tail.append((first_seq, rows))
+            self._tail_rows += len(rows)
+            while self._tail_rows > TAIL_ROWS_MAX and len(self._tail) > 1:
+                self._tail_rows -= len(self._tail.popleft()[1])
+        now = time.monotonic()
+        if not self._marks or now - self._marks[-1][1] >= _MARK_INTERVAL_S:
+            self._marks.append((first_seq, now))
+        self.last_seq = first_seq + len(rows) - 1
+
+    def _write_error(self, error: BaseException) -> SpoolError:
+        self.failed = SpoolError(
+            f"spool {self.path}: could not write: {error}. Nothing is served until the gateway is "
+            "started again on a disk that takes its writes"
+        )
+        return self.failed
+
+    def _refuse(self) -> None:
+        """After a failure: tell everyone who appends, until the spool is closed."""
+        in_hand = self._in_hand
+        while True:
+            callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
+            if callbacks:
+                self.notify(partial(_tell, callbacks, self.failed))
+            if any(row is None for row, _ in in_hand):
+                return
+            in_hand = [self._queue.get()]
+
+    # -- the file ---------------------------------------------------------------------------------
+
+    def _read_file(self, after_seq: int, rows: int) -> list[Row]:
+        try:
+            return self._read_batches(after_seq, rows)
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise SpoolError(f"spool {self.path}: could not read: {error}") from error
+
+    def _read_batches(self, after_seq: int, rows: int) -> list[Row]:
+        found: list[Row] = []
+        cursor = self._reader.execute(
+            "SELECT first_seq, body FROM batch WHERE first_seq + rows > ? + 1 ORDER BY first_seq",
+            (after_seq,),
+        )
+        for first_seq, body in cursor:
+            found += _decode(body)[max(0, after_seq + 1 - first_seq) :]
+            if len(found) >= rows:
+                break
+        cursor.close()
+        return found
+
+
+def _tell(callbacks: list[OnDurable], error: SpoolError | None) -> None:
+    for on_durable in callbacks:
+        on_durable(error)
+
+
+def _lock(path: Path) -> int:
+    """The lock that keeps a second process off the file; it ends with its process."""
+    try:
+        lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SpoolError(f"spool {path}: {error}") from error
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(lock_file, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock_file)
+        raise SpoolError(
+            f"spool {path} is in use by process {owner}: two gateways cannot share one home. Stop "
+            "the other one, or give this one a home of its own"
+        ) from error
+    os.ftruncate(lock_file, 0)
+    os.pwrite(lock_file, f"{os.getpid()}\n".encode(), 0)
+    return lock_file
+
+
+def _open(path: Path, name: str) -> sqlite3.Connection:
+    db = connect(path)
+    try:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, FORMAT):
+            raise SpoolError(
+                f"spool {path} has format {found}, this Tollgate knows {FORMAT}: start the version "
+                "that wrote it, let it drain, then start this one"
+            )
+        if found == 0:
+            with transaction(db):
+                for statement in _SCHEMA.strip().splitlines():
+                    db.execute(statement)
+                row = (f"{name}-{secrets.token_hex(4)}", 0, _encode([]))
+                db.execute("INSERT INTO snapshot VALUES (?, ?, ?)", row)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+            _sync_folder(path.parent)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _writer_and_start(db: sqlite3.Connection) -> tuple[str, int]:
+    writer, upto_seq = db.execute("SELECT writer, upto_seq FROM snapshot").fetchone()
+    return str(writer), int(upto_seq)
+
+
+def _last_seq(db: sqlite3.Connection, forgotten_seq: int) -> int:
+    (seq,) = db.execute("SELECT max(first_seq + rows - 1) FROM batch").fetchone()
+    return forgotten_seq if seq is None else int(seq)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file survives a power cut only if its folder's entry does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
