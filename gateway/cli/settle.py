@@ -117,7 +117,8 @@ def replay_(home: Path, as_json: bool) -> None:
     if as_json:
         view.print_json(view.replay_json(result))
     elif result.ok:
-        click.echo(f"{result.epochs} epochs replayed: the same reports, states and hashes.")
+        epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
+        click.echo(f"Replayed {epochs}: the same reports, states and hashes.")
     else:
         click.echo(f"Epoch {result.first_bad_epoch} does not replay: {result.problem}")
     sys.exit(0 if result.ok else 1)
