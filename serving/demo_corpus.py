@@ -126,10 +126,10 @@ def _slip(rng: Random, text: str) -> str:
 
 def _gibberish(rng: Random) -> str:
     """Words without sense, letters without words, or numbers: short as a rule, long at times."""
-    long = rng.random() < 0.1
-    count = rng.choice((20, 40, 90, 160, 300) if long else (1, 2, 3, 4, 5, 6, 8, 10, 14))
+    long = rng.random() < 0.2
+    count = rng.choice((20, 40, 90, 160, 300, 500) if long else (1, 2, 3, 4, 5, 6, 8, 10, 14))
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.12:
         return (rng.choice(WORDS) + " ") * count
     if kind < 0.75:
         text = " ".join(rng.choice(WORDS) for _ in range(count))

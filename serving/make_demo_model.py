@@ -24,7 +24,7 @@ from serving.demo_corpus import Sample, draw, topic_answers
 SEED = 7
 VOCABULARY = 1600
 CONTEXT_TOKENS = 4096
-STEPS = 1200
+STEPS = 1300
 BATCH = 48
 SLICE = 8  # rows of one length class that run together, so that little is computed for padding
 LEARNING_RATE = 3e-3
