@@ -1,0 +1,174 @@
+"""`tollgate account`: customers and their prepaid balance."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import click
+
+from gateway.cli.home import (
+    WRITER,
+    AccountName,
+    Usd,
+    echo_json,
+    echo_table,
+    home_option,
+    json_option,
+    open_ledger,
+)
+from metering.accounts import USD_EXTERNAL, customer, customer_name
+from metering.ledger import Balance, Group, PostResult, Transfer, TransferKind
+from metering.money import format_usd
+
+account_argument = click.argument("account", type=AccountName())
+
+
+@click.group()
+def command() -> None:
+    """Customers' accounts: create, deposit, show, list."""
+
+
+@command.command()
+@account_argument
+@json_option
+@home_option
+def create(account: str, as_json: bool, home: Path) -> None:
+    """Open an account with a balance of zero.
+
+    Example: tollgate account create alice
+    """
+    with open_ledger(home, create=True) as ledger:
+        created = ledger.open_account(customer(account))
+    if as_json:
+        echo_json({"account": account, "created": created})
+    elif created:
+        click.echo(f"Created account '{account}'.")
+    else:
+        click.echo(f"Account '{account}' exists already; nothing changed.")
+
+
+@command.command()
+@account_argument
+@click.argument("amount", type=Usd(), metavar="USD")
+@click.option("--id", "deposit_id", help="Makes the deposit repeatable: an id is booked once.")
+@json_option
+@home_option
+def deposit(account: str, amount: int, deposit_id: str | None, as_json: bool, home: Path) -> None:
+    """Add prepaid USD to an account, which is opened if it is new.
+
+    Example: tollgate account deposit alice 5.00 --id invoice-17
+    """
+    if amount == 0:
+        raise click.BadParameter("a deposit of 0 changes nothing", param_hint="USD")
+    deposit_id = deposit_id or secrets.token_hex(8)
+    transfer = Transfer(
+        id=f"deposit:{deposit_id}",
+        kind=TransferKind.SINGLE,
+        debit=USD_EXTERNAL,
+        credit=customer(account),
+        amount=amount,
+        code="deposit",
+    )
+    with open_ledger(home, create=True) as ledger:
+        (result,) = ledger.post(WRITER, [Group(transfers=(transfer,))])
+        if not result.booked:
+            raise click.ClickException(_refusal(result, deposit_id))
+        balance = ledger.balance(customer(account))
+    if as_json:
+        line = {"id": deposit_id, "amount_nano_usd": amount, "result": result}
+        echo_json(line | _line(account, balance))
+    elif result is PostResult.EXISTS:
+        click.echo(
+            f"Deposit '{deposit_id}' was booked before; nothing changed. "
+            f"'{account}' has {format_usd(balance.available)} USD available."
+        )
+    else:
+        click.echo(
+            f"Deposited {format_usd(amount)} USD (deposit '{deposit_id}'). "
+            f"'{account}' has {format_usd(balance.available)} USD available."
+        )
+
+
+@command.command()
+@account_argument
+@json_option
+@home_option
+def show(account: str, as_json: bool, home: Path) -> None:
+    """What an account holds, has on hold and can spend.
+
+    Example: tollgate account show alice --json
+    """
+    with open_ledger(home) as ledger:
+        found = ledger.balances([customer(account)]).get(customer(account))
+    if found is None:
+        raise click.ClickException(
+            f"there is no account '{account}': see `tollgate account list`, or open it with "
+            f"`tollgate account create {account}`"
+        )
+    if as_json:
+        echo_json(_line(account, found))
+        return
+    click.echo(f"{account}: {format_usd(found.available)} USD available")
+    click.echo(f"  balance {format_usd(found.posted)}, on hold {format_usd(found.debits_pending)}")
+    click.echo(
+        f"  paid in {format_usd(found.credits_posted)}, spent {format_usd(found.debits_posted)}"
+    )
+
+
+@command.command("list")
+@json_option
+@home_option
+def list_accounts(as_json: bool, home: Path) -> None:
+    """All customers' accounts. With --json, one object a line.
+
+    Example: tollgate account list
+    """
+    with open_ledger(home) as ledger:
+        lines = ledger.trial_balance()
+    customers = [
+        (name, line.balance) for line in lines if (name := customer_name(line.account)) is not None
+    ]
+    if as_json:
+        for name, balance in customers:
+            echo_json(_line(name, balance))
+        return
+    echo_table(
+        "Accounts, in USD",
+        ["account", "available ", "on hold ", "paid in ", "spent "],
+        [
+            [
+                name,
+                format_usd(balance.available),
+                format_usd(balance.debits_pending),
+                format_usd(balance.credits_posted),
+                format_usd(balance.debits_posted),
+            ]
+            for name, balance in customers
+        ],
+    )
+
+
+def _line(account: str, balance: Balance) -> dict[str, object]:
+    return {
+        "account": account,
+        "available_nano_usd": balance.available,
+        "balance_nano_usd": balance.posted,
+        "held_nano_usd": balance.debits_pending,
+        "paid_in_nano_usd": balance.credits_posted,
+        "spent_nano_usd": balance.debits_posted,
+        "available_usd": format_usd(balance.available),
+    }
+
+
+def _refusal(result: PostResult, deposit_id: str) -> str:
+    different = {
+        PostResult.EXISTS_WITH_DIFFERENT_AMOUNT: "another amount",
+        PostResult.EXISTS_WITH_DIFFERENT_CREDIT: "another account",
+    }.get(result)
+    if different is None:
+        return f"the ledger refused the deposit: {result}"
+    return (
+        f"deposit '{deposit_id}' was booked before with {different}, and stays as it is: a new "
+        "deposit needs a new --id"
+    )

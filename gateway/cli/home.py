@@ -1,0 +1,117 @@
+"""What the commands on a home's books share: their options, and opening the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from gateway.home import Home
+from metering.accounts import AccountError, check_name
+from metering.ledger import LedgerError
+from metering.money import MoneyError, parse_usd
+from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_ledger import SqliteLedger
+
+WRITER = "cli"
+"""The command line's own chain in the ledger."""
+
+PIPED_COLUMNS = 240
+"""Into a file or pipe a line is not folded."""
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".tollgate"),
+    show_default=True,
+    help="Folder that holds all state.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class AccountName(click.ParamType[str]):
+    name = "account"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return check_name(value)
+        except AccountError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Usd(click.ParamType[int]):
+    """Read as USD, passed on as nano-USD."""
+
+    name = "usd"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            return value if isinstance(value, int) else parse_usd(value)
+        except MoneyError as error:
+            self.fail(str(error), param, ctx)
+
+
+@contextlib.contextmanager
+def open_ledger(home: Path, *, create: bool = False) -> Iterator[SqliteLedger]:
+    """The home's ledger; the gateway may have it open too. Errors end the command in one line."""
+    with _errors():
+        ledger = SqliteLedger(_ledger_file(home, create))
+        with contextlib.closing(ledger):
+            yield ledger
+
+
+@contextlib.contextmanager
+def open_keys(home: Path, *, create: bool = False) -> Iterator[SqliteKeys]:
+    with _errors():
+        keys = SqliteKeys(_ledger_file(home, create))
+        with contextlib.closing(keys):
+            yield keys
+
+
+def echo_json(value: Any) -> None:
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def echo_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table. Columns whose name ends in a space are numbers, set to the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.endswith(" ") else "left"
+        table.add_column(column.strip(), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_COLUMNS)
+    console.print(table)
+
+
+def _ledger_file(home: Path, create: bool) -> Path:
+    path = Home(home).ledger_file
+    if create:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"{home}: {error.strerror}") from error
+    elif not path.exists():
+        raise click.ClickException(
+            f"there is no ledger in '{home}': start a gateway there with `tollgate up`, or name "
+            "another folder with --home"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except LedgerError as error:
+        raise click.ClickException(str(error)) from error
