@@ -40,6 +40,8 @@ BATCH_ROWS_MAX = 1024
 TAIL_ROWS_MAX = 10_000
 """The newest rows kept in memory for the poster; behind that it reads the file."""
 
+ROWS_MAX = 1_000_000
+
 _MARK_INTERVAL_S = 1.0
 
 _SCHEMA = """
@@ -62,8 +64,9 @@ class Spool:
     one with another name. Raises SpoolError if another process has the file or it is no spool.
     """
 
-    def __init__(self, path: Path, name: str = "gateway") -> None:
+    def __init__(self, path: Path, name: str = "gateway", *, rows_max: int = ROWS_MAX) -> None:
         self.path = path
+        self._rows_max = rows_max
         self.failed: SpoolError | None = None
         self.grown = threading.Event()
         """Set at every commit, for the poster to wait on."""
@@ -120,6 +123,14 @@ class Spool:
     def backlog(self) -> int:
         """Rows that the ledger does not have yet."""
         return self.last_seq + self._queue.qsize() - self._booked_seq
+
+    @property
+    def full(self) -> bool:
+        """So many rows wait for the ledger that no charge should be opened; closing them may go on.
+
+        A bound on new work, not on appending: what is open must always find its end.
+        """
+        return self.backlog >= self._rows_max
 
     @property
     def lag_seconds(self) -> float:
