@@ -74,17 +74,15 @@ def supply_io(state: IdeState) -> int:
 
 def check_inputs(state: IdeState, inputs: EpochInputs) -> None:
     """Every input is an amount, no (supplier, model) comes twice, the revenue fits the vault."""
-    seen = set()
-    for row in inputs.usage:
-        if not row.supplier_id:
-            raise InvariantError(f"usage of model {row.model} names no supplier")
-        if min(getattr(row, name) for name in _USAGE_AMOUNTS) < 0:
-            raise InvariantError(f"usage of {row.supplier_id}, {row.model} is negative: {row}")
-        seen.add((row.supplier_id, row.model))
-    if len(seen) < len(inputs.usage):
+    keys = {(row.supplier_id, row.model) for row in inputs.usage}
+    if len(keys) < len(inputs.usage):
         raise InvariantError("usage has two rows for one supplier and model: add them up first")
+    if not all(supplier_id for supplier_id, _ in keys):
+        raise InvariantError("usage has a row that names no supplier")
     for name in _USAGE_AMOUNTS:
-        check_amount(f"{name} of all usage", sum(getattr(row, name) for row in inputs.usage))
+        column = [getattr(row, name) for row in inputs.usage]
+        check_amount(f"the least {name} of all usage", min(column, default=0))
+        check_amount(f"{name} of all usage", sum(column))
     if inputs.io_price_nano_usd is not None:
         check_amount("price of IO", inputs.io_price_nano_usd)
     revenue = sum(row.charged_nano_usd for row in inputs.usage)

@@ -34,6 +34,7 @@ def test_the_share_is_never_less_than_half() -> None:
         (1, 160_000_000, CIRCULATING, (0, 0)),  # not one base unit: stays due
         (0, 160_000_000, CIRCULATING, (0, 0)),
         (10**12, 160_000_000, 5, (8, 5)),  # all there is
+        (16, 160_000_000, 9, (15, 9)),  # one base unit more than there is
         (10**12, 160_000_000, 0, (0, 0)),
     ],
 )

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ide.epoch import EpochResult
 from ide.invariants import InvariantError, check_books
-from ide.journal import books_of, posted_balances
+from ide.journal import books_of, epoch_group, posted_balances
 from ide.params import IdeParams
 from ide.settlement import (
     Settlement,
@@ -250,6 +251,23 @@ def test_a_fee_vault_that_lost_money_behind_the_engine_stops_it(ledger: Ledger) 
     ledger.post("test", [Group(transfers=(drained,))])
     with pytest.raises(InvariantError, match="Fee Vault after epoch 1"):
         close(ledger, epoch=2)
+
+
+def test_transfers_that_do_not_make_the_state_are_not_booked(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_the_burn(result: EpochResult) -> Group | None:
+        group = epoch_group(result)
+        assert group is not None
+        return Group(transfers=group.transfers[:-1])
+
+    deposit(ledger, 10)
+    charge(ledger, "c1", "sup-a", 100)
+    monkeypatch.setattr("ide.settlement.epoch_group", without_the_burn)
+    with pytest.raises(InvariantError, match="market and suppliers IO in the ledger"):
+        close(ledger)
+    assert ledger.epochs() == []
+    assert "io:supplier:sup-a" not in posted(ledger)
 
 
 class Overtaken(ReferenceLedger):

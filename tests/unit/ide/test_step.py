@@ -183,7 +183,7 @@ def test_psi_saturates() -> None:
         (with_balances(buyback_due_nano_usd=1), epoch(), "buyback due is 1, above Fee Vault"),
         (with_balances(debts=(Debt(supplier_id="a", nano_usd=0),)), epoch(), "leave it out"),
         (with_balances(debts=(Debt(supplier_id="a", nano_usd=1),) * 2), epoch(), "each once"),
-        (OPENING, epoch(usage("a", -1)), "is negative"),
+        (OPENING, epoch(usage("a", -1)), "least cost_nano_usd of all usage is -1"),
         (OPENING, epoch(usage("a", 1), usage("a", 2)), "two rows"),
         (OPENING, epoch(usage("", 1)), "names no supplier"),
         (OPENING, epoch(price=-1), "price of IO is -1"),
