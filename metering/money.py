@@ -81,12 +81,8 @@ def format_usd(nano_usd: int) -> str:
     return _format(nano_usd, USD_DECIMALS)
 
 
-def parse_io(text: str) -> int:
-    """Base units of a text such as "0.25". Raises MoneyError."""
-    return _parse(text, IO_DECIMALS, "IO")
-
-
 def format_io(base_units: int) -> str:
+    """150_000_000 as "1.5"."""
     return _format(base_units, IO_DECIMALS)
 
 

@@ -213,12 +213,11 @@ class Spool:
             self._write()
         except sqlite3.Error as error:
             self._write_error(error)
-            log.critical("%s", self.failed)
+            self._refuse()
         except BaseException as error:
             self._write_error(error)
-            log.critical("%s", self.failed, exc_info=True)
-        if self.failed is not None:
             self._refuse()
+            raise
 
     def _write(self) -> None:
         pending = self._queue
@@ -269,6 +268,7 @@ class Spool:
             f"spool {self.path}: could not write: {error}. Nothing is served until the gateway is "
             "started again on a disk that takes its writes"
         )
+        log.critical("%s", self.failed)
         return self.failed
 
     def _refuse(self) -> None:

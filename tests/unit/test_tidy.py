@@ -33,7 +33,11 @@ TEXT = {
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
-NOT_MONEY: dict[str, str] = {}
+NOT_MONEY = {
+    "metering/poster.py": "seconds: how long rows gather, when to ask again",
+    "metering/spool.py": "seconds: how long rows have waited",
+    "metering/sqlite_file.py": "seconds: how long to wait for another process",
+}
 """Files of metering/ and ide/ that may hold a float or divide, and what it is if not money."""
 
 NEEDS_A_SHORT_PATH = {
