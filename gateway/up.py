@@ -23,6 +23,7 @@ from types import FrameType
 import msgspec
 
 from gateway import up_home
+from gateway.config import ConfigError, load
 from gateway.home import Home
 from gateway.up_home import UpState
 from gateway.up_screen import Screen
@@ -117,6 +118,7 @@ class Supervisor:
             )
         self._check_memory()
         up_home.ensure_config(self._home, self._options.spec, self._options.port)
+        self._check_config()
         self._secrets = (
             up_home.ensure_demo_account(self._home),
             up_home.ensure_admin_key(self._home),
@@ -145,6 +147,20 @@ class Supervisor:
                 f"warning: {available // MIB} MiB of memory are free and about {needed // MIB} MiB "
                 "are needed; the engine may be killed. Close something"
                 + (" or use --no-ray (1 GiB less)." if self._options.ray else ".")
+            )
+
+    def _check_config(self) -> None:
+        path, model = self._home.config_file, self._options.spec.served_name
+        try:
+            models = [configured.id for configured in load(path).model]
+        except ConfigError as error:
+            raise UpError(
+                str(error), advice=f"Correct it, or remove {path} for a new one."
+            ) from None
+        if model not in models:
+            raise UpError(
+                f"{path} prices no model {model!r}, only {', '.join(models)}",
+                advice=f"Add a [[model]] with id = {model!r}, or take another --home.",
             )
 
     def _start_engine(self) -> None:
