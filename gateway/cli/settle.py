@@ -11,29 +11,20 @@ from pathlib import Path
 import click
 
 from gateway.cli import settle_view as view
-from gateway.home import Home
+from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledger
 from ide.invariants import InvariantError
 from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
 from ide.settlement import SettlementError, SettlementStatus, replay, settle
 from metering.accounts import AccountError
-from metering.ledger import LedgerError
-from metering.money import MoneyError, parse_usd
+from metering.money import MoneyError
 from metering.sqlite_ledger import SqliteLedger
 
-_home = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tollgate"),
-    show_default=True,
-    help="Folder of the ledger.",
-)
 _params_file = click.option(
     "--params",
     "params_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML file of IDE parameters; ide.toml in the home if there is one.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group()
@@ -45,14 +36,19 @@ def command() -> None:
     "run",
     epilog="Example: tollgate settle run --io-price 0.16",
 )
-@click.option("--io-price", help="USD for one IO. Without it no IO is released or bought.")
+@click.option(
+    "--io-price",
+    "io_price_nano_usd",
+    type=Usd(),
+    help="USD for one IO. Without it no IO is released or bought.",
+)
 @click.option("--epoch", type=int, help="Close this epoch, even if empty; one closed stays as is.")
 @click.option("--even-if-empty", is_flag=True, help="Close the next epoch without any charge too.")
 @_params_file
-@_home
-@_json
+@home_option
+@json_option
 def run(
-    io_price: str | None,
+    io_price_nano_usd: int | None,
     epoch: int | None,
     even_if_empty: bool,
     params_file: Path | None,
@@ -67,13 +63,13 @@ def run(
         settlement = settle(
             ledger,
             _params(params_file, home),
-            io_price_nano_usd=None if io_price is None else parse_usd(io_price),
+            io_price_nano_usd=io_price_nano_usd,
             now_ns=time.time_ns(),
             epoch=epoch,
             even_if_empty=even_if_empty,
         )
         if as_json:
-            view.print_json(view.settlement_json(settlement, ledger))
+            echo_json(view.settlement_json(settlement, ledger))
             return
         click.echo(view.settlement_line(settlement))
         if settlement.status is SettlementStatus.SETTLED and settlement.row is not None:
@@ -82,40 +78,40 @@ def run(
 
 @command.command("show", epilog="Example: tollgate settle show --epoch 3")
 @click.option("--epoch", type=int, help="The last one, if not given.")
-@_home
-@_json
+@home_option
+@json_option
 def show(epoch: int | None, home: Path, as_json: bool) -> None:
     """Explain an epoch: every figure with its formula, every payout, and the IO supply."""
     with _ledger(home) as ledger:
         row = view.epoch_or_last(ledger, epoch)
         if as_json:
-            view.print_json(view.epoch_json(row, ledger))
+            echo_json(view.epoch_json(row, ledger))
             return
         view.print_epoch(row, ledger)
 
 
 @command.command("status", epilog="Example: tollgate settle status --json")
-@_home
-@_json
+@home_option
+@json_option
 def status(home: Path, as_json: bool) -> None:
     """The last epoch, what waits for the next one, and the vaults."""
     with _ledger(home) as ledger:
         facts = view.status_json(ledger)
         if as_json:
-            view.print_json(facts)
+            echo_json(facts)
             return
         view.print_status(ledger)
 
 
 @command.command("replay", epilog="Example: tollgate settle replay")
-@_home
-@_json
+@home_option
+@json_option
 def replay_(home: Path, as_json: bool) -> None:
     """Work out every epoch anew from the ledger and compare. Exits 1 if one differs."""
     with _ledger(home) as ledger:
         result = replay(ledger)
     if as_json:
-        view.print_json(view.replay_json(result))
+        echo_json(view.replay_json(result))
     elif result.ok:
         epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
         click.echo(f"Replayed {epochs}: the same reports, states and hashes.")
@@ -126,42 +122,30 @@ def replay_(home: Path, as_json: bool) -> None:
 
 @command.command("params", epilog="Example: tollgate settle params --home /var/lib/tollgate")
 @_params_file
-@_home
-@_json
+@home_option
+@json_option
 def params(params_file: Path | None, home: Path, as_json: bool) -> None:
     """The parameters the next epoch is closed with, each with where it comes from."""
     with _named_errors():
         table = parameter_table(_params(params_file, home))
     if as_json:
-        view.print_json({row.name: row._asdict() for row in table})
+        echo_json({row.name: row._asdict() for row in table})
         return
     view.print_params(table)
 
 
 @contextlib.contextmanager
 def _ledger(home: Path) -> Iterator[SqliteLedger]:
-    file = Home(home).ledger_file
-    if not file.exists():
-        raise click.ClickException(
-            f"{file} does not exist: name the home with --home, or start one with tollgate up"
-        )
-    with _named_errors(), contextlib.closing(SqliteLedger(file)) as ledger:
+    with _named_errors(), open_ledger(home) as ledger:
         yield ledger
 
 
 @contextlib.contextmanager
 def _named_errors() -> Iterator[None]:
-    """What can go wrong over a ledger ends the command with one line."""
+    """What can go wrong over an epoch ends the command with one line."""
     try:
         yield
-    except (
-        AccountError,
-        InvariantError,
-        LedgerError,
-        MoneyError,
-        ParamsError,
-        SettlementError,
-    ) as error:
+    except (AccountError, InvariantError, MoneyError, ParamsError, SettlementError) as error:
         raise click.ClickException(str(error)) from error
 
 

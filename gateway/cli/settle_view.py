@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
+from gateway.cli.home import echo_table
 from ide.explain import Line, explain, payout_lines, supply_lines, usd
 from ide.invariants import Books, supply_io
 from ide.journal import books_of, posted_balances
@@ -98,10 +96,6 @@ def replay_json(result: Replay) -> dict[str, Any]:
     return replayed
 
 
-def print_json(facts: dict[str, Any]) -> None:
-    click.echo(json.dumps(msgspec.to_builtins(facts), indent=2))
-
-
 def print_epoch(row: EpochRow, ledger: Ledger) -> None:
     result, params = stored_result(row), stored_params(row)
     title = f"Epoch {row.epoch}: ledger rows {row.from_seq + 1} to {row.to_seq}"
@@ -111,9 +105,8 @@ def print_epoch(row: EpochRow, ledger: Ledger) -> None:
     if result.report.payouts:
         _print_table(
             "Payouts: owed = worth of IO + USD + rounding + unpaid",
-            ("supplier", "owed", "IO", "USD", "rounding", "unpaid"),
+            ["supplier", "owed ", "IO ", "USD ", "rounding ", "unpaid "],
             payout_lines(result.report),
-            whole_columns=0,
         )
     _print_supply(row.epoch, result.state, _books(ledger))
     click.echo(f"state hash {row.hash}")
@@ -138,35 +131,25 @@ def print_status(ledger: Ledger) -> None:
 def print_params(table: list[Parameter]) -> None:
     _print_table(
         "IDE parameters: published by io.net, inferred from it, or ours",
-        ("parameter", "value", "mark", "why"),
+        ["parameter", "value ", "mark", "why"],
         table,
-        whole_columns=3,
     )
 
 
 def _print_supply(epoch: int, state: IdeState, books: Books) -> None:
     _print_table(
         "IO supply identity: the parts add up to the cap",
-        ("IO", f"after epoch {epoch}", "in the ledger now", "which is"),
+        ["IO", f"after epoch {epoch} ", "in the ledger now ", "which is"],
         supply_lines(state, books),
-        whole_columns=3,
     )
 
 
 def _print_lines(title: str, lines: list[Line]) -> None:
-    _print_table(title, ("figure", "value", "how it came about"), lines, whole_columns=2)
+    _print_table(title, ["figure", "value ", "how it came about"], lines)
 
 
-def _print_table(
-    title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, whole_columns: int
-) -> None:
-    """Cells may wrap but for the first `whole_columns`; none is ever cut short."""
-    table = Table(title=title, title_justify="left")
-    for number, heading in enumerate(head):
-        table.add_column(heading, no_wrap=number < whole_columns, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+def _print_table(title: str, columns: list[str], rows: Iterable[tuple[str, ...]]) -> None:
+    echo_table(title, columns, [list(row) for row in rows])
     click.echo()
 
 
