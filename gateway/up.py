@@ -31,7 +31,7 @@ from serving import process_table
 from serving.child_process import ChildProcess, log_tail
 from serving.engine_spec import EngineSpec, memory_bytes
 from serving.free_ports import LOOPBACK, free_ports, is_free
-from serving.local_engine import LocalEngine, Phase, ProcessEngine, RayEngine
+from serving.local_engine import EngineAddress, LocalEngine, Phase, ProcessEngine, RayEngine
 from serving.ray_app import Pool
 
 POLL_S = 0.25
@@ -83,11 +83,12 @@ class Supervisor:
         self._gateway: ChildProcess | None = None
         self._secrets = ("", "")
         self._engine_port = free_ports(1)[0]  # kept over restarts: the gateway knows it
+        self._address: EngineAddress | None = None
         self._failures = {"engine": 0, "gateway": 0}
 
     def run(self) -> int:
         """Serves until a signal; returns the exit code. The caller holds the home's lock."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
             self._prepare()
@@ -181,7 +182,11 @@ class Supervisor:
                 step.update(progress.step)
                 self._pause()
             step.update(progress.step)
-        up_home.write_serve_config(self._home, engine.address())
+        address = engine.address()
+        up_home.write_serve_config(self._home, address)
+        if self._gateway is not None and address != self._address:
+            self._gateway.terminate()  # it comes back and reads where the engine is now
+        self._address = address
 
     def _start_gateway(self) -> None:
         port = self._options.port
@@ -253,6 +258,7 @@ class Supervisor:
                 ("gateway", self._gateway, self._start_gateway),
             ):
                 if child is not None and child.poll() is not None:
+                    child.close()
                     self._screen.say(f"the {name} has ended with status {child.poll()}")
                     self._restart(name, start)
                     since = time.monotonic()

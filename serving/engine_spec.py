@@ -134,6 +134,7 @@ def engine_env(spec: EngineSpec) -> dict[str, str]:
     env = {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        # Workers are forked from a server that has imported vLLM already. (Under Ray vLLM spawns.)
         "VLLM_WORKER_MULTIPROC_METHOD": "forkserver",
         "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_CACHE_ROOT": f"{spec.cache_dir}/vllm",

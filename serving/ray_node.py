@@ -84,9 +84,10 @@ def _environment(token_path: Path, temp_dir: Path) -> dict[str, str]:
         # The gateway has drained before it asks for the end, so nothing is left to wait for.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        # Ray would kill a replica's resource tracker too, and semaphores would stay in /dev/shm. The
-        # engine's processes end when their replica is gone, and the guard sees to it at the end.
+        # Ray would kill a replica's resource tracker too, and semaphores would stay in /dev/shm.
+        # The engine ends with its replica all the same, and the guard sees to it at the end.
         "RAY_kill_child_processes_on_worker_exit": "0",
+        "RAY_process_group_cleanup_enabled": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ADDRESS": "",
         "RAY_TMPDIR": str(temp_dir),

@@ -4,24 +4,9 @@ vLLM moves these functions between releases; this is vLLM 0.32's place for them.
 """
 
 import argparse
-import multiprocessing
-import os
 from collections.abc import Sequence
-from multiprocessing import forkserver
 from types import SimpleNamespace
 from typing import Any
-
-
-def start_forkserver() -> None:
-    """Begins to import vLLM in a fork server, while this process does the same.
-
-    Engine and worker are forked from it, so a start imports vLLM twice at a time instead of three
-    times in a row.
-    """
-    if os.environ.get("VLLM_WORKER_MULTIPROC_METHOD") == "forkserver":
-        multiprocessing.set_start_method("forkserver", force=True)
-        multiprocessing.set_forkserver_preload(["vllm.v1.engine.async_llm"])
-        forkserver.ensure_running()
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:

@@ -31,6 +31,7 @@ class VLLMProcess:
     ) -> None:
         self._spec = spec
         self._supplier_id = supplier_id
+        self._port = port
         self.url = f"http://{LOOPBACK}:{port}"
         state_dir.mkdir(parents=True, exist_ok=True)
         temp_dir = Path(tempfile.mkdtemp(prefix="tg-", dir=_short(state_dir.resolve())))
@@ -54,7 +55,7 @@ class VLLMProcess:
 
     def record(self) -> NodeRecord:
         return NodeRecord(
-            node_id=f"local-{self.process.pid}",
+            node_id=f"local-{self._port}",
             supplier_id=self._supplier_id,
             url=self.url,
             model=self._spec.served_name,

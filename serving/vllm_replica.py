@@ -22,7 +22,6 @@ class VLLMReplica:
     async def __init__(self, argv: list[str]) -> None:  # type: ignore[misc]  # Serve awaits it
         _keep_internal_port_on_loopback()
         # Not awaiting anything, but the engine wants the replica's event loop to be running.
-        vllm_adapter.start_forkserver()
         self._args: argparse.Namespace = vllm_adapter.parse_args(argv)
         self._engine = vllm_adapter.start_engine(self._args)
 
