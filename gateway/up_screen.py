@@ -66,7 +66,7 @@ class Step:
         if self._status is not None:
             self._status.stop()
         took = time.monotonic() - self._started
-        self._print(f"{'failed' if kind else 'done'}: {self._text} ({took:.1f} s)")
+        self._print(f"{'stopped' if kind else 'done'}: {self._text} ({took:.1f} s)")
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

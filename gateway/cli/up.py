@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from gateway.cli.home import home_option
 from gateway.home import Home
 from gateway.up import Supervisor, UpOptions
 from gateway.up_home import HomeInUseError, HomeLock
@@ -19,13 +20,7 @@ DEFAULT_PORT = 8080
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".tollgate"),
-    show_default=True,
-    help="Directory of all state: ledger, keys, logs, configuration.",
-)
+@home_option
 @click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--model", help="Directory or hub id (OWNER/NAME) of a model. [default: the demo]")
 @click.option("--no-ray", is_flag=True, help="Run vLLM as a plain child: 1 GiB less memory.")

@@ -29,10 +29,10 @@ def test_a_step_says_what_it_does_and_how_long_it_took(screen: Screen, output: i
     assert len(lines) == 3
 
 
-def test_a_step_that_raises_is_told_as_failed(screen: Screen, output: io.StringIO) -> None:
+def test_a_step_that_raises_is_told_as_stopped(screen: Screen, output: io.StringIO) -> None:
     with pytest.raises(ValueError, match="broken"), screen.step("starting Ray"):
         raise ValueError("broken")
-    assert output.getvalue().splitlines()[1].startswith("failed: starting Ray (")
+    assert output.getvalue().splitlines()[1].startswith("stopped: starting Ray (")
 
 
 def test_an_error_shows_the_log_and_what_to_do_with_nothing_folded_or_styled(
