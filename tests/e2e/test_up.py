@@ -1,33 +1,19 @@
 """`tollgate up`, whole: real Ray, real vLLM, real gateway."""
 
-import asyncio
 import json
 import os
-import re
 import signal
 import stat
 import subprocess
-import tomllib
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from up_stack import Stack, get, wait_until
 
 from serving.demo_corpus import CORPUS
 from serving.process_table import is_alive
-from serving.ray_dashboard import RayDashboard
-from serving.ray_discovery import RayDiscovery
-
-if TYPE_CHECKING:
-    from conftest import Stack
 
 
-def get(url: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10.0) as answer:
-        return bytes(answer.read())
-
-
-def test_up_json_says_where_everything_is(stack: "Stack") -> None:
+def test_up_json_says_where_everything_is(stack: Stack) -> None:
     state = stack.state
     assert state["base_url"] == f"http://127.0.0.1:{stack.port}/v1"
     assert state["model"] == "tollgate-demo"
@@ -40,15 +26,16 @@ def test_up_json_says_where_everything_is(stack: "Stack") -> None:
         assert stat.S_IMODE((stack.home / name).stat().st_mode) == 0o600
 
 
-def test_the_printed_curl_line_answers_a_readable_sentence(stack: "Stack") -> None:
-    (line,) = re.findall(r"^curl .*$", stack.output, re.MULTILINE)
-    done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30.0, check=True)
+def test_the_printed_curl_line_answers_a_readable_sentence(stack: Stack) -> None:
+    done = subprocess.run(
+        ["sh", "-c", stack.curl_line], capture_output=True, timeout=30.0, check=True
+    )
     answer = json.loads(done.stdout)["choices"][0]["message"]["content"]
     assert answer in {topic.answer for topic in CORPUS.topic}
     assert answer.startswith("Tollgate is an OpenAI-compatible gateway")
 
 
-def test_a_second_up_on_the_same_home_is_refused_and_touches_nothing(stack: "Stack") -> None:
+def test_a_second_up_on_the_same_home_is_refused_and_touches_nothing(stack: Stack) -> None:
     before = (stack.home / "up.json").read_bytes()
     second = subprocess.run(
         stack.command(), capture_output=True, text=True, timeout=60.0, check=False
@@ -60,17 +47,15 @@ def test_a_second_up_on_the_same_home_is_refused_and_touches_nothing(stack: "Sta
     assert stack.process.poll() is None
 
 
-def test_discovery_lists_the_replica_at_its_own_port(stack: "Stack") -> None:
-    ray = tomllib.loads((stack.home / "serve.toml").read_text())["ray"]
-    dashboard = RayDashboard(ray["dashboard_url"], Path(ray["token_file"]))
-    (record,) = asyncio.run(RayDiscovery(dashboard).poll())
+def test_discovery_lists_the_replica_at_its_own_port(stack: Stack) -> None:
+    (record,) = stack.nodes()
     assert record.model == "tollgate-demo"
     served = json.loads(get(f"{record.url}/v1/models"))["data"][0]
     assert served["id"] == "tollgate-demo"
     assert served["max_model_len"] == 4096
 
 
-def test_everything_listens_on_loopback_only(stack: "Stack") -> None:
+def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     sockets = {socket for pid in [stack.process.pid, *stack.left()] for socket in _sockets(pid)}
     table = [
         line.split()
@@ -84,15 +69,11 @@ def test_everything_listens_on_loopback_only(stack: "Stack") -> None:
     assert [address for address in listening if not address.startswith(loopback)] == []
 
 
-def test_a_killed_gateway_is_started_again(stack: "Stack") -> None:
-    killed = int(stack.state["gateway_pid"])
+def test_a_killed_gateway_is_started_again(stack: Stack) -> None:
+    killed = stack.gateway_pid()
     os.kill(killed, signal.SIGKILL)
-    stack.wait_until(
-        "another gateway",
-        lambda: stack.state["gateway_pid"] != killed,
-        60.0,
-    )
-    assert json.loads(get(f"http://127.0.0.1:{stack.port}/readyz"))["ready"] is True
+    wait_until("another gateway", lambda: stack.gateway_pid() != killed, 60.0)
+    wait_until("the gateway to serve", stack.serves, 10.0)
     assert "the gateway has ended" in stack.output
 
 
