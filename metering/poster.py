@@ -10,6 +10,7 @@ the thread that books, and handed over one after the other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import random
@@ -86,12 +87,19 @@ class Poster:
         self._heard: list[Future[None]] = []
         self._data_version = 0
         self._polled_at = 0.0
+        self._ended = False
         self._stopping = threading.Event()
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
 
     def start(self) -> None:
-        """Find where the ledger stands and go on from there.
+        """Go on from where the ledger stands. Raises as `resume`."""
+        self.resume()
+        self._spool.grown.set()
+        self._thread.start()
+
+    def resume(self) -> None:
+        """Find where the ledger stands.
 
         Raises LedgerError if it cannot be reached, SpoolError if it and the spool do not belong
         together.
@@ -101,7 +109,6 @@ class Poster:
         self._spool.booked(self._seq)
         self._recovered_seq = self._spool.last_seq
         self._data_version = self._ledger.data_version()
-        self._thread.start()
 
     @property
     def lag_rows(self) -> int:
@@ -119,6 +126,8 @@ class Poster:
         asked: Future[None] = Future()
         self._questions.put((account, asked))
         self._spool.grown.set()
+        if self._ended:
+            self._dismiss()
         return asked
 
     def drain(self, deadline_s: float) -> bool:
@@ -135,7 +144,7 @@ class Poster:
         self._spool.grown.set()
         if self._thread.ident is not None:
             self._thread.join()
-        if self._prepared is None:
+        if self._prepared is None and self.failed is None:
             self._forget()
 
     # -- the thread -------------------------------------------------------------------------------
@@ -149,7 +158,8 @@ class Poster:
             self._fail(error)
             raise
         finally:
-            self._answer(self.failed or LedgerError("the gateway is shutting down"))
+            self._ended = True
+            self._dismiss()
             with self._moved:
                 self._moved.notify_all()
 
@@ -159,7 +169,7 @@ class Poster:
             self._spool.grown.wait(POLL_INTERVAL_S)
             self._spool.grown.clear()
             try:
-                self._catch_up()
+                self.catch_up()
                 self._poll()
                 self._hear_questions()
                 self._tell()
@@ -174,13 +184,15 @@ class Poster:
             else:
                 backoff_s = BACKOFF_FIRST_S
 
-    def _catch_up(self) -> None:
-        while not self._stopping.is_set():
+    def catch_up(self) -> None:
+        """Book all that is durable by now, and tell the budget: the thread's step.
+
+        Raises LedgerError; the batch at hand is then booked by the next call.
+        """
+        target = self._spool.last_seq
+        while self._seq < target and not self._stopping.is_set():
             if self._prepared is None:
-                waiting = self._spool.last_seq - self._seq
-                if not waiting:
-                    return
-                if waiting < BATCH_ROWS:
+                if target - self._seq < BATCH_ROWS:
                     self._stopping.wait(GATHER_S)
                 self._prepared = self._prepare(self._spool.read(self._seq, BATCH_ROWS))
             self._book(self._prepared)
@@ -248,9 +260,10 @@ class Poster:
     def _hear_questions(self) -> None:
         while not self._questions.empty():
             account, asked = self._questions.get_nowait()
-            self._heard.append(asked)
-            self._watched.add(account)
-            self._untold.setdefault(account, 0)
+            if asked.set_running_or_notify_cancel():
+                self._heard.append(asked)
+                self._watched.add(account)
+                self._untold.setdefault(account, 0)
 
     def _tell(self) -> None:
         """Hand over the balances of all accounts that changed, with what changed them."""
@@ -272,12 +285,24 @@ class Poster:
     def _answer(self, error: LedgerError | None) -> None:
         if error is not None:
             self._hear_questions()
-        for asked in self._heard:
+        heard, self._heard = self._heard, []
+        for asked in heard:
             if error is None:
                 asked.set_result(None)
             else:
                 asked.set_exception(error)
+
+    def _dismiss(self) -> None:
+        """Answer those who ask after the end."""
+        error = self.failed or LedgerError("the gateway is shutting down")
+        for asked in self._heard:
+            asked.set_exception(error)
         self._heard = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _, asked = self._questions.get_nowait()
+                if asked.set_running_or_notify_cancel():
+                    asked.set_exception(error)
 
     def _fail(self, error: BaseException) -> None:
         self.failed = LedgerError(f"no more charges reach the ledger: {error}")

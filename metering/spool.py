@@ -103,7 +103,7 @@ class Spool:
         closes = self.open_charges(self.last_seq).closed_by_crash(now_ns)
         try:
             if closes:
-                self._commit(list(closes))
+                self.commit(list(closes))
         except sqlite3.Error as error:
             raise self._write_error(error) from error
         return len(closes)
@@ -228,14 +228,18 @@ class Spool:
             rows = [row for row, _ in in_hand if row is not None]
             stops = len(rows) < len(in_hand)
             if rows or (stops and self._forget):
-                self._commit(rows)
+                self.commit(rows)
             callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
             if callbacks:
                 self.notify(partial(_tell, callbacks, None))
             if stops:
                 return
 
-    def _commit(self, rows: list[Row]) -> None:
+    def commit(self, rows: list[Row]) -> None:
+        """Make rows durable on the calling thread: the writer's, once it was started.
+
+        Raises sqlite3.Error; what was in hand may then be durable or not.
+        """
         first_seq = self.last_seq + 1
         batch = (first_seq, len(rows), _encode(rows))
         forget, self._forget = self._forget, None
