@@ -1,6 +1,6 @@
 """Makes the demo model: tokenizer, chat template and weights, without any download.
 
-    python -m serving.make_demo_model OUT               # trained, a few minutes on two cores
+    python -m serving.make_demo_model OUT               # trained, twenty minutes on two busy cores
     python -m serving.make_demo_model --embedding OUT   # untrained, to try /v1/embeddings
 
 Seeded: one machine makes the same files twice. Needs torch and transformers (the `serve-cpu` or
