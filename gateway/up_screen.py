@@ -14,11 +14,11 @@ class Screen:
         self._console = console
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.out(text, highlight=False)
 
     def fail(self, text: str, log: str = "", advice: str = "") -> None:
         """An error: what was wrong, the last lines of the log that tells more, what to do."""
-        self._console.print(f"error: {text}", style="bold red", markup=False, soft_wrap=True)
+        self._console.out(f"error: {text}", style="bold red", highlight=False)
         if log:
             self.say("\n".join(f"  | {line}" for line in log.splitlines()))
         if advice:
@@ -43,7 +43,7 @@ class Step:
             self._status = self._console.status(self._text)
             self._status.start()
         else:
-            self._print(f"{self._text} ...")
+            self._out(f"{self._text} ...")
         return self
 
     def update(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Step:
         if self._status is not None:
             self._status.update(line)
         elif text != self._text or now - self._said >= PLAIN_INTERVAL_S:
-            self._print(f"{line} ...")
+            self._out(f"{line} ...")
             self._said = now
         self._text = text
 
@@ -66,7 +66,7 @@ class Step:
         if self._status is not None:
             self._status.stop()
         took = time.monotonic() - self._started
-        self._print(f"{'stopped' if kind else 'done'}: {self._text} ({took:.1f} s)")
+        self._out(f"{'stopped' if kind else 'done'}: {self._text} ({took:.1f} s)")
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def _out(self, text: str) -> None:
+        self._console.out(text, highlight=False)

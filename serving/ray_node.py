@@ -16,6 +16,7 @@ from serving.ray_dashboard import RayDashboard, RayUnavailableError
 
 # A Unix socket path may have 107 bytes; Ray appends /session_<date>_<time>_<pid>/sockets/NAME.
 TEMP_DIR_BYTES_MAX = 107 - 68
+SHORT_TEMP_DIR = Path("/tmp")
 OBJECT_STORE_BYTES = 100 << 20  # Serve moves no data through it
 
 
@@ -63,7 +64,7 @@ def _temp_dir(state_dir: Path) -> tuple[Path, bool]:
     own = state_dir.resolve()
     if len(str(own).encode()) <= TEMP_DIR_BYTES_MAX:
         return own, False
-    return Path(tempfile.mkdtemp(prefix="tg-", dir="/tmp")), True
+    return Path(tempfile.mkdtemp(prefix="tg-", dir=SHORT_TEMP_DIR)), True
 
 
 def _remove(path: Path) -> None:

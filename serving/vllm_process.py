@@ -10,6 +10,7 @@ from router.types import NodeRecord
 from serving.child_process import ChildProcess
 from serving.engine_spec import EngineSpec, block_size, engine_argv, engine_env
 from serving.free_ports import LOOPBACK
+from serving.ray_node import SHORT_TEMP_DIR
 
 _SERVER = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry")
 # vLLM's sockets are TMPDIR/<36 characters>; a Unix socket path may have 107 bytes.
@@ -66,4 +67,4 @@ class VLLMProcess:
 
 
 def _short(directory: Path) -> Path:
-    return directory if len(str(directory).encode()) <= TEMP_DIR_BYTES_MAX - 12 else Path("/tmp")
+    return directory if len(str(directory).encode()) <= TEMP_DIR_BYTES_MAX - 12 else SHORT_TEMP_DIR

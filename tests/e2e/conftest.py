@@ -7,12 +7,12 @@ be left behind.
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from up_stack import Stack, wait_until
 
 from serving.free_ports import free_ports, is_free
+from serving.ray_node import SHORT_TEMP_DIR
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +40,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _outside() -> set[str]:
     """Names that an engine could leave outside its home: shared memory, short socket folders."""
-    return {*os.listdir("/dev/shm"), *(path.name for path in Path("/tmp").glob("tg-*"))}
+    return {*os.listdir("/dev/shm"), *(path.name for path in SHORT_TEMP_DIR.glob("tg-*"))}

@@ -43,7 +43,7 @@ def spec(*kinds: ModelKind) -> EngineSpec:
         served_name="tiny",
         facts=ModelFacts(kinds=kinds, context_tokens_max=2048, kv_bytes_per_token=1024),
         device=Device.CPU,
-        cache_dir="/tmp/cache",
+        cache_dir="cache",
     )
 
 

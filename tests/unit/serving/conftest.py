@@ -16,7 +16,7 @@ TINY_SPEC = EngineSpec(
         kv_bytes_per_token=1024,
     ),
     device=Device.CPU,
-    cache_dir="/tmp/cache",
+    cache_dir="cache",
 )
 
 REPLICA_STATE: dict[str, Any] = {
