@@ -38,7 +38,8 @@ ACCOUNTS = (
 IDS = ("t1", "t2", "t3", "t4", "t5", "t6")
 
 accounts = st.sampled_from(ACCOUNTS)
-amounts = st.one_of(st.integers(0, 12), st.just(2**63 - 1), st.just(-1))
+sources = st.sampled_from(("usd:external", "usd:external", "usd:shortfall", "io:issuance"))
+amounts = st.one_of(st.integers(0, 12), st.integers(0, 12), st.just(2**63 - 1), st.just(-1))
 
 
 @st.composite
@@ -49,7 +50,7 @@ def transfers(draw: st.DrawFn) -> Transfer:
     return Transfer(
         id=draw(st.sampled_from(IDS)),
         kind=kind,
-        debit="" if inherits else draw(accounts),
+        debit="" if inherits else draw(accounts | sources),
         credit="" if inherits else draw(accounts),
         amount=0 if kind is TransferKind.VOID else draw(amounts),
         code=draw(st.sampled_from(("x", "x", "x", "y"))),

@@ -30,7 +30,7 @@ from metering.spool import Spool, SpoolError
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Usage
 
-WORLDS = 150
+WORLDS = 300
 DEPOSIT = 40_000
 RICH, POOR = "rich", "poor"
 
@@ -91,8 +91,8 @@ def connect_fused(path):
         path, timeout=1, isolation_level=None, check_same_thread=False, factory=FusedConnection
     )
     try:
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         db.close()
         raise

@@ -59,6 +59,9 @@ def test_a_watermark_stays_if_a_group_is_refused_and_the_other_groups_stand(ledg
 
 def test_a_refused_transfer_brings_no_account_into_being(ledger):
     ledger.post("g", [single("t", "usd:customer:alice", "usd:treasury", 1)])
+    parts = (deposit("alice", 5), single("t", "usd:customer:alice", "usd:treasury", 6))
+    linked = Group(transfers=tuple(part.transfers[0] for part in parts))
+    assert ledger.post("g", [linked]) == [PostResult.EXCEEDS_CREDITS]
     assert ledger.trial_balance() == []
     assert ledger.last_seq() == 0
 
