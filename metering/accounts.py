@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 
 class AccountError(ValueError):
@@ -57,6 +58,9 @@ _SINGLES = _SOURCES | {
     IO_BURNED,
     IO_RETIRED,
 }
+_CACHED = 65_536
+"""Answers kept for accounts in use: each charge asks several times."""
+
 _CUSTOMER = "usd:customer:"
 _NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 _SUPPLIER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -72,6 +76,7 @@ def check_name(account: str) -> str:
     return account
 
 
+@lru_cache(_CACHED)
 def customer(account: str) -> str:
     """The id of a customer's prepaid balance. Raises AccountError."""
     return _CUSTOMER + check_name(account)
@@ -92,17 +97,14 @@ def customer_name(account_id: str) -> str | None:
     return account_id[len(_CUSTOMER) :] if account_id.startswith(_CUSTOMER) else None
 
 
-def is_valid(account_id: str) -> bool:
-    """Is this an account of the chart?"""
-    if account_id in _SINGLES:
-        return True
+@lru_cache(_CACHED)
+def asset_of(account_id: str) -> Asset | None:
+    """The asset of an account of the chart; None if there is no such account."""
     family, separator, name = account_id.rpartition(":")
     pattern = _FAMILIES.get(family + separator)
-    return pattern is not None and pattern.fullmatch(name) is not None
-
-
-def asset_of(account_id: str) -> str:
-    return account_id.partition(":")[0]
+    if account_id not in _SINGLES and (pattern is None or pattern.fullmatch(name) is None):
+        return None
+    return Asset(account_id.partition(":")[0])
 
 
 def limit_of(account_id: str) -> Limit:

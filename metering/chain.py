@@ -1,14 +1,14 @@
 """The hash chain of a writer: each transfer's hash covers the one before it and all of its facts.
 
-    link = sha256(link before || JSON array of the transfer's fields and what was booked with it)
+    link = sha256(link before || JSON of [seq, booked_ns, transfer, what it settles or null])
 
-Anyone can recompute it from the columns of the tables. The first link of a chain covers GENESIS.
+Structs are objects with their fields in the order of the tables' columns, without any spaces, so
+anyone can recompute it from the tables. The first link of a chain covers GENESIS.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import msgspec
 
@@ -27,18 +27,5 @@ def link(
     record: msgspec.Struct | None = None,
 ) -> bytes:
     """The 32 bytes of the next link. `record` is the charge or epoch that the transfer settles."""
-    facts: tuple[Any, ...] = (
-        seq,
-        booked_ns,
-        transfer.id,
-        transfer.kind,
-        transfer.debit,
-        transfer.credit,
-        transfer.amount,
-        transfer.code,
-        transfer.pending_id,
-        transfer.detail,
-    )
-    if record is not None:
-        facts += msgspec.structs.astuple(record)
-    return hashlib.sha256(before + _encode(facts)).digest()
+    facts = _encode((seq, booked_ns, transfer, record))
+    return hashlib.sha256(before + facts).digest()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from metering.accounts import AccountError, is_valid
+from metering.accounts import AccountError, asset_of
 from metering.charge import ChargeRecord
 from metering.rules import Books
 from metering.transfer import Group, PostResult, Transfer, TransferKind
@@ -224,7 +224,7 @@ class ReferenceLedger:
         return self._watermarks.get(writer, 0)
 
     def open_account(self, account: str) -> bool:
-        if not is_valid(account):
+        if asset_of(account) is None:
             raise AccountError(f"'{account}' is no account of the chart")
         if account in self._books.balances:
             return False

@@ -19,6 +19,8 @@ DEBITS_PENDING, DEBITS_POSTED, CREDITS_PENDING, CREDITS_POSTED = range(4)
 
 ID_CHARS_MAX = 128
 
+_NOTHING = (0, 0, 0, 0)
+
 _RESOLVED = {
     TransferKind.POST: PostResult.PENDING_ALREADY_POSTED,
     TransferKind.VOID: PostResult.PENDING_ALREADY_VOIDED,
@@ -48,9 +50,9 @@ class Books:
 
     def post(self, group: Group) -> Booking:
         """Book a group, or say why not and leave no trace of it."""
-        result, booked = self._link(group.transfers)
+        result, booked = self._book(group.transfers)
         if group.bearer is not None and result in _FALLS_BACK:
-            result, booked = self._link(_borne_by(group.bearer, group.transfers))
+            result, booked = self._book(_borne_by(group.bearer, group.transfers))
         if group.charge is None:
             return Booking(result, booked)
         if result is PostResult.OK:
@@ -61,11 +63,11 @@ class Books:
             return Booking(PostResult.EXISTS_WITH_DIFFERENT_CHARGE)
         return Booking(result)
 
-    def undo(self, booking: Booking) -> None:
-        """Take back the latest booking."""
-        self._undo(list(booking.transfers))
-        if booking.charge is not None:
-            del self.charges[booking.transfers[0].id]
+    def _book(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
+        if len(transfers) != 1:
+            return self._link(transfers)
+        result = self._judge(transfers[0])
+        return result, ((self._apply(transfers[0]),) if result is PostResult.OK else ())
 
     def _link(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
         booked: list[Transfer] = []
@@ -103,20 +105,19 @@ class Books:
         debit, credit, amount = transfer.debit, transfer.credit, transfer.amount
         if transfer.pending_id is not None:
             return PostResult.INVALID_PENDING_ID
-        debit_balance, credit_balance = self.balances.get(debit), self.balances.get(credit)
-        for account, balance in ((debit, debit_balance), (credit, credit_balance)):
-            if balance is None and not accounts.is_valid(account):
-                return PostResult.INVALID_ACCOUNT
+        debit_asset, credit_asset = accounts.asset_of(debit), accounts.asset_of(credit)
+        if debit_asset is None or credit_asset is None:
+            return PostResult.INVALID_ACCOUNT
         if debit == credit:
             return PostResult.INVALID_SAME_ACCOUNT
-        if accounts.asset_of(debit) != accounts.asset_of(credit):
+        if debit_asset is not credit_asset:
             return PostResult.INVALID_ASSETS
-        debits_pending, debits_posted, _, credits_posted = debit_balance or (0, 0, 0, 0)
-        debits = debits_pending + debits_posted + amount
-        if debits > credits_posted and accounts.limit_of(debit) is not Limit.NONE:
+        pending, posted, _, credited = self.balances.get(debit, _NOTHING)
+        debits = pending + posted + amount
+        if debits > credited and accounts.limit_of(debit) is not Limit.NONE:
             return PostResult.EXCEEDS_CREDITS
-        credits_ = sum((credit_balance or (0, 0, 0, 0))[CREDITS_PENDING:]) + amount
-        if debits > INT64_MAX or credits_ > INT64_MAX:
+        _, _, pending, posted = self.balances.get(credit, _NOTHING)
+        if debits > INT64_MAX or pending + posted + amount > INT64_MAX:
             return PostResult.EXCEEDS_INT64
         return PostResult.OK
 
@@ -140,44 +141,46 @@ class Books:
         return PostResult.OK
 
     def _apply(self, transfer: Transfer) -> Transfer:
-        kind = transfer.kind
         if transfer.pending_id is not None:
             pending = self.transfers[transfer.pending_id]
             if not transfer.debit or not transfer.credit:
                 transfer = _between(transfer, pending)
-            self.resolved[pending.id] = kind
-            self._move(transfer, DEBITS_PENDING, -pending.amount)
-        if kind is TransferKind.PENDING:
-            self._move(transfer, DEBITS_PENDING, transfer.amount)
+            self.resolved[pending.id] = transfer.kind
+            self._move(transfer, -pending.amount, transfer.amount)
+        elif transfer.kind is TransferKind.PENDING:
+            self._move(transfer, transfer.amount, 0)
         else:
-            self._move(transfer, DEBITS_POSTED, transfer.amount)
+            self._move(transfer, 0, transfer.amount)
         self.transfers[transfer.id] = transfer
         return transfer
 
     def _undo(self, booked: list[Transfer]) -> None:
         for transfer in reversed(booked):
             del self.transfers[transfer.id]
-            if transfer.kind is TransferKind.PENDING:
-                self._move(transfer, DEBITS_PENDING, -transfer.amount)
-            else:
-                self._move(transfer, DEBITS_POSTED, -transfer.amount)
             if transfer.pending_id is not None:
                 del self.resolved[transfer.pending_id]
-                self._move(transfer, DEBITS_PENDING, self.transfers[transfer.pending_id].amount)
+                held = self.transfers[transfer.pending_id].amount
+                self._move(transfer, held, -transfer.amount)
+            elif transfer.kind is TransferKind.PENDING:
+                self._move(transfer, -transfer.amount, 0)
+            else:
+                self._move(transfer, 0, -transfer.amount)
         for account in self._created:
             del self.balances[account]
         self._created = []
 
-    def _move(self, transfer: Transfer, column: int, amount: int) -> None:
-        """Add to a counter of the debit side and its twin of the credit side."""
-        self._balance(transfer.debit)[column] += amount
-        self._balance(transfer.credit)[column + CREDITS_PENDING] += amount
+    def _move(self, transfer: Transfer, pending: int, posted: int) -> None:
+        """Add to the pending and posted counters of both sides."""
+        debit = self.balances.get(transfer.debit) or self._create(transfer.debit)
+        debit[DEBITS_PENDING] += pending
+        debit[DEBITS_POSTED] += posted
+        credit = self.balances.get(transfer.credit) or self._create(transfer.credit)
+        credit[CREDITS_PENDING] += pending
+        credit[CREDITS_POSTED] += posted
 
-    def _balance(self, account: str) -> list[int]:
-        balance = self.balances.get(account)
-        if balance is None:
-            balance = self.balances[account] = [0, 0, 0, 0]
-            self._created.append(account)
+    def _create(self, account: str) -> list[int]:
+        balance = self.balances[account] = [0, 0, 0, 0]
+        self._created.append(account)
         return balance
 
     def _charge_differs(self, group: Group) -> bool:
@@ -228,7 +231,10 @@ def _between(transfer: Transfer, pending: Transfer) -> Transfer:
 def _with_payment(charge: ChargeRecord, booked: tuple[Transfer, ...]) -> ChargeRecord:
     """The charge with what its customer really paid: nothing, if the shortfall bore the hold."""
     account = accounts.customer(charge.account)
-    paid = sum(transfer.amount for transfer in booked if transfer.debit == account)
+    paid = 0
+    for transfer in booked:
+        if transfer.debit == account:
+            paid += transfer.amount
     if paid == charge.charged_nano_usd:
         return charge
     return msgspec.structs.replace(charge, charged_nano_usd=paid)

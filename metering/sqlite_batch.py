@@ -38,29 +38,36 @@ class Batch:
 
     def load(self, groups: Sequence[Group], *, careful: bool) -> None:
         """Read the balances and holds that these groups touch; careful, also what exists."""
-        transfers = [transfer for group in groups for transfer in group.transfers]
-        ids = {transfer.id for transfer in transfers}
-        pending_ids = {t.pending_id for t in transfers if t.pending_id is not None}
+        ids: set[str] = set()
+        pending_ids: set[str] = set()
+        touched: set[str] = set()
+        for group in groups:
+            for transfer in group.transfers:
+                ids.add(transfer.id)
+                touched.add(transfer.debit)
+                touched.add(transfer.credit)
+                if transfer.pending_id is not None:
+                    pending_ids.add(transfer.pending_id)
+            if group.bearer is not None:
+                touched.add(group.bearer)
         books = self._books
         if careful:
             books.transfers.update(self._transfers(ids | pending_ids))
             books.resolved.update(self._resolutions(pending_ids))
             books.charges.update(self._charges(ids))
         else:
-            unknown = []
-            for pending_id in pending_ids - ids:
-                hold = self._holds.get(pending_id)
-                if hold is None:
-                    unknown.append(pending_id)
-                else:
-                    books.transfers[pending_id] = hold
-            if unknown:
-                books.transfers.update(self._transfers(unknown))
-        touched = {account for t in transfers for account in (t.debit, t.credit)}
-        touched.update(group.bearer for group in groups if group.bearer is not None)
+            self._load_holds(pending_ids - ids)
         for known in books.transfers.values():
-            touched.update((known.debit, known.credit))
+            touched.add(known.debit)
+            touched.add(known.credit)
         books.balances.update(self._balances(touched))
+
+    def _load_holds(self, pending_ids: set[str]) -> None:
+        known = self._holds
+        found = {name: known[name] for name in pending_ids if name in known}
+        self._books.transfers.update(found)
+        if len(found) < len(pending_ids):
+            self._books.transfers.update(self._transfers(pending_ids - found.keys()))
 
     def book(self, group: Group) -> Booking:
         booking = self._books.post(group)

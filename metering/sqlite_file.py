@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from metering.ledger import LedgerError
@@ -78,7 +79,7 @@ def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[object,
         columns = len(rows[done])
         chunk = _chunk(len(rows) - done, _PARAMETERS_MAX // columns)
         values = ",".join(["(" + ",".join("?" * columns) + ")"] * chunk)
-        parameters = [value for row in rows[done : done + chunk] for value in row]
+        parameters = list(chain.from_iterable(rows[done : done + chunk]))
         db.execute(f"INSERT INTO {table} VALUES {values}", parameters)
         done += chunk
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from metering.accounts import AccountError, is_valid
+from metering.accounts import AccountError, asset_of
 from metering.charge import ChargeRecord
 from metering.ledger import (
     AccountBalance,
@@ -104,7 +104,7 @@ class SqliteLedger:
             return PostResult.OK
 
     def open_account(self, account: str) -> bool:
-        if not is_valid(account):
+        if asset_of(account) is None:
             raise AccountError(f"'{account}' is no account of the chart")
         with self._writes, named_errors(self.path):
             made = self._writer.execute(

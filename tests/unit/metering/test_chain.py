@@ -14,7 +14,10 @@ from metering.charge import finished
 def test_a_link_is_what_the_documentation_says():
     """Recomputed by hand: an auditor needs nothing of ours."""
     transfer = single("t1", "usd:external", "usd:customer:a", 5).transfers[0]
-    facts = b'[7,9,"t1","single","usd:external","usd:customer:a",5,"test",null,""]'
+    facts = (
+        b'[7,9,{"id":"t1","kind":"single","debit":"usd:external","credit":"usd:customer:a",'
+        b'"amount":5,"code":"test","pending_id":null,"detail":""},null]'
+    )
     assert chain.link(chain.GENESIS, 7, 9, transfer) == hashlib.sha256(bytes(32) + facts).digest()
 
 
