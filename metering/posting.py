@@ -5,14 +5,17 @@
             single    usd:shortfall  -> usd:fee_vault    cost - hold, if the cost is above the hold
         or  void      of the hold                        if nothing is billed
 
-Should the ledger refuse the hold (someone took the customer's money away in the meantime), it is
+A charge that ends before its hold came to the books needs none: it is booked whole, as a single
+transfer in place of hold and post.
+
+Should the ledger refuse the customer's debit (someone took the money away in the meantime), it is
 booked on usd:shortfall: what was served stays in the books, and the network bears it.
 """
 
 from __future__ import annotations
 
 from metering import accounts
-from metering.charge import CloseCharge, OpenCharge, finished
+from metering.charge import ChargeRecord, CloseCharge, OpenCharge, finished
 from metering.prices import cost_nano_usd
 from metering.transfer import Group, Transfer, TransferKind
 
@@ -36,29 +39,34 @@ def hold_group(charge: OpenCharge) -> Group:
 
 
 def close_group(charge: OpenCharge, close: CloseCharge) -> Group:
-    """Raises MoneyError if the cost does not fit 64 bits."""
+    """Of a charge whose hold is booked. Raises MoneyError if the cost does not fit 64 bits."""
     record = finished(charge, close)
-    hold, cost = charge.hold_nano_usd, record.cost_nano_usd
-    pending_id = _hold_id(charge)
-    if close.usage is None:
-        void = Transfer(
-            id=f"{charge.charge_id}:void",
-            kind=TransferKind.VOID,
-            amount=0,
-            code=CODE_VOID,
-            pending_id=pending_id,
-        )
-        return Group(transfers=(void,), charge=record)
-    post = Transfer(
-        id=f"{charge.charge_id}:post",
-        kind=TransferKind.POST,
-        amount=min(cost, hold),
-        code=CODE_CHARGE,
-        pending_id=pending_id,
+    voids = close.usage is None
+    resolution = Transfer(
+        id=f"{charge.charge_id}:{CODE_VOID if voids else CODE_CHARGE}",
+        kind=TransferKind.VOID if voids else TransferKind.POST,
+        amount=record.charged_nano_usd,
+        code=CODE_VOID if voids else CODE_CHARGE,
+        pending_id=_hold_id(charge),
     )
-    if cost <= hold:
-        return Group(transfers=(post,), charge=record)
-    return Group(transfers=(post, _shortfall(charge, cost - hold)), charge=record)
+    return Group(transfers=_with_shortfall(resolution, record), charge=record)
+
+
+def whole_group(charge: OpenCharge, close: CloseCharge) -> Group:
+    """Of a charge whose hold was never booked. Raises AccountError, MoneyError."""
+    record = finished(charge, close)
+    code = CODE_VOID if close.usage is None else CODE_CHARGE
+    payment = Transfer(
+        id=f"{charge.charge_id}:{code}",
+        kind=TransferKind.SINGLE,
+        debit=accounts.customer(charge.account),
+        credit=accounts.USD_FEE_VAULT,
+        amount=record.charged_nano_usd,
+        code=code,
+    )
+    return Group(
+        transfers=_with_shortfall(payment, record), charge=record, bearer=accounts.USD_SHORTFALL
+    )
 
 
 def cost_of(charge: OpenCharge, close: CloseCharge) -> int:
@@ -81,12 +89,16 @@ def _hold_id(charge: OpenCharge) -> str:
     return f"{charge.charge_id}:hold"
 
 
-def _shortfall(charge: OpenCharge, amount_nano_usd: int) -> Transfer:
-    return Transfer(
-        id=f"{charge.charge_id}:shortfall",
+def _with_shortfall(paid: Transfer, record: ChargeRecord) -> tuple[Transfer, ...]:
+    """The payment, and the leg for what the cost is above it."""
+    if record.cost_nano_usd == paid.amount:
+        return (paid,)
+    rest = Transfer(
+        id=f"{record.charge_id}:shortfall",
         kind=TransferKind.SINGLE,
         debit=accounts.USD_SHORTFALL,
         credit=accounts.USD_FEE_VAULT,
-        amount=amount_nano_usd,
+        amount=record.cost_nano_usd - paid.amount,
         code=CODE_SHORTFALL,
     )
+    return (paid, rest)

@@ -82,6 +82,20 @@ def test_rows_become_charges(gateway):
     assert gateway.ledger.verify().ok
 
 
+def test_a_charge_that_ends_before_its_hold_is_booked_is_one_transfer(gateway):
+    gateway.spool.commit([opened("long")])
+    gateway.start()
+    assert gateway.poster.drain(DEADLINE_S)
+    gateway.write(opened("short"), opened("free"), closed("short", used(5)), closed("free"))
+    gateway.write(closed("long", used(5)))
+    assert gateway.poster.drain(DEADLINE_S)
+    assert gateway.ledger.last_seq() == 1 + 2 + 1 + 1
+    paid = {record.charge_id: record.charged_nano_usd for record in gateway.ledger.charges()}
+    assert paid == {"short": 5000, "free": 0, "long": 5000}
+    assert gateway.ledger.balance("usd:customer:alice").available == 10**9 - 10_000
+    assert gateway.ledger.verify().ok
+
+
 def test_only_the_first_close_counts(gateway):
     gateway.start()
     gateway.write(opened("c"), closed("c"), closed("c", used(5)), opened("c"))

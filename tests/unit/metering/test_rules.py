@@ -10,7 +10,7 @@ import pytest
 from books import closed, opened, single, used
 
 from metering.ledger import Balance, ReferenceLedger
-from metering.posting import close_group, hold_group
+from metering.posting import close_group, hold_group, whole_group
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 ACCOUNTS = {
@@ -188,6 +188,16 @@ def test_a_refused_hold_is_borne_by_the_shortfall_and_the_customer_pays_nothing(
     assert ledger.balance("usd:shortfall") == Balance(0, 5000, 0, 0)
     assert ledger.balance("usd:fee_vault") == Balance(0, 0, 0, 5000)
     assert ledger.post("w", groups) == [PostResult.EXISTS, PostResult.EXISTS]
+
+
+def test_a_charge_booked_whole_is_borne_too_if_it_must_be(ledger):
+    opening = opened("c", account="a", hold=4000)
+    group = whole_group(opening, closed("c", used(5)))
+    assert ledger.post("w", [group]) == [PostResult.OK]
+    assert ledger.post("w", [group]) == [PostResult.EXISTS]
+    (record,) = ledger.charges()
+    assert (record.cost_nano_usd, record.charged_nano_usd) == (5000, 0)
+    assert ledger.balance("usd:shortfall") == Balance(0, 5000, 0, 0)
 
 
 def test_a_repeat_of_a_borne_hold_is_known_even_if_there_is_money_now(ledger):
