@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
+
 from metering import chain
 from metering.accounts import customer
 from metering.charge import ChargeRecord
@@ -32,6 +34,8 @@ def verify(db: sqlite3.Connection) -> Verification:
         audit.run()
     except _FindingError as finding:
         return audit.report(finding)
+    except msgspec.ValidationError as error:
+        return audit.report(_FindingError(f"the row after {audit.seq} cannot be: {error}"))
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
@@ -49,6 +53,8 @@ class _FindingError(Exception):
 
 class _Audit:
     def __init__(self, db: sqlite3.Connection) -> None:
+        self.seq = 0
+        """The last row that is right."""
         self._db = db
         self._books = Books()
         self._chains: dict[str, tuple[int, bytes]] = {}
@@ -86,6 +92,7 @@ class _Audit:
             self._check_link(seq, booked_ns, writer, link, transfer, charge or epoch)
             self._apply(seq, transfer)
             self._check_charge(seq, transfer, charge)
+            self.seq = seq
         charges.check_used_up("charge")
         epochs.check_used_up("epoch")
         self._check_epochs()

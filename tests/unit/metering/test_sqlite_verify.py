@@ -67,6 +67,7 @@ def test_untouched_books_are_right(ledger):
         ("DELETE FROM transfer WHERE seq = 2", 3, "c1:charge.*chain"),
         ("DELETE FROM transfer WHERE seq = 8", 8, "no transfer of its own"),
         ("DELETE FROM transfer WHERE seq = 1", 2, "c1:hold breaks a rule: exceeds_credits"),
+        ("UPDATE charge SET outcome = 'fine' WHERE charge_id = 'c2'", None, "after 4 cannot be"),
         ("UPDATE epoch SET result = '[]'", 9, "epoch:1.*chain"),
         ("UPDATE epoch SET to_seq = 7", 9, "epoch:1.*chain"),
         ("UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'usd:customer:alice'",
