@@ -4,7 +4,7 @@
 #
 #   PYTHON          interpreter to use, 3.11 or newer (default: python3)
 #   PIP_FIND_LINKS  folder or page of wheels that are on no index, passed on to uv; torch's CPU build
-#                   must be found there or on an index (https://download.pytorch.org/whl/cpu)
+#                   must be found there, or on an index that pip is configured with
 #
 # A stamp remembers what was installed from what; a second call is instant.
 set -eu

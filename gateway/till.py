@@ -5,14 +5,14 @@ The event loop's side of the books. The spool's writer thread and the poster do 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-
-from metering.poster import Poster
-from metering.spool import Spool
 
 from metering.budget import Budget
 from metering.charge import ChargeProgress, CloseCharge, OpenCharge
+from metering.poster import Poster
 from metering.posting import cost_of
+from metering.spool import Spool
 
 OnDurable = Callable[[Exception | None], None]
 Row = OpenCharge | ChargeProgress | CloseCharge
@@ -37,7 +37,7 @@ class Till:
 
     async def reload(self, account: str) -> None:
         """Ask the ledger for the account's balance again: there may have been a deposit."""
-        raise NotImplementedError
+        await asyncio.wrap_future(self._poster.refresh(account))
 
     def record(self, row: Row, on_durable: OnDurable | None) -> None:
         """Append a row; `on_durable` is called on the event loop once it is on disk or cannot be.
@@ -59,6 +59,11 @@ class Till:
     def recording(self) -> bool:
         """Charges can be made durable, and the spool has room for more."""
         return self._spool.failed is None and not self._spool.full
+
+    @property
+    def posting(self) -> bool:
+        """The ledger takes what the spool holds."""
+        return self._poster.failed is None
 
     @property
     def backlog_rows(self) -> int:

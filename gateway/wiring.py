@@ -13,10 +13,9 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI
-from metering.poster import Poster
-from metering.spool import Spool
 
 from gateway.admission import Admission
 from gateway.app import fastapi_app
@@ -35,6 +34,8 @@ from gateway.till import Till
 from gateway.upstream import Upstream
 from gateway.watch import Watch
 from metering.budget import Budget
+from metering.poster import Poster
+from metering.spool import Spool
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
 from router.policy import Policy
@@ -43,8 +44,9 @@ from router.router import Router
 
 log = logging.getLogger("tollgate")
 
-STATIC = "static"
-RAY = "ray"
+STATIC, RAY = "static", "ray"
+DRAIN_S = 10.0
+"""How long a start or a stop waits for the ledger; what is not in it stays in the spool."""
 
 
 class Gateway:
@@ -62,7 +64,7 @@ class Gateway:
         self._keys = SqliteKeys(home.ledger_file)
         self._spool = Spool(home.spool_file, rows_max=config.spool.rows_max)
         self._budget = Budget()
-        self._poster = Poster(self._spool, self._ledger, self._on_posted)
+        self._poster = Poster(self._spool, self._ledger, self._budget.update, self._ledger_changed)
         self._till = Till(spool=self._spool, poster=self._poster, budget=self._budget)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
@@ -71,6 +73,7 @@ class Gateway:
             {node.id: key for node in config.node if (key := node.api_key()) is not None}
         )
         self._watch = Watch()
+        self._changed = asyncio.Event()
         telemetry = Telemetry(self._router, self._till, lambda: self._watch.count)
         self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
@@ -111,10 +114,62 @@ class Gateway:
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._start()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._watch.sweep()), tasks.create_task(self._refresh())]
+            running = [tasks.create_task(self._watch.sweep()), tasks.create_task(self._reload())]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             yield
             for task in running:
                 task.cancel()
-        await self._stop()
+        await asyncio.to_thread(self._stop)
+
+    async def _start(self) -> None:
+        """What was open when the last gateway died is closed before anything new is opened."""
+        crashed = self._spool.recover(time.time_ns())
+        if crashed:
+            log.warning("%d charges were open when the last gateway died: closed", crashed)
+        self._spool.start(asyncio.get_running_loop().call_soon_threadsafe)
+        self._poster.start()
+        self._update_nodes(STATIC, [node.record() for node in self.config.node])
+        if not await asyncio.to_thread(self._poster.drain, DRAIN_S):
+            log.warning("the ledger is behind the spool; serving on")
+        await self._keyring.reload()
+
+    def _stop(self) -> None:
+        self._upstream.close()
+        if not self._poster.drain(DRAIN_S):
+            log.warning(
+                "%d rows are not in the ledger yet; they stay in the spool for the next start",
+                self._poster.lag_rows,
+            )
+        self._poster.stop()
+        self._spool.close()
+        self._keys.close()
+        self._ledger.close()
+
+    def _ledger_changed(self) -> None:
+        """Another process wrote to the database: there may be new keys, or revoked ones."""
+        self._changed.set()
+
+    async def _reload(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._keyring.reload()
+
+    async def _discover(self, ray: RayConfig) -> None:
+        """Follow Ray's list of replicas. While it cannot be read, the last one stands: replicas
+        serve on, and those that do not are ejected by the router.
+        """
+        discovery = RayDiscovery(RayDashboard(ray.dashboard_url, Path(ray.token_file)))
+        while True:
+            try:
+                self._update_nodes(RAY, await discovery.poll())
+            except RayUnavailableError as error:
+                log.warning("Ray cannot be asked for its replicas: %s", error)
+            await asyncio.sleep(ray.poll_interval_ms / 1000)
+
+    def _update_nodes(self, source: str, records: list[NodeRecord]) -> None:
+        change = self._registry.update(source, records)
+        if change:
+            log.info("nodes from %s: %d", source, len(records))
+            self._upstream.keep_only({node.url for node in self._registry.nodes.values()})

@@ -38,6 +38,8 @@ def routes(
         reasons = [f"model '{model}' has no node" for model, count in nodes.items() if not count]
         if not till.recording:
             reasons.append("charges cannot be recorded")
+        if not till.posting:
+            reasons.append("the ledger contradicts the spool; see the log")
         if admission.draining:
             reasons.append("shutting down")
         if reasons:
