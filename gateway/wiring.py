@@ -21,7 +21,7 @@ from gateway.admission import Admission
 from gateway.app import fastapi_app
 from gateway.asgi_driver import AsgiDriver, InferenceApp
 from gateway.catalogue import Catalogue
-from gateway.config import Config
+from gateway.config import Config, RayConfig
 from gateway.exchange import Exchange
 from gateway.home import Home
 from gateway.ids import Ids
@@ -41,6 +41,9 @@ from metering.sqlite_ledger import SqliteLedger
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
+from router.types import NodeRecord
+from serving.ray_dashboard import RayDashboard, RayUnavailableError
+from serving.ray_discovery import RayDiscovery
 
 log = logging.getLogger("tollgate")
 

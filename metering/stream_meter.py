@@ -21,7 +21,7 @@ from metering.usage import Usage
 EVENT_BYTES_MAX = 1024 * 1024
 """An event longer than this is no event: the stream is refused as garbage."""
 
-TOKENS_MAX = 2**40
+TOKENS_MAX = 2**32
 """A count beyond this is a lie, and would not fit the ledger's integers once it is priced."""
 
 _DONE = b"data: [DONE]"
@@ -290,10 +290,13 @@ def _without_usage(payload: bytes) -> bytes:
 
 
 def _to_usage(wire: _WireUsage) -> Usage:
+    """A part that a node reports as larger than its whole is taken for the whole."""
     prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    cached = (prompt.cached_tokens if prompt else None) or 0
+    reasoning = (completion.reasoning_tokens if completion else None) or 0
     return Usage(
         prompt_tokens=wire.prompt_tokens,
         completion_tokens=wire.completion_tokens,
-        cached_tokens=(prompt.cached_tokens if prompt else None) or 0,
-        reasoning_tokens=(completion.reasoning_tokens if completion else None) or 0,
+        cached_tokens=min(cached, wire.prompt_tokens),
+        reasoning_tokens=min(reasoning, wire.completion_tokens),
     )

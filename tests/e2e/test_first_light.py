@@ -147,13 +147,13 @@ def test_kill_of_the_gateway_mid_stream_charges_once_what_was_recorded(stack):
     charged = len(stack.usage())
     asked = {"model": stack.model, "messages": STORY, "stream": True, "max_tokens": 3000}
     url, headers = f"{stack.base_url}/chat/completions", stack.headers
-    with (
-        pytest.raises(httpx.HTTPError),
-        httpx.stream("POST", url, json=asked | {"ignore_eos": True}, headers=headers) as answer,
-    ):
-        for events, _ in enumerate(answer.iter_lines()):
-            if events == 40:
-                os.kill(stack.gateway_pid(), signal.SIGKILL)
+    with httpx.stream("POST", url, json=asked | {"ignore_eos": True}, headers=headers) as answer:
+        lines = answer.iter_lines()
+        for _ in range(40):
+            next(lines)
+        os.kill(stack.gateway_pid(), signal.SIGKILL)
+        with pytest.raises(httpx.HTTPError):
+            list(lines)
     stack.eventually(stack.serves, within_s=60)
     (charge,) = stack.usage_after(charged, 1)
     assert charge["outcome"] == "gateway_crash"
