@@ -10,8 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import time
 
 import httpx
 import openai
@@ -181,7 +179,7 @@ def test_epoch_pays_and_burns_and_settling_again_changes_nothing(stack, client):
 
 
 def test_metrics_of_a_serving_stack(stack, client):
-    client.chat.completions.create(model=stack.model, messages=QUESTION)
+    list(client.chat.completions.create(model=stack.model, messages=QUESTION, stream=True))
     exposition = httpx.get(stack.metrics_url).text
     for name in (
         "tollgate_requests_total",
@@ -194,13 +192,3 @@ def test_metrics_of_a_serving_stack(stack, client):
         "tollgate_inter_token_latency_seconds_bucket",
     ):
         assert name in exposition
-
-
-def test_printed_curl_line_answers_a_sentence(stack):
-    started = time.monotonic()
-    answer = subprocess.run(
-        ["bash", "-c", stack.curl_line], capture_output=True, text=True, timeout=60, check=True
-    )
-    content = json.loads(answer.stdout)["choices"][0]["message"]["content"]
-    assert content.endswith(".")
-    assert time.monotonic() - started < 60
