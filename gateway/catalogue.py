@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from metering.tokens import TokenCounter, TokenizerError
-
 from gateway.config import ConfigError, ModelConfig
 from gateway.openai_request import Question
 from metering.prices import ModelPrice
+from metering.tokens import TokenCounter, TokenizerError
 from metering.usage import Usage
 
 COUNT_CHARS_MAX = 32 * 1024

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import click
-from metering.spool import SpoolError
 
 from gateway.config import ConfigError, load
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
 from metering.ledger import LedgerError
+from metering.spool import SpoolError
 
 
 @click.command(
