@@ -61,7 +61,7 @@ def _read(body: bytes) -> tuple[str, str | None]:
     except msgspec.MsgspecError:
         return "The model's server refused the request without a readable reason.", None
     if isinstance(answer.error, _NodeError):
-        param = answer.error.param
-        return answer.error.message, param.removeprefix("body.") if param else None
+        field = (answer.error.param or "").removeprefix("body").removeprefix(".")
+        return answer.error.message, field or None
     reason = answer.error or answer.detail or "no reason given"
     return f"The model's server refused the request: {reason}", None

@@ -18,8 +18,6 @@ class Watch:
     def __init__(self) -> None:
         self._under_way: set[Driver] = set()
         self._telemetry: Telemetry | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def report_to(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -30,14 +28,11 @@ class Watch:
 
     def began(self, driver: Driver) -> None:
         self._under_way.add(driver)
-        self._idle.clear()
 
     def ended(self, driver: Driver) -> None:
         if driver not in self._under_way:
             return
         self._under_way.remove(driver)
-        if not self._under_way:
-            self._idle.set()
         if self._telemetry is not None:
             self._telemetry.finished(driver.exchange)
 
@@ -49,6 +44,8 @@ class Watch:
             for driver in list(self._under_way):
                 driver.sweep(now_ns)
 
-    async def idle(self) -> None:
-        """Returns once nothing is under way."""
-        await self._idle.wait()
+    def cut(self) -> None:
+        """End what is still under way: its clients are dropped, and charged for what they got."""
+        for driver in list(self._under_way):
+            driver.client_gone()
+            driver.drop()

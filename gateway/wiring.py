@@ -123,6 +123,7 @@ class Gateway:
             yield
             for task in running:
                 task.cancel()
+        self._watch.cut()
         await asyncio.to_thread(self._stop)
 
     async def _start(self) -> None:
@@ -139,11 +140,12 @@ class Gateway:
 
     def _stop(self) -> None:
         self._upstream.close()
-        if not self._poster.drain(DRAIN_S):
-            log.warning(
-                "%d rows are not in the ledger yet; they stay in the spool for the next start",
-                self._poster.lag_rows,
-            )
+        deadline_s = time.monotonic() + DRAIN_S
+        while self._till.backlog_rows and self._till.posting and time.monotonic() < deadline_s:
+            self._poster.drain(deadline_s - time.monotonic())
+            time.sleep(0.001)  # rows that were appended last may not be on disk yet
+        if rows := self._till.backlog_rows:
+            log.warning("%d rows wait in the spool for the next start: not in the ledger yet", rows)
         self._poster.stop()
         self._spool.close()
         self._keys.close()

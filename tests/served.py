@@ -50,8 +50,16 @@ capacity = {capacity}
 class Served:
     """A gateway under test: its HTTP client, its books."""
 
-    def __init__(self, home: Path, base_url: str, secret: str, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        home: Path,
+        server: GatewayServer,
+        base_url: str,
+        secret: str,
+        client: httpx.AsyncClient,
+    ) -> None:
         self.home = home
+        self.server = server
         self.base_url = base_url
         self.secret = secret
         self.client = client
@@ -134,7 +142,7 @@ async def serve(
     headers = {"authorization": f"Bearer {secret}"}
     try:
         async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=20) as client:
-            yield Served(home, base_url, secret, client)
+            yield Served(home, server, base_url, secret, client)
     finally:
         server.should_exit = True
         await running

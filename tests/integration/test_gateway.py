@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import httpx
 import openai
 import pytest
 from served import configuration, eventually, serve
@@ -321,3 +322,64 @@ async def test_metrics_tell_what_happened(tmp_path, driver):
         assert await served.metric("tollgate_refusals_total", code="model_not_found") == 1
         assert await served.metric("tollgate_node_state", node="node-0", state="ready") == 1
         assert await served.metric("tollgate_cost_usd_total") > 0
+
+
+async def test_drain_finishes_what_is_open_and_cuts_what_does_not_end(tmp_path, driver):
+    async with FakeNode(pace=Pace(token_ms=10)) as node:
+        config = configuration([node], server="drain_s = 1")
+        async with serve(tmp_path, config, driver=driver) as served:
+            short = asyncio.create_task(
+                served.client.post(CHAT, json=chat(stream=True, max_tokens=20))
+            )
+            endless = asyncio.create_task(
+                served.client.post(CHAT, json=chat(stream=True, max_tokens=1500, ignore_eos=True))
+            )
+            await eventually(lambda: node.engine.running, lambda running: running == 2)
+            served.server.should_exit = True
+            assert (await short).text.endswith("[DONE]\n\n")
+            with pytest.raises(httpx.HTTPError):
+                await endless
+            charges = {c.outcome: c for c in await served.charges(2)}
+        assert charges[ChargeOutcome.COMPLETED].completion_tokens == 20
+        assert 20 < charges[ChargeOutcome.CLIENT_GONE].completion_tokens < 1500
+        await eventually(lambda: node.engine.running, lambda running: running == 0)
+
+
+@pytest.mark.parametrize("driver", ["protocol"])
+async def test_http_on_one_connection(tmp_path, driver):
+    """Keep-alive, two requests in one write, a body in chunks, and `Expect: 100-continue`."""
+    async with FakeNode() as node, serve(tmp_path, configuration([node]), driver=driver) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+        body = json.dumps(chat()).encode()
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
+            + served.secret.encode()
+            + b"\r\n"
+        )
+        whole = head + b"content-length: %d\r\n\r\n" % len(body) + body
+        chunked = head + b"transfer-encoding: chunked\r\n\r\n"
+        for piece in (body[:7], body[7:]):
+            chunked += b"%x\r\n%b\r\n" % (len(piece), piece)
+        writer.write(whole + whole)
+        assert await answer_of(reader) == await answer_of(reader) == 200
+        writer.write(chunked + b"0\r\n\r\n")
+        assert await answer_of(reader) == 200
+        writer.write(head + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(body))
+        assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(body)
+        assert await answer_of(reader) == 200
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await answer_of(reader) == 200
+        writer.write(b"nonsense\r\n\r\n")
+        assert await answer_of(reader) == 400
+        writer.close()
+        await writer.wait_closed()
+        await served.charges(4)
+
+
+async def answer_of(reader: asyncio.StreamReader) -> int:
+    """The status of the next answer, which has a content length."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+    await reader.readexactly(length)
+    return int(head.split()[1])

@@ -1,0 +1,47 @@
+"""Every refusal captured from a real vLLM, told as OpenAI's error object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.node_errors import translate
+
+CAPTURED = sorted((Path(__file__).parents[2] / "golden" / "vllm-0.32").glob("error-*.400.json"))
+
+
+def test_there_are_captures():
+    assert len(CAPTURED) > 10
+
+
+@pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.name)
+def test_translated(path):
+    error = translate(400, path.read_bytes(), prompt_param="messages")
+    told = json.loads(error.body())["error"]
+    assert error.status == 400
+    assert told["type"] == "invalid_request_error"
+    assert told["code"] is None or isinstance(told["code"], str)
+    assert "(parameter=" not in told["message"]
+    assert not (told["param"] or "").startswith("body")
+
+
+@pytest.mark.parametrize(
+    ("name", "param"),
+    [
+        ("error-context-too-long-chat.400.json", "messages"),
+        ("error-max-tokens-too-big.400.json", "max_tokens"),
+    ],
+)
+def test_context_errors_have_openais_code_and_field(name, param):
+    (path,) = [path for path in CAPTURED if path.name == name]
+    error = translate(400, path.read_bytes(), prompt_param="messages")
+    assert (error.code, error.param) == ("context_length_exceeded", param)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":"Unauthorized"}', b'{"detail":[]}'])
+def test_unreadable_refusals_still_say_something(body):
+    error = translate(422, body, prompt_param="messages")
+    assert error.status == 400
+    assert error.message
