@@ -200,6 +200,9 @@ class Supervisor:
                 log=self._home.path / "logs" / "gateway.log",
                 env={"PYTHONPATH": str(Path(__file__).parents[1])},
                 grace_s=GATEWAY_GRACE_S,
+                # The engine dies with this process too: a gateway that drained would only see its
+                # streams fail. Killed, it bills them at the next start as far as was recorded.
+                kill_orphan=True,
             )
             deadline = time.monotonic() + GATEWAY_START_TIMEOUT_S
             while not _answers(f"{self._options.origin}/readyz"):

@@ -28,9 +28,13 @@ class ChildProcess:
         log: Path,
         env: Mapping[str, str] | None = None,
         grace_s: float = 10.0,
+        kill_orphan: bool = False,
         remove: Path | None = None,
     ) -> None:
-        """Starts it. `remove` is a directory that the guard deletes once all has ended."""
+        """Starts it. `remove` is a directory that the guard deletes once all has ended.
+
+        `kill_orphan`: should this process die, the command is killed at once, without its grace.
+        """
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +43,8 @@ class ChildProcess:
         read_fd, write_fd = os.pipe()
         guard = [sys.executable, "-S", "-E", str(GUARD), "--pid-fd", str(write_fd)]
         guard += ["--grace", str(grace_s)]
+        if kill_orphan:
+            guard.append("--kill-orphan")
         if remove is not None:
             guard += ["--remove", str(remove)]
         with log.open("wb") as output:

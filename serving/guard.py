@@ -1,6 +1,6 @@
 """Runs one command and leaves nothing of it behind.
 
-    python guard.py --pid-fd N --grace SECONDS [--remove DIR] -- COMMAND...
+    python guard.py --pid-fd N --grace SECONDS [--kill-orphan] [--remove DIR] -- COMMAND...
 
 The guard stands between a supervisor and a tree of processes that it does not control (Ray starts
 twenty, vLLM three more, some of them detached). It is the child subreaper of the tree, so that
@@ -8,7 +8,7 @@ nothing escapes by losing its parent. The tree ends when the command ends, when 
 SIGTERM, or when the supervisor dies in any way: its stdin is a pipe that the supervisor holds, and
 the end of that pipe is the one sign of death that `kill -9` cannot withhold. First the command gets
 SIGTERM and `--grace` seconds, then the rest gets SIGTERM, then what is left SIGKILL. A second
-SIGTERM skips the waiting.
+SIGTERM skips the waiting. With `--kill-orphan` the supervisor's death gives the command no grace.
 
 Standard library only and started with `-S`: it must cost nothing and work while the rest is broken.
 """
@@ -33,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="guard")
     parser.add_argument("--pid-fd", type=int, required=True)
     parser.add_argument("--grace", type=float, required=True)
+    parser.add_argument("--kill-orphan", action="store_true")
     parser.add_argument("--remove", type=Path)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -47,7 +48,9 @@ def main() -> int:
     )
     os.write(options.pid_fd, b"%d\n" % command.pid)
     os.close(options.pid_fd)
-    _until_stop(command, wakeup, stops)
+    orphaned = _until_stop(command, wakeup, stops)
+    if orphaned and options.kill_orphan:
+        command.kill()
     shared = _shared_memory(descendants(os.getpid()))
     if command.poll() is None:
         command.terminate()
@@ -74,13 +77,15 @@ def _watch_signals() -> tuple[int, list[int]]:
     return read, stops
 
 
-def _until_stop(command: subprocess.Popen[bytes], wakeup: int, stops: list[int]) -> None:
+def _until_stop(command: subprocess.Popen[bytes], wakeup: int, stops: list[int]) -> bool:
+    """Returns whether it was the supervisor's death that ended the waiting."""
     while command.poll() is None and not stops:
         ready, _, _ = select.select([sys.stdin, wakeup], [], [])
         _drain(wakeup)
         if sys.stdin in ready:
-            return
+            return True
         _reap_orphans(command)
+    return False
 
 
 def _until_exit(

@@ -81,6 +81,20 @@ def test_a_command_may_use_its_grace_to_end_well(
     assert log_tail(child.log, 1) == "drained"
 
 
+def test_an_orphan_may_be_given_no_grace(tmp_path: Path) -> None:
+    code = (
+        "import signal, time\n"
+        "def drain(*_): print('drained', flush=True); raise SystemExit(0)\n"
+        "signal.signal(signal.SIGTERM, drain); print('ready', flush=True); time.sleep(600)\n"
+    )
+    log = tmp_path / "child.log"
+    child = ChildProcess("child", python(code), owner=str(tmp_path), log=log, kill_orphan=True)
+    wait_for("the child", lambda: log_tail(log) == "ready")
+    child.close()  # as the kernel does when the supervisor is gone
+    assert child.wait(10.0) == 128 + signal.SIGKILL
+    assert log_tail(log) == "ready"
+
+
 def test_a_second_request_does_not_wait_for_the_grace(
     started: list[ChildProcess], tmp_path: Path
 ) -> None:
