@@ -143,7 +143,7 @@ class Gateway:
         deadline_s = time.monotonic() + DRAIN_S
         while self._till.backlog_rows and self._till.posting and time.monotonic() < deadline_s:
             self._poster.drain(deadline_s - time.monotonic())
-            time.sleep(0.001)  # rows that were appended last may not be on disk yet
+            time.sleep(0.001)  # what was appended last may not be durable yet
         if rows := self._till.backlog_rows:
             log.warning("%d rows wait in the spool for the next start: not in the ledger yet", rows)
         self._poster.stop()

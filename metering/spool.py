@@ -82,6 +82,7 @@ class Spool:
                 raise
             raise SpoolError(f"spool {path}: {error}") from error
         self._queue: queue.SimpleQueue[tuple[Row | None, OnDurable | None]] = queue.SimpleQueue()
+        self._appended_seq = 0
         self._in_hand: list[tuple[Row | None, OnDurable | None]] = []
         self._booked_seq = self._forgotten_seq
         self._forget: tuple[int, bytes] | None = None
@@ -111,18 +112,20 @@ class Spool:
     def start(self, notify: Notify) -> None:
         """`notify` runs a function on the thread that appends: `loop.call_soon_threadsafe`."""
         self._notify = notify
+        self._appended_seq = self.last_seq
         self._thread.start()
 
     def append(self, row: Row, on_durable: OnDurable | None = None) -> None:
         """Queue a row. `on_durable` is called on the appending thread, never from in here: with
         None once the row is on disk, with the error if it may not be.
         """
+        self._appended_seq += 1
         self._queue.put((row, on_durable))
 
     @property
     def backlog(self) -> int:
-        """Rows that the ledger does not have yet."""
-        return self.last_seq + self._queue.qsize() - self._booked_seq
+        """Rows that the ledger does not have yet, from the moment they are appended."""
+        return max(self._appended_seq, self.last_seq) - self._booked_seq
 
     @property
     def full(self) -> bool:
