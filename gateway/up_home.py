@@ -9,12 +9,11 @@ from pathlib import Path
 import msgspec
 
 from gateway.home import Home
-from metering.accounts import USD_EXTERNAL, customer
 from metering.keys import SECRET_BYTES, digest
 from metering.money import parse_usd
+from metering.posting import deposit_group
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
-from metering.transfer import Group, Transfer, TransferKind
 from serving.engine_spec import EngineSpec
 from serving.local_engine import EngineAddress
 from serving.model_files import DEMO_MODEL_NAME
@@ -155,9 +154,11 @@ def ensure_demo_account(home: Home) -> str:
 
     Kept in DIR/api_key. A key that is lost or was revoked is replaced by a new one.
     """
+    amount = parse_usd(DEMO_DEPOSIT_USD)
+    deposit = deposit_group(f"{DEMO_ACCOUNT}:welcome", DEMO_ACCOUNT, amount)
     ledger = SqliteLedger(home.ledger_file)
     try:
-        ledger.post("up", [_welcome_deposit()])
+        ledger.post("up", [deposit])
     finally:
         ledger.close()
     path = home.path / "api_key"
@@ -181,15 +182,3 @@ def ensure_admin_key(home: Home) -> str:
     if not path.exists():
         write_private(path, "sk-tg-admin-" + secrets.token_urlsafe(SECRET_BYTES))
     return path.read_text(encoding="utf-8").strip()
-
-
-def _welcome_deposit() -> Group:
-    deposit = Transfer(
-        id=f"deposit:{DEMO_ACCOUNT}:welcome",
-        kind=TransferKind.SINGLE,
-        debit=USD_EXTERNAL,
-        credit=customer(DEMO_ACCOUNT),
-        amount=parse_usd(DEMO_DEPOSIT_USD),
-        code="deposit",
-    )
-    return Group(transfers=(deposit,))

@@ -1,5 +1,6 @@
 """From a charge's rows to the groups that the ledger books, and what they do to its balance.
 
+    deposit single    usd:external -> usd:customer:A         money in
     open    pending   usd:customer:A -> usd:fee_vault    the hold
     close   post      of the hold                        min(cost, hold)
             single    usd:shortfall  -> usd:fee_vault    cost - hold, if the cost is above the hold
@@ -19,10 +20,24 @@ from metering.charge import ChargeRecord, CloseCharge, OpenCharge, finished
 from metering.prices import cost_nano_usd
 from metering.transfer import Group, Transfer, TransferKind
 
+CODE_DEPOSIT = "deposit"
 CODE_HOLD = "hold"
 CODE_CHARGE = "charge"
 CODE_VOID = "void"
 CODE_SHORTFALL = "shortfall"
+
+
+def deposit_group(deposit_id: str, account: str, amount_nano_usd: int) -> Group:
+    """Prepaid money for an account. The same id again is the same deposit. Raises AccountError."""
+    deposit = Transfer(
+        id=f"deposit:{deposit_id}",
+        kind=TransferKind.SINGLE,
+        debit=accounts.USD_EXTERNAL,
+        credit=accounts.customer(account),
+        amount=amount_nano_usd,
+        code=CODE_DEPOSIT,
+    )
+    return Group(transfers=(deposit,))
 
 
 def hold_group(charge: OpenCharge) -> Group:

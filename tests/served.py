@@ -14,12 +14,12 @@ from gateway.config import Config, parse
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
-from metering.accounts import USD_EXTERNAL, customer
 from metering.charge import ChargeRecord
 from metering.money import parse_usd
+from metering.posting import deposit_group
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
-from metering.transfer import Group, PostResult, Transfer, TransferKind
+from metering.transfer import PostResult
 from serving.fake_node import FakeNode
 
 CREDIT_USD = "1"
@@ -111,16 +111,9 @@ def configuration(
 
 def open_account(home: Path, credit_usd: str) -> str:
     """An account `acme` with this credit; returns an API key of it."""
-    deposit = Transfer(
-        id="deposit:acme",
-        kind=TransferKind.SINGLE,
-        debit=USD_EXTERNAL,
-        credit=customer("acme"),
-        amount=parse_usd(credit_usd),
-        code="deposit",
-    )
+    deposit = deposit_group("acme", "acme", parse_usd(credit_usd))
     with contextlib.closing(SqliteLedger(home / "ledger.db")) as ledger:
-        assert ledger.post("test", [Group(transfers=(deposit,))]) == [PostResult.OK]
+        assert ledger.post("test", [deposit]) == [PostResult.OK]
     with contextlib.closing(SqliteKeys(home / "ledger.db")) as keys:
         _, secret = keys.create("acme", "test")
     return secret

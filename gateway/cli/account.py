@@ -17,9 +17,10 @@ from gateway.cli.home import (
     json_option,
     open_ledger,
 )
-from metering.accounts import USD_EXTERNAL, customer, customer_name
-from metering.ledger import Balance, Group, PostResult, Transfer, TransferKind
+from metering.accounts import customer, customer_name
+from metering.ledger import Balance, PostResult
 from metering.money import format_usd
+from metering.posting import deposit_group
 
 account_argument = click.argument("account", type=AccountName())
 
@@ -62,16 +63,8 @@ def deposit(account: str, amount: int, deposit_id: str | None, as_json: bool, ho
     if amount == 0:
         raise click.BadParameter("a deposit of 0 changes nothing", param_hint="USD")
     deposit_id = deposit_id or secrets.token_hex(8)
-    transfer = Transfer(
-        id=f"deposit:{deposit_id}",
-        kind=TransferKind.SINGLE,
-        debit=USD_EXTERNAL,
-        credit=customer(account),
-        amount=amount,
-        code="deposit",
-    )
     with open_ledger(home, create=True) as ledger:
-        (result,) = ledger.post(WRITER, [Group(transfers=(transfer,))])
+        (result,) = ledger.post(WRITER, [deposit_group(deposit_id, account, amount)])
         if not result.booked:
             raise click.ClickException(_refusal(result, deposit_id))
         balance = ledger.balance(customer(account))

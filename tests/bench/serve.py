@@ -19,12 +19,11 @@ from gateway.config import parse
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
-from metering.accounts import USD_EXTERNAL, customer
 from metering.keys import digest
 from metering.money import parse_usd
+from metering.posting import deposit_group
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
-from metering.transfer import Group, Transfer, TransferKind
 
 KEY, ACCOUNT, CREDIT_USD = "sk-bench", "bench", "1000000"
 NODES = 16
@@ -65,16 +64,9 @@ def main() -> None:
 
 
 def _open_account(home: Home) -> None:
-    deposit = Transfer(
-        id="deposit:bench",
-        kind=TransferKind.SINGLE,
-        debit=USD_EXTERNAL,
-        credit=customer(ACCOUNT),
-        amount=parse_usd(CREDIT_USD),
-        code="deposit",
-    )
+    deposit = deposit_group("bench", ACCOUNT, parse_usd(CREDIT_USD))
     with closing(SqliteLedger(home.ledger_file)) as ledger:
-        ledger.post("bench", [Group(transfers=(deposit,))])
+        ledger.post("bench", [deposit])
     SqliteKeys(home.ledger_file).close()  # makes the table
     with closing(sqlite3.connect(home.ledger_file)) as database, database:
         database.execute(
