@@ -27,7 +27,8 @@ from metering.budget import BalanceUpdate
 from metering.charge import CloseCharge, OpenCharges, Row
 from metering.ledger import Balance, Group, Ledger, LedgerError
 from metering.posting import change_of_close, change_of_open, close_group, hold_group, whole_group
-from metering.spool import Spool, SpoolError
+from metering.spool import Spool
+from metering.spool_file import SpoolError
 
 log = logging.getLogger("tollgate")
 

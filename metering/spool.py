@@ -1,9 +1,8 @@
 """This gateway's own log: what is in it survives `kill -9` and a power cut.
 
-Rows come from the event loop; one thread writes them. It commits at once and takes along whatever
-gathered during the last commit's fsync, so nothing waits when idle and a busy gateway shares its
-fsyncs. One commit is one SQLite row that holds the batch encoded: that is cheap, and it takes the
-interpreter lock from the event loop only twice a commit.
+Rows come from the event loop (`spool_queue.py`); one thread writes them, as many in one commit as
+have come. One commit is one SQLite row that holds the batch encoded: that is cheap, and it takes
+the interpreter lock from the event loop only twice a commit.
 
 The log is emptied from its old end once the ledger has the rows. What was open at that point is
 carried in a snapshot, so snapshot and batches together always tell which charges are open.
@@ -11,11 +10,8 @@ carried in a snapshot, so snapshot and batches together always tell which charge
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import queue
-import secrets
 import sqlite3
 import threading
 import time
@@ -27,14 +23,21 @@ from pathlib import Path
 import msgspec
 
 from metering.charge import OpenCharges, Row
+from metering.spool_file import (
+    SpoolError,
+    decode,
+    encode,
+    last_seq,
+    lock,
+    open_file,
+    writer_and_start,
+)
+from metering.spool_queue import OnDurable, SpoolQueue
 from metering.sqlite_file import connect, transaction
 
 log = logging.getLogger("tollgate")
 
-OnDurable = Callable[["SpoolError | None"], None]
 Notify = Callable[[Callable[[], None]], object]
-
-FORMAT = 1
 
 BATCH_ROWS_MAX = 1024
 TAIL_ROWS_MAX = 10_000
@@ -43,18 +46,6 @@ TAIL_ROWS_MAX = 10_000
 ROWS_MAX = 1_000_000
 
 _MARK_INTERVAL_S = 1.0
-
-_SCHEMA = """
-CREATE TABLE batch (first_seq INTEGER PRIMARY KEY, rows INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE snapshot (writer TEXT NOT NULL, upto_seq INTEGER NOT NULL, body BLOB NOT NULL);
-"""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Row]).decode
-
-
-class SpoolError(Exception):
-    """The spool cannot be opened, or could not write: nothing more may be served until it can."""
 
 
 class Spool:
@@ -70,20 +61,20 @@ class Spool:
         self.failed: SpoolError | None = None
         self.grown = threading.Event()
         """Set at every commit, for the poster to wait on."""
-        self._lock_file = _lock(path)
+        self._lock_file = lock(path)
         try:
-            self._db = _open(path, name)
+            self._db = open_file(path, name)
             self._reader = connect(path)
-            self.writer, self._forgotten_seq = _writer_and_start(self._db)
-            self.last_seq = _last_seq(self._db, self._forgotten_seq)
+            self.writer, self._forgotten_seq = writer_and_start(self._db)
+            self.last_seq = last_seq(self._db, self._forgotten_seq)
         except (sqlite3.Error, SpoolError) as error:
             os.close(self._lock_file)
             if isinstance(error, SpoolError):
                 raise
             raise SpoolError(f"spool {path}: {error}") from error
-        self._queue: queue.SimpleQueue[tuple[Row | None, OnDurable | None]] = queue.SimpleQueue()
+        self._queue: SpoolQueue[Row] = SpoolQueue()
         self._appended_seq = 0
-        self._in_hand: list[tuple[Row | None, OnDurable | None]] = []
+        self._in_hand: list[tuple[Row, OnDurable | None]] = []
         self._booked_seq = self._forgotten_seq
         self._forget: tuple[int, bytes] | None = None
         self._tail: deque[tuple[int, list[Row]]] = deque()
@@ -117,10 +108,11 @@ class Spool:
 
     def append(self, row: Row, on_durable: OnDurable | None = None) -> None:
         """Queue a row. `on_durable` is called on the appending thread, never from in here: with
-        None once the row is on disk, with the error if it may not be.
+        None once the row is on disk, with the error if it may not be. A row without it goes to the
+        disk with the next one that has it, or a moment later.
         """
         self._appended_seq += 1
-        self._queue.put((row, on_durable))
+        self._queue.put(row, on_durable)
 
     @property
     def backlog(self) -> int:
@@ -144,7 +136,7 @@ class Spool:
     def close(self) -> None:
         """Write what was appended, then let go of the file."""
         if self._thread.ident is not None:
-            self._queue.put((None, None))
+            self._queue.close()
             self._thread.join()
         self._db.close()
         self._reader.close()
@@ -162,7 +154,7 @@ class Spool:
             )
         charges = OpenCharges()
         (snapshot,) = self._reader.execute("SELECT body FROM snapshot").fetchone()
-        for row in _decode(snapshot):
+        for row in decode(snapshot):
             charges.take(row)
         seq = self._forgotten_seq
         while seq < upto_seq:
@@ -199,7 +191,7 @@ class Spool:
 
     def forget(self, upto_seq: int, still_open: OpenCharges) -> None:
         """Rows up to here, which the ledger has, may go; `still_open` is what was open there."""
-        self._forget = (upto_seq, _encode(still_open.rows()))
+        self._forget = (upto_seq, encode(still_open.rows()))
 
     def notify(self, call: Callable[[], None]) -> None:
         """Run something on the thread that appends."""
@@ -223,19 +215,15 @@ class Spool:
             raise
 
     def _write(self) -> None:
-        pending = self._queue
         while True:
-            in_hand = self._in_hand = [pending.get()]
-            while len(in_hand) < BATCH_ROWS_MAX and not pending.empty():
-                in_hand.append(pending.get_nowait())
-            rows = [row for row, _ in in_hand if row is not None]
-            stops = len(rows) < len(in_hand)
-            if rows or (stops and self._forget):
-                self.commit(rows)
+            stops = self._queue.closed  # asked first: what was put before it closed is taken now
+            in_hand = self._in_hand = self._queue.take(BATCH_ROWS_MAX)
+            if in_hand or (stops and self._forget):
+                self.commit([row for row, _ in in_hand])
             callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
             if callbacks:
                 self.notify(partial(_tell, callbacks, None))
-            if stops:
+            if stops and not in_hand:
                 return
 
     def commit(self, rows: list[Row]) -> None:
@@ -244,7 +232,7 @@ class Spool:
         Raises sqlite3.Error; what was in hand may then be durable or not.
         """
         first_seq = self.last_seq + 1
-        batch = (first_seq, len(rows), _encode(rows))
+        batch = (first_seq, len(rows), encode(rows))
         forget, self._forget = self._forget, None
         if forget is None:
             self._db.execute("INSERT INTO batch VALUES (?, ?, ?)", batch)
@@ -281,13 +269,13 @@ class Spool:
     def _refuse(self) -> None:
         """After a failure: tell everyone who appends, until the spool is closed."""
         in_hand = self._in_hand
-        while True:
+        stops = False
+        while in_hand or not stops:
             callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
             if callbacks:
                 self.notify(partial(_tell, callbacks, self.failed))
-            if any(row is None for row, _ in in_hand):
-                return
-            in_hand = [self._queue.get()]
+            stops = self._queue.closed
+            in_hand = self._queue.take(BATCH_ROWS_MAX)
 
     # -- the file ---------------------------------------------------------------------------------
 
@@ -304,7 +292,7 @@ class Spool:
             (after_seq,),
         )
         for first_seq, body in cursor:
-            found += _decode(body)[max(0, after_seq + 1 - first_seq) :]
+            found += decode(body)[max(0, after_seq + 1 - first_seq) :]
             if len(found) >= rows:
                 break
         cursor.close()
@@ -314,65 +302,3 @@ class Spool:
 def _tell(callbacks: list[OnDurable], error: SpoolError | None) -> None:
     for on_durable in callbacks:
         on_durable(error)
-
-
-def _lock(path: Path) -> int:
-    """The lock that keeps a second process off the file; it ends with its process."""
-    try:
-        lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SpoolError(f"spool {path}: {error}") from error
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(lock_file, 32).decode(errors="replace").strip() or "unknown"
-        os.close(lock_file)
-        raise SpoolError(
-            f"spool {path} is in use by process {owner}: two gateways cannot share one home. Stop "
-            "the other one, or give this one a home of its own"
-        ) from error
-    os.ftruncate(lock_file, 0)
-    os.pwrite(lock_file, f"{os.getpid()}\n".encode(), 0)
-    return lock_file
-
-
-def _open(path: Path, name: str) -> sqlite3.Connection:
-    db = connect(path)
-    try:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
-            raise SpoolError(
-                f"spool {path} has format {found}, this Tollgate knows {FORMAT}: start the version "
-                "that wrote it, let it drain, then start this one"
-            )
-        if found == 0:
-            with transaction(db):
-                for statement in _SCHEMA.strip().splitlines():
-                    db.execute(statement)
-                row = (f"{name}-{secrets.token_hex(4)}", 0, _encode([]))
-                db.execute("INSERT INTO snapshot VALUES (?, ?, ?)", row)
-                db.execute(f"PRAGMA user_version = {FORMAT}")
-            _sync_folder(path.parent)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _writer_and_start(db: sqlite3.Connection) -> tuple[str, int]:
-    writer, upto_seq = db.execute("SELECT writer, upto_seq FROM snapshot").fetchone()
-    return str(writer), int(upto_seq)
-
-
-def _last_seq(db: sqlite3.Connection, forgotten_seq: int) -> int:
-    (seq,) = db.execute("SELECT max(first_seq + rows - 1) FROM batch").fetchone()
-    return forgotten_seq if seq is None else int(seq)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file survives a power cut only if its folder's entry does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
 from metering.ledger import LedgerError
-from metering.spool import SpoolError
+from metering.spool_file import SpoolError
 
 
 @click.command(

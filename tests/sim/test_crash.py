@@ -20,13 +20,15 @@ from books import PRICE, closed, opened, progressed, single, used
 
 from metering import poster as poster_module
 from metering import spool as spool_module
+from metering import spool_file
 from metering import sqlite_file
 from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, Row
 from metering.ledger import LedgerError
 from metering.poster import Poster
 from metering.posting import cost_of
-from metering.spool import Spool, SpoolError
+from metering.spool import Spool
+from metering.spool_file import SpoolError
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Usage
 
@@ -273,7 +275,8 @@ def ending(opening: OpenCharge, last: list[ChargeProgress]) -> tuple[ChargeOutco
 def fused(monkeypatch):
     monkeypatch.setattr(sqlite_file, "connect", connect_fused)
     monkeypatch.setattr(spool_module, "connect", connect_fused)
-    monkeypatch.setattr(spool_module, "_sync_folder", lambda folder: None)
+    monkeypatch.setattr(spool_file, "connect", connect_fused)
+    monkeypatch.setattr(spool_file, "_sync_folder", lambda folder: None)
     monkeypatch.setattr(poster_module, "GATHER_S", 0)
     monkeypatch.setattr(poster_module, "FORGET_ROWS", 5)
 

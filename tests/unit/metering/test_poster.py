@@ -12,7 +12,8 @@ from metering import poster as poster_module
 from metering.budget import Budget
 from metering.ledger import LedgerError, PostResult
 from metering.poster import Poster
-from metering.spool import Spool, SpoolError
+from metering.spool import Spool
+from metering.spool_file import SpoolError
 from metering.sqlite_ledger import SqliteLedger
 
 DEADLINE_S = 10

@@ -10,7 +10,8 @@ import pytest
 from books import closed, opened, progressed, used
 
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharges
-from metering.spool import FORMAT, TAIL_ROWS_MAX, Spool, SpoolError
+from metering.spool import TAIL_ROWS_MAX, Spool
+from metering.spool_file import FORMAT, SpoolError
 
 
 class Loop:
