@@ -1,52 +1,34 @@
-"""Which nodes may take a request. A filter takes a list of nodes and returns those it keeps."""
+"""Which nodes may take a request: the rules, in the order they are asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from router.types import NodeState, NodeView, Reason, RequestFeatures
 
-Views = Sequence[NodeView]
-Filter = Callable[[Views, RequestFeatures, frozenset[str], int], Views]
-"""(nodes, features, excluded node ids, now_ns) -> the nodes kept, in the same order"""
+Filter = Callable[[NodeView, RequestFeatures, frozenset[str], int], Reason | None]
+"""(view, features, excluded node ids, now_ns) -> why the node may not take it, None if it may"""
+
+ORDER = (Reason.EXCLUDED, Reason.DRAINING, Reason.EJECTED, Reason.NO_CAPACITY)
+"""A refusal is named for the furthest rule that any node reached."""
 
 _READY = NodeState.READY
 
 
-def untried(
-    views: Views, features: RequestFeatures, excluded: frozenset[str], now_ns: int
-) -> Views:
-    """Leave out what this request has already been tried on."""
-    if not excluded:
-        return views
-    return [view for view in views if view.node.node_id not in excluded]
+def why_not(
+    view: NodeView, features: RequestFeatures, excluded: frozenset[str], now_ns: int
+) -> Reason | None:
+    """The first rule that leaves a node out.
 
-
-def accepting(
-    views: Views, features: RequestFeatures, excluded: frozenset[str], now_ns: int
-) -> Views:
-    """Leave out draining nodes: they finish what they have and get nothing new."""
-    return [view for view in views if view.node.state is _READY]
-
-
-def reachable(
-    views: Views, features: RequestFeatures, excluded: frozenset[str], now_ns: int
-) -> Views:
-    """Leave out ejected nodes; after the back-off let through one trial request at a time."""
-    return [
-        view
-        for view in views
-        if not view.ejections or (now_ns >= view.ejected_until_ns and not view.on_trial)
-    ]
-
-
-def roomy(views: Views, features: RequestFeatures, excluded: frozenset[str], now_ns: int) -> Views:
-    """Leave out nodes that run as many requests as they may."""
-    return [view for view in views if view.in_flight < view.node.capacity]
-
-
-FILTERS: tuple[tuple[Reason, Filter], ...] = (
-    (Reason.EXCLUDED, untried),
-    (Reason.DRAINING, accepting),
-    (Reason.EJECTED, reachable),
-    (Reason.NO_CAPACITY, roomy),
-)
-"""In the order they are asked. A refusal is named for the furthest one that any node reached."""
+    Excluded: this request was already tried on it. Draining: it finishes what it has and gets
+    nothing new. Ejected: left alone; after the back-off one trial request at a time is let through.
+    No capacity: it runs as many requests as it may.
+    """
+    node = view.node
+    if excluded and node.node_id in excluded:
+        return Reason.EXCLUDED
+    if node.state is not _READY:
+        return Reason.DRAINING
+    if view.ejections and (now_ns < view.ejected_until_ns or view.on_trial):
+        return Reason.EJECTED
+    if view.in_flight >= node.capacity:
+        return Reason.NO_CAPACITY
+    return None

@@ -8,38 +8,40 @@ cost of a choice hardly grows with the number of nodes.
 
 from collections.abc import Callable, Sequence
 
-from router.types import NodeView, Rng
+from router.types import NodeView
 
-Sieve = Callable[[Sequence[NodeView]], Sequence[NodeView]]
+Allowed = Callable[[NodeView], bool]
 Score = Callable[[NodeView], float]
-Picker = Callable[[Sequence[NodeView], Sieve, Score, Rng], NodeView | None]
-"""(all nodes, what keeps the allowed, score, rng) -> one of the allowed, None if there is none"""
+Picker = Callable[[Sequence[NodeView], Allowed, Score, int], NodeView | None]
+"""(all nodes, which are allowed, score, draw) -> one of the allowed, None if there is none"""
 
-_BLIND_DRAWS = 2
+DRAW_BITS = 192
+"""Random bits that a choice is given; each pair takes 64 of them."""
+
+_BLIND_PAIRS = 2
+_INDEX_MASK = (1 << 32) - 1
 
 
 def power_of_two(
-    views: Sequence[NodeView], sieve: Sieve, score: Score, rng: Rng
+    views: Sequence[NodeView], allowed: Allowed, score: Score, draw: int
 ) -> NodeView | None:
     """Return the better of two distinct allowed nodes, each pair being equally likely."""
     if len(views) > 1:
-        for _ in range(_BLIND_DRAWS):
-            pair = _draw_two(views, rng)
-            if len(sieve(pair)) == 2:
-                return _better(pair, score)
+        for _ in range(_BLIND_PAIRS):
+            one, other = _pair(views, draw)
+            if allowed(one) and allowed(other):
+                return one if score(one) >= score(other) else other
+            draw >>= 64
     # Few are allowed: find them all and draw from those.
-    views = sieve(views)
+    views = [view for view in views if allowed(view)]
     if len(views) < 2:
         return views[0] if views else None
-    return _better(_draw_two(views, rng), score)
-
-
-def _draw_two(views: Sequence[NodeView], rng: Rng) -> tuple[NodeView, NodeView]:
-    one = int(rng.random() * len(views))
-    other = int(rng.random() * (len(views) - 1))
-    return views[one], views[other + (other >= one)]
-
-
-def _better(pair: tuple[NodeView, NodeView], score: Score) -> NodeView:
-    one, other = pair
+    one, other = _pair(views, draw)
     return one if score(one) >= score(other) else other
+
+
+def _pair(views: Sequence[NodeView], draw: int) -> tuple[NodeView, NodeView]:
+    """Two distinct views; the remainders of 32 random bits favour none by more than n / 2^32."""
+    one = (draw & _INDEX_MASK) % len(views)
+    other = (draw >> 32 & _INDEX_MASK) % (len(views) - 1)
+    return views[one], views[other + (other >= one)]

@@ -1,14 +1,12 @@
-"""A policy is filters, weighted scorers and a picker. Stateless: same input, same choice."""
-
-from collections.abc import Sequence
+"""A policy is a filter, weighted scorers and a picker. Stateless: same input, same choice."""
 
 import msgspec
 
 from router import picker
-from router.filters import FILTERS, Filter, Views
+from router.filters import ORDER, Filter, why_not
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
-from router.types import Decision, NodeState, NodeView, Reason, RequestFeatures, Rng
+from router.types import Decision, NodeState, NodeView, Reason, RequestFeatures
 
 RETRY_AFTER_NS = 1_000_000_000
 """When to try again if there is nothing to wait for but the end of some other request."""
@@ -21,15 +19,15 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     capacity: int
     left_out: Reason | None
-    """The first filter that left it out; None if it could have been picked."""
+    """The rule that left it out; None if it could have been picked."""
     score: float | None
     chosen: bool
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, then scorers (each clamped to [0, 1], weighted, added), then the picker."""
+    """The filter, then scorers (each clamped to [0, 1], weighted, added), then the picker."""
 
-    filters: tuple[tuple[Reason, Filter], ...] = FILTERS
+    why_not: Filter = why_not
     scorers: tuple[tuple[float, Scorer], ...] = ((1.0, idle_share),)
     pick: Picker = picker.power_of_two
 
@@ -39,18 +37,20 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         seen: tuple[NodeView, ...],
         excluded: frozenset[str],
         now_ns: int,
-        rng: Rng,
+        draw: int,
     ) -> Decision:
-        """Choose among `seen`, which are the nodes of the request's model."""
-        tape = _Tape(rng)
+        """Choose among `seen`, which are the nodes of the request's model, by the random bits of
+        `draw` (`picker.DRAW_BITS` of them).
+        """
+        filter_ = self.why_not
         picked = self.pick(
             seen,
-            lambda views: self._sieve(views, features, excluded, now_ns),
+            lambda view: filter_(view, features, excluded, now_ns) is None,
             lambda view: self._score(view, features, now_ns),
-            tape,
+            draw,
         )
         if picked is None:
-            return self._refuse(features, seen, excluded, now_ns, tuple(tape.draws))
+            return self._refuse(features, seen, excluded, now_ns, draw)
         return Decision(
             node=picked.node,
             reason=Reason.CHOSEN,
@@ -58,17 +58,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             now_ns=now_ns,
             excluded=excluded,
             seen=seen,
-            draws=tuple(tape.draws),
+            draw=draw,
         )
 
     def replay(self, decision: Decision) -> Decision:
         """Make a decision once more from what it was made from."""
         return self.choose(
-            decision.features,
-            decision.seen,
-            decision.excluded,
-            decision.now_ns,
-            _Replayed(decision.draws),
+            decision.features, decision.seen, decision.excluded, decision.now_ns, decision.draw
         )
 
     def explain(self, decision: Decision) -> list[Verdict]:
@@ -77,14 +73,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def _judge(self, view: NodeView, decision: Decision) -> Verdict:
         features, now_ns = decision.features, decision.now_ns
-        left_out = next(
-            (
-                reason
-                for reason, keep in self.filters
-                if not keep((view,), features, decision.excluded, now_ns)
-            ),
-            None,
-        )
+        left_out = self.why_not(view, features, decision.excluded, now_ns)
         return Verdict(
             node_id=view.node.node_id,
             in_flight=view.in_flight,
@@ -94,17 +83,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             chosen=view.node.node_id == decision.node_id,
         )
 
-    def _sieve(
-        self, views: Views, features: RequestFeatures, excluded: frozenset[str], now_ns: int
-    ) -> Views:
-        for _, keep in self.filters:
-            views = keep(views, features, excluded, now_ns)
-        return views
-
     def _score(self, view: NodeView, features: RequestFeatures, now_ns: int) -> float:
         total = 0.0
         for weight, scorer in self.scorers:
-            total += weight * min(1.0, max(0.0, scorer(view, features, now_ns)))
+            score = scorer(view, features, now_ns)
+            total += weight * (0.0 if score < 0.0 else 1.0 if score > 1.0 else score)
         return total
 
     def _refuse(
@@ -113,15 +96,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         seen: tuple[NodeView, ...],
         excluded: frozenset[str],
         now_ns: int,
-        draws: tuple[float, ...],
+        draw: int,
     ) -> Decision:
-        views: Views = seen
-        refused = {}
-        for reason, keep in self.filters:
-            kept = keep(views, features, excluded, now_ns)
-            if len(kept) < len(views):
-                refused[reason] = len(views) - len(kept)
-            views = kept
+        reasons = [self.why_not(view, features, excluded, now_ns) for view in seen]
+        refused = {reason: reasons.count(reason) for reason in ORDER if reason in reasons}
         return Decision(
             node=None,
             reason=next(reversed(refused), Reason.NO_NODE),
@@ -129,40 +107,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             now_ns=now_ns,
             excluded=excluded,
             seen=seen,
-            draws=draws,
+            draw=draw,
             refused=refused,
             retry_after_ns=_retry_after_ns(refused, seen, now_ns),
         )
 
 
-def _retry_after_ns(refused: dict[Reason, int], seen: Views, now_ns: int) -> int:
+def _retry_after_ns(refused: dict[Reason, int], seen: tuple[NodeView, ...], now_ns: int) -> int:
     """Return the time until the first back-off ends, unless some node is merely busy."""
     if Reason.NO_CAPACITY in refused or Reason.EJECTED not in refused:
         return RETRY_AFTER_NS
     ends = (view.ejected_until_ns for view in seen if view.node.state is NodeState.READY)
     return min((end - now_ns for end in ends if end > now_ns), default=RETRY_AFTER_NS)
-
-
-class _Tape:
-    """Passes random numbers on and keeps them."""
-
-    __slots__ = ("_rng", "draws")
-
-    def __init__(self, rng: Rng) -> None:
-        self._rng = rng
-        self.draws: list[float] = []
-
-    def random(self) -> float:
-        draw = self._rng.random()
-        self.draws.append(draw)
-        return draw
-
-
-class _Replayed:
-    """Gives kept random numbers once more."""
-
-    def __init__(self, draws: Sequence[float]) -> None:
-        self._draws = iter(draws)
-
-    def random(self) -> float:
-        return next(self._draws)

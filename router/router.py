@@ -5,6 +5,7 @@ one `finish` of the `Lease` that `start` returned, however the request ends.
 """
 
 from router.ejection import GOOD, after
+from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
 from router.types import Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
@@ -91,7 +92,8 @@ class Router:
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
         seen = tuple(self._views.get(features.model, ()))
-        return self.policy.choose(features, seen, excluded, now_ns, self._rng)
+        draw = self._rng.getrandbits(DRAW_BITS)
+        return self.policy.choose(features, seen, excluded, now_ns, draw)
 
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.

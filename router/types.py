@@ -13,8 +13,8 @@ _SUPPLIER_ID = re.compile(r"[a-z0-9._-]{1,64}")
 class Rng(Protocol):
     """The one thing the router asks of a random source; `random.Random` has it."""
 
-    def random(self) -> float:
-        """Return the next number in [0, 1)."""
+    def getrandbits(self, bits: int, /) -> int:
+        """Return that many random bits."""
         ...
 
 
@@ -156,8 +156,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     excluded: frozenset[str]
     seen: tuple[NodeView, ...]
     """Every node of the model, as it was."""
-    draws: tuple[float, ...]
-    """The random numbers used."""
+    draw: int
+    """The random bits used."""
     refused: dict[Reason, int] = {}
     """When refused: how many nodes each reason left out."""
     retry_after_ns: int = 0

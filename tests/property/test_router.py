@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Lease, Router
@@ -61,7 +62,9 @@ def test_one_of_the_allowed_is_picked_if_there_is_one(
     seen: tuple[NodeView, ...], excluded: frozenset[str], seed: int
 ) -> None:
     policy = Policy()
-    decision = policy.choose(FEATURES, seen, excluded, NOW, random.Random(seed))
+    decision = policy.choose(
+        FEATURES, seen, excluded, NOW, random.Random(seed).getrandbits(DRAW_BITS)
+    )
     allowed = {view.node.node_id for view in seen if may_be_picked(view, excluded)}
     if allowed:
         assert decision.node_id in allowed
@@ -87,7 +90,8 @@ def test_the_order_of_the_nodes_does_not_matter(
     def shares(order: tuple[NodeView, ...]) -> dict[str | None, float]:
         rng, policy = random.Random(5), Policy()
         picks = [
-            policy.choose(FEATURES, order, frozenset(), NOW, rng).node_id for _ in range(draws)
+            policy.choose(FEATURES, order, frozenset(), NOW, rng.getrandbits(DRAW_BITS)).node_id
+            for _ in range(draws)
         ]
         return {node_id: picks.count(node_id) / draws for node_id in set(picks)}
 
