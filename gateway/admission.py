@@ -26,7 +26,7 @@ from metering.keys import ApiKey
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from router.router import Router
-from router.types import Decision, RequestFeatures
+from router.types import RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -110,10 +110,37 @@ class Admission:
             raise errors.unknown_model(question.model)
         if endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, endpoint.path)
-        prompt_tokens = self._fit_context(question, model, known)
+        context = model.context_tokens_max
+        prompt_tokens = question.prompt_bound(context)
+        completion_tokens = question.completion_bound(context)
+        self._check_context(question, model, prompt_tokens, known)
         self._check_room()
-        decision = self._choose_node(question, prompt_tokens, model.context_tokens_max)
-        charge = self._reserve(request_id, key, question, model, prompt_tokens, known)
+        features = RequestFeatures(
+            model=question.model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens_max=completion_tokens,
+            stream=question.stream,
+        )
+        decision = self._router.choose(features, self._monotonic_ns())
+        if decision.node is None:
+            raise errors.no_capacity(question.model, decision.retry_after_ns)
+        hold = hold_nano_usd(
+            model.price,
+            prompt_tokens_max=prompt_tokens,
+            completion_tokens_max=completion_tokens,
+        )
+        self._reserve(key.account, hold, known)
+        charge = OpenCharge(
+            charge_id=self._ids.charge_id(),
+            request_id=request_id,
+            account=key.account,
+            key_id=key.key_id,
+            model=question.model,
+            price=model.price,
+            hold_nano_usd=hold,
+            prompt_tokens_estimate=prompt_tokens,
+            created_ns=self._ids.now_ns(),
+        )
         return Exchange(
             charge,
             question,
@@ -124,27 +151,30 @@ class Admission:
             estimate=model.estimate,
         )
 
-    def _fit_context(self, question: Question, model: Model, known: Known) -> int:
-        """The most tokens the prompt can be. Refuses what certainly exceeds the context.
+    def _check_context(
+        self, question: Question, model: Model, prompt_tokens_max: int, known: Known
+    ) -> None:
+        """Refuse what certainly exceeds the context.
 
         Counting is dear, so it is done only for a request that could exceed it.
         """
-        context, param = model.context_tokens_max, question.endpoint.prompt_param
-        asked = question.completion_tokens_max or 0
-        if asked > context:
+        context = model.context_tokens_max
+        asked = question.completion_tokens_max
+        if asked is not None and asked > context:
             found = f"you requested {asked} tokens for the completion"
             raise errors.context_too_long(context, found, "max_tokens")
-        bound = question.prompt_bound(context)
+        if prompt_tokens_max < context or model.counter is None:
+            return
         texts = question.prompt_texts()
-        if bound < context or model.counter is None or not texts:
-            return bound
+        if not texts:
+            return
         if "tokens" not in known:
             raise Pending("tokens", lambda: model.count(texts))
         count = cast(int, known["tokens"])
         if count > context:
+            param = question.endpoint.prompt_param
             found = f"your {param} resulted in at least {count} tokens"
             raise errors.context_too_long(context, found, param)
-        return bound
 
     def _check_room(self) -> None:
         if self.draining:
@@ -156,49 +186,13 @@ class Admission:
         if not self._till.recording:
             raise errors.not_recording()
 
-    def _choose_node(self, question: Question, prompt_tokens: int, context: int) -> Decision:
-        features = RequestFeatures(
-            model=question.model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens_max=question.completion_bound(context),
-            stream=question.stream,
-        )
-        decision = self._router.choose(features, self._monotonic_ns())
-        if decision.node is None:
-            raise errors.no_capacity(question.model, decision.retry_after_ns)
-        return decision
-
-    def _reserve(
-        self,
-        request_id: str,
-        key: ApiKey,
-        question: Question,
-        model: Model,
-        prompt_tokens: int,
-        known: Known,
-    ) -> OpenCharge:
-        hold = hold_nano_usd(
-            model.price,
-            prompt_tokens_max=prompt_tokens,
-            completion_tokens_max=question.completion_bound(model.context_tokens_max),
-        )
-        account = key.account
-        if not self._till.reserve(account, hold):
-            if "balance" not in known:
-                raise Pending("balance", lambda: self._till.reload(account))
-            raise errors.no_credit(
-                f"Account '{account}' has {format_usd(self._till.available(account))} USD left; "
-                f"this request may cost up to {format_usd(hold)} USD, which is reserved before it "
-                "runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
-            )
-        return OpenCharge(
-            charge_id=self._ids.charge_id(),
-            request_id=request_id,
-            account=account,
-            key_id=key.key_id,
-            model=question.model,
-            price=model.price,
-            hold_nano_usd=hold,
-            prompt_tokens_estimate=prompt_tokens,
-            created_ns=self._ids.now_ns(),
+    def _reserve(self, account: str, hold_nano_usd: int, known: Known) -> None:
+        if self._till.reserve(account, hold_nano_usd):
+            return
+        if "balance" not in known:
+            raise Pending("balance", lambda: self._till.reload(account))
+        raise errors.no_credit(
+            f"Account '{account}' has {format_usd(self._till.available(account))} USD left; this "
+            f"request may cost up to {format_usd(hold_nano_usd)} USD, which is reserved before it "
+            "runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
         )

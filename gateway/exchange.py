@@ -341,7 +341,7 @@ class Exchange:
             self.question,
             self._body,
             served_model=node.served_model or node.model,
-            running_usage=node.engine == "vllm",
+            is_vllm=node.engine == "vllm",
         )
         return Dial(node, self.question.endpoint.path, body)
 

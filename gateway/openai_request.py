@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from msgspec import Struct, UnsetType
+from msgspec import UnsetType
 
 from gateway import errors
 from gateway.errors import ApiError
@@ -22,13 +22,11 @@ from gateway.openai_schema import (
     EmbeddingRequest,
     Message,
     Prompt,
-    StreamOptions,
 )
 
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
 
-CHOICES_MAX = 16
 STOP_MAX = 16
 INPUTS_MAX = 2048
 
@@ -70,39 +68,54 @@ _DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("temperature", 0, 2),
-    ("frequency_penalty", -2, 2),
-    ("presence_penalty", -2, 2),
-    ("min_p", 0, 1),
-    ("n", 1, CHOICES_MAX),
-    ("max_tokens", 1, 2**31),
-    ("max_completion_tokens", 1, 2**31),
-    ("min_tokens", 0, 2**31),
-    ("top_k", -1, 2**31),
-    ("seed", -(2**63), 2**63 - 1),
-    ("top_logprobs", 0, 20),
-    ("dimensions", 1, 2**31),
-)
 
-
-class Question(Struct, frozen=True, kw_only=True):
+class Question:
     """One inference request, judged good: what admission and metering need to know of it."""
 
-    endpoint: Endpoint
-    model: str
-    stream: bool
-    prompts: int
-    choices: int
-    """Answers asked for, over all prompts: completion tokens come this many-fold."""
-    choices_per_prompt: int
-    completion_tokens_max: int | None
-    """Per choice, as the client set it; None leaves it to the context window."""
-    body_bytes: int
-    has_media: bool
-    usage_wanted: bool
-    running_usage_wanted: bool
-    request: AnyRequest
+    __slots__ = (
+        "body_bytes",
+        "choices",
+        "choices_per_prompt",
+        "completion_tokens_max",
+        "endpoint",
+        "has_media",
+        "model",
+        "prompts",
+        "request",
+        "running_usage_wanted",
+        "stream",
+        "usage_wanted",
+    )
+
+    def __init__(
+        self, endpoint: Endpoint, request: AnyRequest, body_bytes: int, prompts: int
+    ) -> None:
+        self.endpoint = endpoint
+        self.request = request
+        self.model = request.model
+        self.body_bytes = body_bytes
+        self.prompts = prompts
+        self.choices_per_prompt = 1
+        self.completion_tokens_max: int | None = None
+        """Per choice, as the client set it; None leaves it to the context window."""
+        self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
+        if not isinstance(request, EmbeddingRequest):
+            self._take_sampling(request)
+        self.choices = prompts * self.choices_per_prompt
+        """Answers asked for, over all prompts: completion tokens come this many-fold."""
+
+    def _take_sampling(self, request: ChatRequest | CompletionRequest) -> None:
+        self.stream = request.stream is True
+        self.choices_per_prompt = request.n or 1
+        self.completion_tokens_max = request.max_tokens
+        if isinstance(request, ChatRequest):
+            if request.max_completion_tokens is not None:
+                self.completion_tokens_max = request.max_completion_tokens
+            self.has_media = _has_media(request.messages)
+        options = request.stream_options
+        if options is not None and options.include_usage:
+            self.usage_wanted = True
+            self.running_usage_wanted = options.continuous_usage_stats is True
 
     def prompt_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all prompts together can be, without counting any: no token is
@@ -116,9 +129,9 @@ class Question(Struct, frozen=True, kw_only=True):
         if self.endpoint is Endpoint.EMBEDDINGS:
             return 0
         each = self.completion_tokens_max
-        return self.choices * (
-            context_tokens_max if each is None else min(each, context_tokens_max)
-        )
+        if each is None or each > context_tokens_max:
+            each = context_tokens_max
+        return self.choices * each
 
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""
@@ -141,81 +154,48 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.invalid_json(str(error).rstrip(".")) from None
-    _check_ranges(request)
     if isinstance(request, EmbeddingRequest):
-        return _question(endpoint, request, body, prompts=_prompts(request.input, "input"))
-    _check_sampling(request)
-    if isinstance(request, ChatRequest):
-        _check_chat(request)
-        return _question(endpoint, request, body, prompts=1)
-    return _question(endpoint, request, body, prompts=_prompts(request.prompt, "prompt"))
+        prompts = _prompts(request.input, "input")
+    else:
+        _check_sampling(request)
+        if isinstance(request, ChatRequest):
+            _check_chat(request)
+            prompts = 1
+        else:
+            prompts = _prompts(request.prompt, "prompt")
+    return Question(endpoint, request, len(body), prompts)
 
 
-def for_node(question: Question, body: bytes, *, served_model: str, running_usage: bool) -> bytes:
-    """The body for the node: model renamed, usage asked for, duplicate keys gone (the last wins,
-    as it did when the body was judged). `running_usage`: the node is a vLLM and can report usage on
-    every event, so that a stream cut short is billed to the token.
+def for_node(question: Question, body: bytes, *, served_model: str, is_vllm: bool) -> bytes:
+    """The body for the node, which is asked to report usage: a vLLM on every event of a stream, so
+    that one cut short is billed to the token.
+
+    A vLLM gets the client's bytes, with our options appended: of a key that comes twice it takes
+    the last, as we did. Another server might take the first, so it gets every key once.
     """
+    if is_vllm and served_model == question.model:
+        return body.rstrip()[:-1] + _VLLM_STREAM_TAIL if question.stream else body
     fields = _raw_fields.decode(body)
-    if served_model != question.model:
-        fields["model"] = msgspec.Raw(_encoder.encode(served_model))
+    fields["model"] = msgspec.Raw(_encoder.encode(served_model))
     if question.stream:
-        fields["stream_options"] = _RUNNING_USAGE if running_usage else _CLOSING_USAGE
+        fields["stream_options"] = _RUNNING_USAGE if is_vllm else _CLOSING_USAGE
     return _encoder.encode(fields)
 
 
 _RUNNING_USAGE = msgspec.Raw(b'{"include_usage":true,"continuous_usage_stats":true}')
 _CLOSING_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_VLLM_STREAM_TAIL = b',"stream_options":%b}' % bytes(_RUNNING_USAGE)
 
 
-def _question(endpoint: Endpoint, request: AnyRequest, body: bytes, *, prompts: int) -> Question:
-    limit: int | None = None
-    options: StreamOptions | None = None
-    stream, choices, has_media = False, 1, False
-    if not isinstance(request, EmbeddingRequest):
-        limit, options = request.max_tokens, request.stream_options
-        stream, choices = bool(request.stream), request.n or 1
-    if isinstance(request, ChatRequest):
-        if request.max_completion_tokens is not None:
-            limit = request.max_completion_tokens
-        has_media = any(
-            isinstance(message.content, list) and any(p.type != "text" for p in message.content)
-            for message in request.messages
-        )
-    return Question(
-        endpoint=endpoint,
-        model=request.model,
-        stream=stream,
-        prompts=prompts,
-        choices=prompts * choices,
-        choices_per_prompt=choices,
-        completion_tokens_max=limit,
-        body_bytes=len(body),
-        has_media=has_media,
-        usage_wanted=bool(options and options.include_usage),
-        running_usage_wanted=bool(
-            options and options.include_usage and options.continuous_usage_stats
-        ),
-        request=request,
-    )
-
-
-def _check_ranges(request: AnyRequest) -> None:
-    for name, low, high in _RANGES:
-        value = getattr(request, name, None)
-        if value is not None and not low <= value <= high:
-            raise errors.bad_request(
-                f"Invalid '{name}': {value} is not between {low} and {high}.",
-                param=name,
-                code="integer_out_of_range" if isinstance(value, int) else "decimal_out_of_range",
-            )
+def _has_media(messages: list[Message]) -> bool:
+    for message in messages:
+        content = message.content
+        if isinstance(content, list) and any(part.type != "text" for part in content):
+            return True
+    return False
 
 
 def _check_sampling(request: ChatRequest | CompletionRequest) -> None:
-    if request.top_p is not None and not 0 < request.top_p <= 1:
-        raise errors.bad_request(
-            f"Invalid 'top_p': {request.top_p} is not above 0 and at most 1.", param="top_p"
-        )
     if isinstance(request.stop, list) and len(request.stop) > STOP_MAX:
         raise errors.bad_request(
             f"Invalid 'stop': {len(request.stop)} sequences, at most {STOP_MAX}.", param="stop"
@@ -290,6 +270,7 @@ def _texts(message: Message) -> list[str]:
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_RANGE = re.compile(r"Expected `(int|float)` ([<>]=? .*)")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
@@ -315,6 +296,13 @@ def _explain(message: str) -> ApiError:
         )
     if not where:
         return errors.bad_request(f"The request body must be a JSON object: {what}.")
+    if range_ := _RANGE.match(what):
+        kind = "integer" if range_[1] == "int" else "decimal"
+        return errors.bad_request(
+            f"Invalid '{where}': {kind} out of range, it must be {range_[2]}.",
+            param=where,
+            code=f"{kind}_out_of_range",
+        )
     wrong = what[:1].lower() + what[1:]
     return errors.bad_request(
         f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type"

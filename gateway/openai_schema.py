@@ -6,13 +6,20 @@ extras of vLLM's OpenAI-compatible server. What is not listed is refused.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+CHOICES_MAX = 16
 
 Prompt = str | list[str | int | list[int]]
 """A text, several texts, one prompt as token ids, or several of those; `_prompts` refuses a mix."""
+
+
+_Count = Annotated[int, Meta(ge=1, le=2**31)]
+_CountFromZero = Annotated[int, Meta(ge=0, le=2**31)]
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 class StreamOptions(Struct, forbid_unknown_fields=True):
@@ -59,20 +66,20 @@ class _Common(Struct):
 class _Sampling(_Common):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    n: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    seed: int | None = None
+    max_tokens: _Count | None = None
+    n: Annotated[int, Meta(ge=1, le=CHOICES_MAX)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, float] | None = None
     # vLLM's own sampling parameters
-    top_k: int | None = None
-    min_p: float | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: float | None = None
-    min_tokens: int | None = None
+    min_tokens: _CountFromZero | None = None
     ignore_eos: bool | None = None
     stop_token_ids: list[int] | None = None
     skip_special_tokens: bool | None = None
@@ -82,13 +89,13 @@ class _Sampling(_Common):
 
 class ChatRequest(_Sampling, forbid_unknown_fields=True):
     messages: list[Message] = msgspec.field(default_factory=list)
-    max_completion_tokens: int | None = None
+    max_completion_tokens: _Count | None = None
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     reasoning_effort: str | None = None
     include_reasoning: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
@@ -114,7 +121,7 @@ class CompletionRequest(_Sampling, forbid_unknown_fields=True):
 
 class EmbeddingRequest(_Common, forbid_unknown_fields=True):
     input: Prompt | UnsetType = UNSET
-    dimensions: int | None = None
+    dimensions: _Count | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
 

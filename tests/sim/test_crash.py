@@ -20,8 +20,7 @@ from books import PRICE, closed, opened, progressed, single, used
 
 from metering import poster as poster_module
 from metering import spool as spool_module
-from metering import spool_file
-from metering import sqlite_file
+from metering import spool_file, sqlite_file
 from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, Row
 from metering.ledger import LedgerError

@@ -134,7 +134,7 @@ def test_node_gets_one_value_per_key_and_our_usage_options():
     )
     question = read(CHAT, sent)
     assert question.completion_tokens_max == 2
-    out = for_node(question, sent, served_model="real", running_usage=True)
+    out = for_node(question, sent, served_model="real", is_vllm=True)
     assert out.count(b"max_tokens") == 1
     fields = json.loads(out)
     assert fields["model"] == "real"
@@ -145,5 +145,5 @@ def test_node_gets_one_value_per_key_and_our_usage_options():
 
 def test_unstreamed_request_gains_no_options():
     question = read(CHAT, body(**HI))
-    out = for_node(question, body(**HI), served_model="m", running_usage=True)
+    out = for_node(question, body(**HI), served_model="m", is_vllm=True)
     assert json.loads(out) == HI
