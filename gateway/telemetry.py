@@ -1,13 +1,17 @@
-"""What Prometheus sees. One registry per gateway, no globals."""
+"""What Prometheus sees: of this process, and through it of all that serve on the same port."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -24,30 +28,77 @@ from gateway.counts import (
 )
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
-from gateway.exposition import families
+from gateway.report_files import ReportFiles, encode
+from gateway.reports import Report, as_one, family_of
 from gateway.till import Till
 from metering.prices import cost_nano_usd
 from router.router import Router
 from router.types import Condition
 
+log = logging.getLogger("tollgate")
+
+PUBLISH_INTERVAL_S = 1.0
+
 
 class Telemetry:
     """Counts what ended; gauges are read from their owners when Prometheus asks."""
 
-    def __init__(self, router: Router, till: Till, open_exchanges: Callable[[], int]) -> None:
-        self.counts = Counts()
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self.registry.register(_Gauges(router, till, open_exchanges))
-        self.registry.register(_Counters(self.counts))
+    def __init__(
+        self,
+        router: Router,
+        till: Till,
+        open_exchanges: Callable[[], int],
+        files: ReportFiles | None = None,
+    ) -> None:
+        """`files` connects it to the other workers, if there are any."""
+        self._files = files
+        self._counts = Counts() if files is None else files.former_counts()
+        self._gauges = CollectorRegistry()
+        ProcessCollector(registry=self._gauges)
+        PlatformCollector(registry=self._gauges)
+        GCCollector(registry=self._gauges)
+        self._gauges.register(_Gauges(router, till, open_exchanges))
+        self._publishing = asyncio.Lock()
+
+    async def exposition(self) -> bytes:
+        """Prometheus's text, of all workers: this one as it is now, the others within a second."""
+        if self._files is None:
+            return generate_latest(_Scrape([self._report(None)]))
+        # What is told was written before: a successor of this worker never says less.
+        await self.publish()
+        return generate_latest(_Scrape(await asyncio.to_thread(self._files.read)))
+
+    async def publish(self) -> None:
+        """Let the other workers know, if there are any."""
+        if self._files is None:
+            return
+        async with self._publishing:
+            encoded = encode(self._report(self._files))
+            try:
+                await asyncio.to_thread(self._files.write, encoded)
+            except OSError as error:
+                log.warning("other workers cannot tell this one's metrics: %s", error)
+
+    async def keep_published(self) -> None:
+        """Runs for the gateway's lifetime, where there are other workers."""
+        while self._files is not None:
+            await self.publish()
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
+
+    def _report(self, files: ReportFiles | None) -> Report:
+        return Report(
+            run=files.run if files else "",
+            worker=files.worker if files else None,
+            pid=os.getpid(),
+            counts=self._counts,
+            gauges=[family_of(metric) for metric in self._gauges.collect()],
+        )
 
     def refused(self, endpoint: str, error: ApiError) -> None:
         key = (endpoint, str(error.status), error.code or "none")
-        refused = self.counts.refused.get(key)
+        refused = self._counts.refused.get(key)
         if refused is None:
-            refused = self.counts.refused[key] = Refused(since_ns=time.time_ns())
+            refused = self._counts.refused[key] = Refused(since_ns=time.time_ns())
         refused.requests += 1
 
     def finished(self, exchange: Exchange) -> None:
@@ -55,9 +106,9 @@ class Telemetry:
         question = exchange.question
         assert exchange.outcome is not None
         key = (question.endpoint, question.model, exchange.outcome)
-        ended = self.counts.ended.get(key)
+        ended = self._counts.ended.get(key)
         if ended is None:
-            ended = self.counts.ended[key] = Ended(since_ns=time.time_ns())
+            ended = self._counts.ended[key] = Ended(since_ns=time.time_ns())
         ended.requests += 1
         ended.failovers += exchange.attempts - 1
         duration_ns = time.monotonic_ns() - exchange.started_ns
@@ -83,12 +134,12 @@ class Telemetry:
                 ended.itl_counts[bisect_left(ITL_BOUNDS_NS, itl_ns)] += 1
 
 
-class _Counters(Collector):
-    def __init__(self, counts: Counts) -> None:
-        self._counts = counts
+class _Scrape(Collector):
+    def __init__(self, reports: list[Report]) -> None:
+        self._reports = reports
 
     def collect(self) -> Iterator[Metric]:
-        return families(self._counts)
+        return as_one(self._reports)
 
 
 class _Gauges(Collector):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 
-from prometheus_client.exposition import generate_latest
+import msgspec
+import pytest
 from served import sample_sum
 
 from gateway import errors
 from gateway.exchange import Exchange, Timeouts
+from gateway.home import Home
 from gateway.openai_request import Endpoint, read
+from gateway.report_files import ReportFiles
+from gateway.reports import Report
 from gateway.telemetry import Telemetry
 from metering.charge import OpenCharge
 from metering.prices import ModelPrice
@@ -20,6 +26,7 @@ from router.registry import Registry
 from router.router import Router
 from router.types import NodeRecord, RequestFeatures
 
+pytestmark = pytest.mark.anyio
 PRICE = ModelPrice(
     version="1", prompt_nano_usd=200, cached_prompt_nano_usd=100, completion_nano_usd=600
 )
@@ -79,12 +86,21 @@ def streamed(router: Router) -> Exchange:
     return exchange
 
 
-def test_a_stream_moves_every_series_once():
+def worker(home: Home, index: int, *, run: str = "r1", workers: int = 2) -> Telemetry:
+    files = ReportFiles(home, run=run, worker=index, workers=workers)
+    return Telemetry(new_router(), NoTill(), lambda: 4, files)
+
+
+async def told(telemetry: Telemetry) -> str:
+    return (await telemetry.exposition()).decode()
+
+
+async def test_a_stream_moves_every_series_once():
     router = new_router()
     telemetry = Telemetry(router, NoTill(), lambda: 4)
     for _ in range(3):
         telemetry.finished(streamed(router))
-    text = generate_latest(telemetry.registry).decode()
+    text = await told(telemetry)
 
     def sample(name: str, **labels: str) -> float:
         return sample_sum(text, name, labels)
@@ -109,10 +125,88 @@ def test_a_stream_moves_every_series_once():
     assert sample("tollgate_ledger_lag_seconds") == 1.5
 
 
-def test_refusals_go_by_status_and_code():
+async def test_refusals_go_by_status_and_code():
     telemetry = Telemetry(new_router(), NoTill(), lambda: 0)
     for error in (errors.no_capacity("m", 0), errors.no_capacity("m", 0), errors.not_recording()):
         telemetry.refused("chat", error)
-    text = generate_latest(telemetry.registry).decode()
+    text = await told(telemetry)
     assert sample_sum(text, "tollgate_refusals_total", {"code": "no_capacity"}) == 2
     assert sample_sum(text, "tollgate_refusals_total", {}) == 3
+
+
+async def test_a_gateway_alone_has_no_worker_label(tmp_path):
+    alone = await told(Telemetry(new_router(), NoTill(), lambda: 0))
+    assert "worker=" not in alone
+    assert sample_sum(alone, "process_open_fds", {}) > 0
+    assert sample_sum(alone, "python_gc_collections_total", {"generation": "0"}) > 0
+
+
+async def test_every_worker_tells_of_all(tmp_path):
+    home, router = Home(tmp_path), new_router()
+    workers = [worker(home, index) for index in range(2)]
+    for telemetry, ended in zip(workers, (3, 4), strict=True):
+        for _ in range(ended):
+            telemetry.finished(streamed(router))
+        telemetry.refused("chat", errors.no_capacity("m", 0))
+        await telemetry.publish()
+    for telemetry in workers:
+        text = await told(telemetry)
+        assert sample_sum(text, "tollgate_requests_total", {"outcome": "completed"}) == 7
+        assert sample_sum(text, "tollgate_request_duration_seconds_bucket", {"le": "+Inf"}) == 7
+        assert sample_sum(text, "tollgate_cost_usd_total", {}) == 7 * (7 * 200 + 3 * 600) / 1e9
+        assert sample_sum(text, "tollgate_refusals_total", {}) == 2
+        assert sample_sum(text, "tollgate_requests_in_flight", {}) == 8
+        assert sample_sum(text, "tollgate_spool_backlog_rows", {}) == 6
+        assert sample_sum(text, "tollgate_ledger_lag_seconds", {}) == 1.5
+        assert sample_sum(text, "tollgate_recording", {}) == 1
+        assert sample_sum(text, "tollgate_node_state", {"state": "ready"}) == 1
+        assert sample_sum(text, "python_info", {}) == 1
+        for label in ("0", "1"):
+            assert sample_sum(text, "process_open_fds", {"worker": label}) > 0
+
+
+async def test_a_successor_goes_on_from_what_was_told_last(tmp_path):
+    """Counters never fall, or Prometheus would take their whole height for an increase."""
+    home, router = Home(tmp_path), new_router()
+    first, other = worker(home, 1), worker(home, 0)
+    for _ in range(5):
+        first.finished(streamed(router))
+    await told(first)
+    successor = worker(home, 1)
+    successor.finished(streamed(router))
+    await successor.publish()
+    for telemetry in (successor, other):
+        text = await told(telemetry)
+        assert sample_sum(text, "tollgate_requests_total", {}) == 6
+
+
+async def test_another_run_and_a_broken_file_count_for_nothing(tmp_path):
+    home, router = Home(tmp_path), new_router()
+    before = worker(home, 1, run="r0")
+    before.finished(streamed(router))
+    await before.publish()
+    now = worker(home, 0)
+    assert sample_sum(await told(now), "tollgate_requests_total", {}) == 0
+    home.metrics_file(1).write_bytes(b"\x93nonsense")
+    assert sample_sum(await told(now), "tollgate_requests_in_flight", {}) == 4
+
+
+def pid_of_the_dead() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+async def test_of_a_dead_worker_stays_what_it_counted_and_its_backlog(tmp_path):
+    home = Home(tmp_path)
+    dead, living = worker(home, 1), worker(home, 0)
+    dead.finished(streamed(new_router()))
+    await dead.publish()
+    path = home.metrics_file(1)
+    report = msgspec.msgpack.decode(path.read_bytes(), type=Report)
+    path.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(report, pid=pid_of_the_dead())))
+    text = await told(living)
+    assert sample_sum(text, "tollgate_requests_total", {}) == 1
+    assert sample_sum(text, "tollgate_requests_in_flight", {}) == 4
+    assert sample_sum(text, "tollgate_spool_backlog_rows", {}) == 6
+    assert sample_sum(text, "process_open_fds", {"worker": "1"}) == 0
