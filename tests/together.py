@@ -38,6 +38,10 @@ class Together:
             self._seen.update(int(pid) for pid in path.read_text().split())
         return [pid for pid in self._seen if lives(pid)]
 
+    def workers_ever(self) -> int:
+        """How many were seen, looked at often enough."""
+        return len(self.workers) and len(self._seen)
+
     async def serving(self) -> None:
         assert self.process.stdout is not None
         said = await asyncio.wait_for(self.process.stdout.readline(), WAIT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -144,6 +145,24 @@ async def test_kill_9_of_a_worker_loses_no_charge_and_lowers_no_counter(tmp_path
         assert set(answered) <= {charge.request_id for charge in done}
         assert {charge.completion_tokens for charge in done} == {TOKENS}
         assert len(charges) - len(answered) <= 8  # what was under way in the victim
+
+
+async def test_a_worker_that_cannot_come_back_is_tried_again_while_others_serve(tmp_path):
+    async with FakeNode() as node:
+        write_config(tmp_path, [node])
+        async with together(tmp_path, *TWO) as running:
+            answered: list[str] = []
+            await eventually(lambda: reports(tmp_path)[1].pid in running.workers, bool)
+            victim = reports(tmp_path)[1].pid
+            with (tmp_path / "spool-1.db.lock").open("rb") as lock:
+                os.kill(victim, signal.SIGKILL)
+                await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+                await eventually(lambda: running.workers_ever(), lambda ever: ever > 3)
+                for _ in range(10):
+                    await ask(running, answered)
+            await eventually(lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim)
+            await running.end()
+        assert len(books(tmp_path)) == 10
 
 
 async def test_kill_9_of_the_supervisor_drains_its_workers(tmp_path):
