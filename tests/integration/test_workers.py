@@ -126,9 +126,8 @@ async def test_kill_9_of_a_worker_loses_no_charge_and_lowers_no_counter(tmp_path
                     await asyncio.sleep(0.02)
 
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(8):
-                    tasks.create_task(load())
-                tasks.create_task(scrape())
+                running_tasks = [tasks.create_task(load()) for _ in range(8)]
+                running_tasks.append(tasks.create_task(scrape()))
                 await eventually(lambda: len(answered), lambda count: count > 60)
                 victim = reports(tmp_path)[1].pid
                 assert victim in running.workers
