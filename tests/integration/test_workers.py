@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -58,24 +59,27 @@ def requests(report: Report) -> int:
     return sum(ended.requests for ended in report.counts.ended.values())
 
 
-async def counted(running: Together) -> float:
-    """The requests that ended, as whichever worker answers has them."""
-    text = (await running.client.get("/metrics")).text
-    return sample_sum(text, "tollgate_requests_total", {})
+async def counted(running: Together) -> float | None:
+    """The requests that ended, as whichever worker answers has them, if it does not die over it."""
+    told = await running.once("/metrics")
+    return None if told is None else sample_sum(told[1], "tollgate_requests_total", {})
 
 
-async def ask(running: Together, answered: list[str]) -> None:
-    answer = await running.client.post(CHAT, json=chat())
-    assert answer.status_code == 200
-    assert answer.json()["usage"]["completion_tokens"] == TOKENS
-    answered.append(answer.headers["x-request-id"])
+async def ask(running: Together, answered: list[str]) -> bool:
+    """Notes the request's id once its answer is whole; False if the connection broke."""
+    told = await running.once(CHAT, chat())
+    if told is None:
+        return False
+    head, answer = told
+    assert json.loads(answer)["usage"]["completion_tokens"] == TOKENS
+    answered.append(head.partition("x-request-id: ")[2].split()[0])
+    return True
 
 
 async def until_refused(running: Together) -> None:
     """Until nobody listens any more: the first signal has come to all."""
-    with contextlib.suppress(httpx.TransportError):
-        while True:
-            await running.client.get("/healthz")
+    while await running.once("/healthz"):
+        pass
 
 
 async def last_of(lines: AsyncIterator[str]) -> str:
@@ -88,7 +92,7 @@ async def test_what_workers_serve_adds_up(tmp_path):
         async with together(tmp_path, *TWO) as running:
             answered: list[str] = []
             for _ in range(4):
-                await asyncio.gather(*(ask(running, answered) for _ in range(15)))
+                assert all(await asyncio.gather(*(ask(running, answered) for _ in range(15))))
             for _ in range(8):  # whoever answers
                 before = time.monotonic()
                 while await counted(running) != 60:
@@ -116,13 +120,12 @@ async def test_kill_9_of_a_worker_loses_no_charge_and_lowers_no_counter(tmp_path
 
             async def load() -> None:
                 while not over.is_set():
-                    with contextlib.suppress(httpx.TransportError):
-                        await ask(running, answered)
+                    await ask(running, answered)
 
             async def scrape() -> None:
                 while not over.is_set():
-                    with contextlib.suppress(httpx.TransportError):
-                        counts.append(await counted(running))
+                    if (count := await counted(running)) is not None:
+                        counts.append(count)
                     await asyncio.sleep(0.02)
 
             async with asyncio.TaskGroup() as tasks:
@@ -158,7 +161,7 @@ async def test_a_worker_that_cannot_come_back_is_tried_again_while_others_serve(
                 await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
                 await eventually(lambda: running.workers_ever(), lambda ever: ever > 3)
                 for _ in range(10):
-                    await ask(running, answered)
+                    assert await ask(running, answered)
             await eventually(lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim)
             await running.end()
         assert len(books(tmp_path)) == 10
@@ -191,7 +194,7 @@ async def test_fewer_workers_book_what_the_absent_ones_left(tmp_path):
             await running.ended()
         async with together(tmp_path, "--workers", "1", secret=running.secret) as alone:
             answered: list[str] = []
-            await ask(alone, answered)
+            assert await ask(alone, answered)
             await alone.end()
         charges = books(tmp_path)
         assert len(charges) == 17
