@@ -54,6 +54,10 @@ class GatewayServer(uvicorn.Server):
         self._on_serving = on_serving
         self._stop_s = settings.drain_s + STOP_MARGIN_S
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        super().run(sockets)
+        signal.alarm(0)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:

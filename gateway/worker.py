@@ -38,9 +38,9 @@ def main() -> None:
         gateway = Gateway(Home(Path(spec.home)), spec.config, worker=spec.worker, run=spec.run)
         sockets = bind(server.host, server.port)
     except (AddressError, ConfigError, LedgerError, SpoolError) as error:
-        _tell(spec.report_fd, str(error))
+        _tell(str(error))
         sys.exit(1)
-    GatewayServer(gateway, on_serving=lambda _: _tell(spec.report_fd, SERVING)).run(sockets)
+    GatewayServer(gateway, on_serving=lambda _: _tell(SERVING)).run(sockets)
 
 
 def _end_with(supervisor_pid: int) -> None:
@@ -51,9 +51,10 @@ def _end_with(supervisor_pid: int) -> None:
         sys.exit("the supervisor died before this worker began")
 
 
-def _tell(report_fd: int, message: str) -> None:
-    with os.fdopen(report_fd, "w") as report:
-        report.write(message)
+def _tell(message: str) -> None:
+    """The supervisor reads until the end of its pipe; stdout is stderr from then on."""
+    os.write(1, message.encode())
+    os.dup2(2, 1)
 
 
 if __name__ == "__main__":

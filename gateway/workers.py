@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -35,6 +36,7 @@ STEADY_S = 30.0
 KILL_MARGIN_S = 30.0
 """Beyond the drain time; longer than a worker allows itself."""
 SERVING = "serving"
+"""What a worker says on its stdout, before it closes it; or else, why it cannot."""
 
 
 class StartError(Exception):
@@ -49,8 +51,6 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     worker: int
     run: str
     supervisor_pid: int
-    report_fd: int
-    """Where it says SERVING, or why it cannot, and closes."""
 
 
 class _Child:
@@ -59,7 +59,8 @@ class _Child:
     def __init__(self, worker: int) -> None:
         self.worker = worker
         self.process: subprocess.Popen[bytes] | None = None
-        self.report_fd: int | None = None
+        self.report: IO[bytes] | None = None
+        """Its stdout, until it has said all that it has to."""
         self.start_at_s = 0.0
         self._said = b""
         self._began_s = 0.0
@@ -67,26 +68,26 @@ class _Child:
 
     @property
     def serving(self) -> bool:
-        return self.report_fd is None and self._said == SERVING.encode()
+        return self.report is None and self._said == SERVING.encode()
 
     def is_due(self) -> bool:
         return self.process is None and self.start_at_s <= time.monotonic()
 
-    def began(self, report_fd: int) -> None:
-        self.report_fd, self._said = report_fd, b""
+    def began(self, process: subprocess.Popen[bytes]) -> None:
+        self.process, self.report, self._said = process, process.stdout, b""
         self._began_s = time.monotonic()
 
     def hear(self) -> None:
-        assert self.report_fd is not None
-        part = os.read(self.report_fd, 65536)
+        assert self.report is not None
+        part = os.read(self.report.fileno(), 65536)
         self._said += part
         if not part:
-            os.close(self.report_fd)
-            self.report_fd = None
+            self.report.close()
+            self.report = None
 
     def last_words(self) -> str:
         """Why it could not serve, of a process that has ended; empty if it said nothing."""
-        while self.report_fd is not None:
+        while self.report is not None:
             self.hear()
         return "" if self.serving else self._said.decode(errors="replace")
 
@@ -138,7 +139,7 @@ class Workers:
 
     def _serve(self) -> None:
         first, others_may_start, complete = self._children[0], False, False
-        self._start(first)
+        self._start_or_wait(first, complete)
         while not self._stops:
             self._wait(self._next_start_s())
             for child in self._children:
@@ -147,48 +148,52 @@ class Workers:
             others_may_start = others_may_start or first.serving
             for child in self._children:
                 if others_may_start and child.is_due():
-                    self._start(child)
+                    self._start_or_wait(child, complete)
             if not complete and all(child.serving for child in self._children):
                 complete = True
                 self._announce(self._config.server.port)
 
+    def _start_or_wait(self, child: _Child, complete: bool) -> None:
+        try:
+            self._start(child)
+        except OSError as error:  # no memory, process or descriptor is left
+            if not complete:
+                raise StartError(f"worker {child.worker} cannot be started: {error}") from error
+            delay_s = child.vacate()
+            log.warning("worker %d: %s; tried again in %g s", child.worker, error, delay_s)
+
     def _start(self, child: _Child) -> None:
-        read, write = os.pipe()
+        root = str(Path(__file__).parents[1])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         spec = WorkerSpec(
             home=str(self._home.path),
             config=self._config,
             worker=child.worker,
             run=self._run,
             supervisor_pid=os.getpid(),
-            report_fd=write,
         )
-        root = str(Path(__file__).parents[1])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with tempfile.TemporaryFile() as stdin:
             stdin.write(msgspec.json.encode(spec))
             stdin.seek(0)
-            child.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "gateway.worker"],
                 stdin=stdin,
-                pass_fds=(write,),
+                stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,  # Ctrl-C is ours to pass on, once
             )
-        os.close(write)
-        child.began(read)
+        child.began(process)
 
     def _ended(self, child: _Child, complete: bool) -> None:
         """A worker died, or somebody ended it: another gets its place, its spool and its counts."""
         assert child.process is not None
         pid, status = child.process.pid, child.process.returncode
         reason = child.last_words()
+        ended = f"worker {child.worker}, process {pid}, ended with status {status}"
         if not complete and not child.serving:
-            raise StartError(reason or f"worker {child.worker} ended with status {status}")
+            raise StartError(reason or f"{ended} before it served; the log says why")
         delay_s = child.vacate()
-        log.warning(
-            "worker %d, process %d, ended with status %d (%s); another starts in %g s",
-            child.worker, pid, status, reason or "see above", delay_s,
-        )  # fmt: skip
+        log.warning("%s%s; another starts in %g s", ended, f" ({reason})" * bool(reason), delay_s)
 
     def _next_start_s(self) -> float | None:
         """Seconds until a worker is to start again; None if only a report can bring that about."""
@@ -197,9 +202,8 @@ class Workers:
         return max(0.0, min(due_s) - time.monotonic()) if due_s else None
 
     def _wait(self, timeout_s: float | None) -> None:
-        reports = {child.report_fd: child for child in self._children}
-        fds = [fd for fd in reports if fd is not None]
-        ready, _, _ = select.select([self._wakeup_fd, *fds], [], [], timeout_s)
+        reports = {child.report.fileno(): child for child in self._children if child.report}
+        ready, _, _ = select.select([self._wakeup_fd, *reports], [], [], timeout_s)
         for fd in ready:
             if fd in reports:
                 reports[fd].hear()

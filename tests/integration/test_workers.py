@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -223,10 +224,12 @@ async def test_a_second_signal_cuts_and_charges_what_was_delivered(tmp_path):
 
 
 def refusal(home: Path, *arguments: str) -> str:
-    """The one line of a start that fails, and leaves no process."""
-    done = subprocess.run(
-        command(home, *arguments), capture_output=True, text=True, timeout=30, check=False
-    )
+    return refused(command(home, *arguments))
+
+
+def refused(command: list[str]) -> str:
+    """The one line of a start that fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     lines = [line for line in done.stderr.splitlines() if line.startswith("tollgate serve: ")]
     assert len(lines) == 1, done.stderr
@@ -260,3 +263,10 @@ def test_what_only_a_worker_finds_wrong_ends_the_start(tmp_path):
     node = '[[node]]\nid = "n"\nsupplier = "s"\nurl = "http://127.0.0.1:1"\nmodel = "fake"\n'
     write_config(tmp_path, [], more=REDIS + node + 'api_key_env = "TOLLGATE_TEST_NO_SUCH_KEY"\n')
     assert "TOLLGATE_TEST_NO_SUCH_KEY is empty" in refusal(tmp_path, *TWO)
+
+
+def test_a_worker_that_cannot_even_start_is_told(tmp_path):
+    write_config(tmp_path, [])
+    program = "import sys; sys.executable = 'no/python'; from gateway.cli import main; main()"
+    said = refused([sys.executable, "-c", program, *command(tmp_path, *TWO)[3:]])
+    assert "worker 0 cannot be started: [Errno 2]" in said
