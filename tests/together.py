@@ -35,8 +35,7 @@ class Together:
     def workers(self) -> list[int]:
         """The pids of all that were seen and live."""
         if self.process.returncode is None:
-            path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-            self._seen.update(int(pid) for pid in path.read_text().split())
+            self._seen.update(children_of(self.process.pid))
         return [pid for pid in self._seen if lives(pid)]
 
     def workers_ever(self) -> int:
@@ -101,6 +100,10 @@ class Together:
         for pid in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def lives(pid: int) -> bool:

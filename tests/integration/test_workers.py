@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import pytest
 from served import eventually, sample_sum
-from together import REDIS, Together, command, together, write_config
+from together import REDIS, Together, children_of, command, lives, together, write_config
 
 from gateway.home import Home
 from gateway.reports import Report
@@ -179,6 +179,17 @@ async def test_kill_9_of_the_supervisor_drains_its_workers(tmp_path):
             assert await running.ended() == -signal.SIGKILL
         (charge,) = books(tmp_path)
         assert charge.completion_tokens == 100
+
+
+def test_kill_9_of_the_supervisor_ends_a_worker_that_has_not_begun(tmp_path):
+    write_config(tmp_path, [])
+    with subprocess.Popen(command(tmp_path, *TWO), stdout=subprocess.DEVNULL) as supervisor:
+        while not (children := children_of(supervisor.pid)):
+            assert supervisor.poll() is None
+        supervisor.kill()
+    deadline = time.monotonic() + 10
+    while lives(children[0]):
+        assert time.monotonic() < deadline
 
 
 async def test_fewer_workers_book_what_the_absent_ones_left(tmp_path):
