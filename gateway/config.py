@@ -219,6 +219,16 @@ def read_secret(path: str) -> str:
     return secret
 
 
+def _check_workers(config: Config) -> None:
+    workers = config.server.workers
+    if workers > 1 and config.redis is None:
+        raise ConfigError(
+            f"{workers} workers but no [redis]: each would keep limits and budgets for itself, so "
+            f"that a key could spend {workers} times what it may. Name a Redis for them to share, "
+            '[redis] url_env = "TOLLGATE_REDIS_URL" (or url_file), or take one worker'
+        )
+
+
 def _check(config: Config) -> None:
     """What no single field can tell."""
     models = [model.id for model in config.model]
@@ -233,16 +243,6 @@ def _check(config: Config) -> None:
         node.record()
         if node.model not in models:
             raise ConfigError(f"node '{node.id}' serves '{node.model}', which is no [[model]]")
-
-
-def _check_workers(config: Config) -> None:
-    workers = config.server.workers
-    if workers > 1 and config.redis is None:
-        raise ConfigError(
-            f"{workers} workers but no [redis]: each would keep limits and budgets for itself, so "
-            f"that a key could spend {workers} times what it may. Name a Redis for them to share, "
-            '[redis] url_env = "TOLLGATE_REDIS_URL" (or url_file), or take one worker'
-        )
 
 
 def _refuse_doubles(what: str, ids: list[str]) -> None:

@@ -86,8 +86,9 @@ class Gateway:
         files = None
         if workers > 1:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
-        self._telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
-        self._watch.report_to(self._telemetry)
+        telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
+        self._telemetry = telemetry
+        self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
         self.admission = Admission(
             keyring=self._keyring,
@@ -105,7 +106,7 @@ class Gateway:
             router=self._router,
             till=self._till,
             admission=self.admission,
-            telemetry=self._telemetry,
+            telemetry=telemetry,
         )
         authenticate = authenticate_with(self.admission)
         rest = fastapi_app([operations, models.routes(catalogue, authenticate)], self._lifespan)
@@ -117,9 +118,9 @@ class Gateway:
         def protocol_driver(exchange: Exchange, intake: Intake) -> ProtocolDriver:
             return ProtocolDriver(exchange, intake, **parts)
 
-        self.app = InferenceApp(self.admission, asgi_driver, self._telemetry.refused, rest)
+        self.app = InferenceApp(self.admission, asgi_driver, telemetry.refused, rest)
         self.http_protocol: type[InferenceProtocol] = protocol_class(
-            self.admission, protocol_driver, self._telemetry.refused
+            self.admission, protocol_driver, telemetry.refused
         )
 
     @contextlib.asynccontextmanager
