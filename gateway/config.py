@@ -31,6 +31,8 @@ class ConfigError(ValueError):
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: _Port = 8080
+    workers: _Positive = 1
+    """Processes on the one port. More than one need [redis]."""
     body_bytes_max: _Positive = 4 * 1024 * 1024
     open_requests_max: _Positive = 2048
     drain_s: _Positive = 30
@@ -153,17 +155,31 @@ class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     poll_interval_ms: _Positive = 1000
 
 
+class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What gateways share: limits and budgets that hold over all of them."""
+
+    url_env: str | None = None
+    url_file: str | None = None
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     spool: SpoolConfig = SpoolConfig()
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
+    redis: RedisConfig | None = None
 
-    def at_port(self, port: int) -> Config:
-        """The same configuration on another port."""
-        server = msgspec.structs.replace(self.server, port=port)
-        return msgspec.structs.replace(self, server=server)
+    def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
+        """The same on another port, with so many workers. Raises ConfigError."""
+        server = msgspec.structs.replace(
+            self.server,
+            port=self.server.port if port is None else port,
+            workers=self.server.workers if workers is None else workers,
+        )
+        config = msgspec.structs.replace(self, server=server)
+        _check_workers(config)
+        return config
 
 
 def load(path: Path) -> Config:
@@ -203,11 +219,22 @@ def read_secret(path: str) -> str:
     return secret
 
 
+def _check_workers(config: Config) -> None:
+    workers = config.server.workers
+    if workers > 1 and config.redis is None:
+        raise ConfigError(
+            f"{workers} workers but no [redis]: each would keep limits and budgets for itself, so "
+            f"that a key could spend {workers} times what it may. Name a Redis for them to share, "
+            '[redis] url_env = "TOLLGATE_REDIS_URL" (or url_file), or take one worker'
+        )
+
+
 def _check(config: Config) -> None:
     """What no single field can tell."""
     models = [model.id for model in config.model]
     if not models:
         raise ConfigError("no [[model]] is configured; add one with id, prices and context")
+    _check_workers(config)
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:

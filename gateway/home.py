@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_SPOOL = re.compile(r"spool-([1-9]\d*)\.db")
 
 
 class Home:
@@ -17,6 +20,16 @@ class Home:
     def ledger_file(self) -> Path:
         return self.path / "ledger.db"
 
-    @property
-    def spool_file(self) -> Path:
-        return self.path / "spool.db"
+    def spool_file(self, worker: int) -> Path:
+        """Each worker has its own; the first one's is that of a gateway of one process."""
+        return self.path / ("spool.db" if worker == 0 else f"spool-{worker}.db")
+
+    def absent_spool_files(self, workers: int) -> list[Path]:
+        """The spools of workers that there were once and are not among the first so many."""
+        found = (_SPOOL.fullmatch(path.name) for path in self.path.iterdir())
+        absent = sorted(int(match[1]) for match in found if match and int(match[1]) >= workers)
+        return [self.spool_file(worker) for worker in absent]
+
+    def metrics_file(self, worker: int) -> Path:
+        """What this worker counted, for the others to read."""
+        return self.path / "metrics" / f"worker-{worker}"

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 from typing import Literal
 
 import uvicorn
 
-from gateway.wiring import Gateway
+from gateway.wiring import DRAIN_S, Gateway
 
 BACKLOG = 4096
+STOP_MARGIN_S = int(DRAIN_S) + 15
+"""How much longer than the drain a stop may take: what is recorded goes into the ledger then."""
 
 
 class GatewayServer(uvicorn.Server):
     """On the first signal nothing new is admitted and open streams finish, within the drain time;
-    on the second they are cut, and charged for what was delivered.
+    on the second they are cut, and charged for what was delivered. A stop that hangs all the same
+    is ended by the kernel, and what it left open billed at the next start.
+
+    `on_serving` is called with the port once connections are taken.
     """
 
     def __init__(
-        self, gateway: Gateway, *, driver: Literal["protocol", "asgi"] = "protocol"
+        self,
+        gateway: Gateway,
+        *,
+        driver: Literal["protocol", "asgi"] = "protocol",
+        on_serving: Callable[[int], None] = lambda port: None,
     ) -> None:
         settings = gateway.config.server
         super().__init__(
@@ -40,8 +51,26 @@ class GatewayServer(uvicorn.Server):
             )
         )
         self._gateway = gateway
+        self._on_serving = on_serving
+        self._stop_s = settings.drain_s + STOP_MARGIN_S
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        super().run(sockets)
+        signal.alarm(0)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_serving(self.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:  # then uvicorn leaves this out, and the books with it
+            await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            signal.alarm(self._stop_s)
         self._gateway.admission.draining = True
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -1,124 +1,145 @@
-"""What Prometheus sees. One registry per gateway, no globals.
-
-Label sets are bounded: models and nodes come from configuration and discovery, outcomes and codes
-from enumerations; nothing a client sends becomes a label.
-"""
+"""What Prometheus sees: of this process, and through it of all that serve on the same port."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.counts import (
+    DURATION_BOUNDS_NS,
+    ITL_BOUNDS_NS,
+    TTFT_BOUNDS_NS,
+    Counts,
+    Ended,
+    Refused,
+)
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
+from gateway.report_files import ReportFiles, encode
+from gateway.reports import Report, as_one, family_of
 from gateway.till import Till
 from metering.prices import cost_nano_usd
 from router.router import Router
 from router.types import Condition
 
-_TTFT_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5, 10, 20, 40, 80)
-_ITL_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 2)
-_DURATION_BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
-_NANO = 1_000_000_000
+log = logging.getLogger("tollgate")
+
+PUBLISH_INTERVAL_S = 1.0
 
 
 class Telemetry:
     """Counts what ended; gauges are read from their owners when Prometheus asks."""
 
-    def __init__(self, router: Router, till: Till, open_exchanges: Callable[[], int]) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self.registry.register(_Gauges(router, till, open_exchanges))
-        self._requests = Counter(
-            "tollgate_requests",
-            "Inference requests that were admitted, by how they ended",
-            ["endpoint", "model", "outcome"],
-            registry=self.registry,
+    def __init__(
+        self,
+        router: Router,
+        till: Till,
+        open_exchanges: Callable[[], int],
+        files: ReportFiles | None = None,
+    ) -> None:
+        """`files` connects it to the other workers, if there are any."""
+        self._files = files
+        self._counts = Counts() if files is None else files.former_counts()
+        self._gauges = CollectorRegistry()
+        ProcessCollector(registry=self._gauges)
+        PlatformCollector(registry=self._gauges)
+        GCCollector(registry=self._gauges)
+        self._gauges.register(_Gauges(router, till, open_exchanges))
+        self._publishing = asyncio.Lock()
+
+    async def exposition(self) -> bytes:
+        """Prometheus's text, of all workers: this one as it is now, the others within a second."""
+        if self._files is None:
+            return generate_latest(_Scrape([self._report(None)]))
+        # What is told was written before: a successor of this worker never says less.
+        await self.publish()
+        return generate_latest(_Scrape(await asyncio.to_thread(self._files.read)))
+
+    async def publish(self) -> None:
+        """Let the other workers know, if there are any."""
+        if self._files is None:
+            return
+        async with self._publishing:
+            encoded = encode(self._report(self._files))
+            try:
+                await asyncio.to_thread(self._files.write, encoded)
+            except OSError as error:
+                log.warning("other workers cannot tell this one's metrics: %s", error)
+
+    async def keep_published(self) -> None:
+        """Runs for the gateway's lifetime, where there are other workers."""
+        while self._files is not None:
+            await self.publish()
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
+
+    def _report(self, files: ReportFiles | None) -> Report:
+        return Report(
+            run=files.run if files else "",
+            worker=files.worker if files else None,
+            pid=os.getpid(),
+            counts=self._counts,
+            gauges=[family_of(metric) for metric in self._gauges.collect()],
         )
-        self._refusals = Counter(
-            "tollgate_refusals",
-            "Inference requests turned away before a node was dialled, by HTTP status and code",
-            ["endpoint", "status", "code"],
-            registry=self.registry,
-        )
-        self._ttft = Histogram(
-            "tollgate_time_to_first_token_seconds",
-            "From acceptance to the first byte of the answer, streams only",
-            ["model"],
-            buckets=_TTFT_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._itl = Histogram(
-            "tollgate_inter_token_latency_seconds",
-            "Mean time between tokens of a stream, one observation a stream",
-            ["model"],
-            buckets=_ITL_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._duration = Histogram(
-            "tollgate_request_duration_seconds",
-            "From acceptance to the last byte of the answer",
-            ["model"],
-            buckets=_DURATION_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._tokens = Counter(
-            "tollgate_tokens",
-            "Tokens charged; cached is the part of prompt that the node had in its prefix cache",
-            ["model", "kind"],
-            registry=self.registry,
-        )
-        self._cost = Counter(
-            "tollgate_cost_usd",
-            "Charged to customers, in USD",
-            ["model"],
-            registry=self.registry,
-        )
-        self._failovers = Counter(
-            "tollgate_failovers",
-            "Requests sent to another node before their first byte, because one failed",
-            ["model"],
-            registry=self.registry,
-        )
-        self._request_child = lru_cache(4096)(self._requests.labels)
-        self._tokens_child = lru_cache(4096)(self._tokens.labels)
 
     def refused(self, endpoint: str, error: ApiError) -> None:
-        self._refusals.labels(endpoint, str(error.status), error.code or "none").inc()
+        key = (endpoint, str(error.status), error.code or "none")
+        refused = self._counts.refused.get(key)
+        if refused is None:
+            refused = self._counts.refused[key] = Refused(since_ns=time.time_ns())
+        refused.requests += 1
 
     def finished(self, exchange: Exchange) -> None:
-        """An exchange ended; called once for each."""
-        question, model = exchange.question, exchange.question.model
+        """An exchange ended; called once for each. 2 us of every request: keep it at that."""
+        question = exchange.question
         assert exchange.outcome is not None
-        now_ns = time.monotonic_ns()
-        self._request_child(question.endpoint.value, model, exchange.outcome.value).inc()
-        self._duration.labels(model).observe((now_ns - exchange.started_ns) / _NANO)
-        if exchange.attempts > 1:
-            self._failovers.labels(model).inc(exchange.attempts - 1)
+        key = (question.endpoint, question.model, exchange.outcome)
+        ended = self._counts.ended.get(key)
+        if ended is None:
+            ended = self._counts.ended[key] = Ended(since_ns=time.time_ns())
+        ended.requests += 1
+        ended.failovers += exchange.attempts - 1
+        duration_ns = time.monotonic_ns() - exchange.started_ns
+        ended.duration_ns += duration_ns
+        ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
         usage = exchange.usage
         if usage is None:
             return
-        self._tokens_child(model, "prompt").inc(usage.prompt_tokens)
-        self._tokens_child(model, "cached").inc(usage.cached_tokens)
-        self._tokens_child(model, "completion").inc(usage.completion_tokens)
-        self._cost.labels(model).inc(cost_nano_usd(exchange.charge.price, usage) / _NANO)
-        if question.stream and exchange.ttft_ns is not None:
-            self._ttft.labels(model).observe(exchange.ttft_ns / _NANO)
+        ended.charged += 1
+        ended.prompt_tokens += usage.prompt_tokens
+        ended.cached_tokens += usage.cached_tokens
+        ended.completion_tokens += usage.completion_tokens
+        ended.cost_nano_usd += cost_nano_usd(exchange.charge.price, usage)
+        attempt = exchange.attempt
+        if question.stream and attempt.first_byte_ns is not None:
+            ttft_ns = attempt.first_byte_ns - exchange.started_ns
+            ended.ttft_ns += ttft_ns
+            ended.ttft_counts[bisect_left(TTFT_BOUNDS_NS, ttft_ns)] += 1
             gaps = usage.completion_tokens - question.choices
             if gaps > 0:
-                itl_ns = exchange.attempt.streaming_ns * question.choices / gaps
-                self._itl.labels(model).observe(itl_ns / _NANO)
+                itl_ns = attempt.streaming_ns * question.choices // gaps
+                ended.itl_ns += itl_ns
+                ended.itl_counts[bisect_left(ITL_BOUNDS_NS, itl_ns)] += 1
+
+
+class _Scrape(Collector):
+    def __init__(self, reports: list[Report]) -> None:
+        self._reports = reports
+
+    def collect(self) -> Iterator[Metric]:
+        return as_one(self._reports)
 
 
 class _Gauges(Collector):

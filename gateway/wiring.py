@@ -26,7 +26,9 @@ from gateway.exchange import Exchange
 from gateway.home import Home
 from gateway.ids import Ids
 from gateway.keyring import Keyring
+from gateway.leftovers import Leftovers
 from gateway.protocol_driver import InferenceProtocol, Intake, ProtocolDriver, protocol_class
+from gateway.report_files import ReportFiles
 from gateway.routes import health, models
 from gateway.routes.auth import authenticate_with
 from gateway.telemetry import Telemetry
@@ -57,15 +59,19 @@ class Gateway:
     serve the same; the app's lifespan starts the rest and, at the end, brings every recorded charge
     into the ledger.
 
+    `worker` is its index among `config.server.workers`, `run` names the life of those together.
     Raises ConfigError, SpoolError (another process has the spool) and LedgerError.
     """
 
-    def __init__(self, home: Home, config: Config) -> None:
+    def __init__(self, home: Home, config: Config, *, worker: int = 0, run: str = "") -> None:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
         self._ledger = SqliteLedger(home.ledger_file)
         self._keys = SqliteKeys(home.ledger_file)
-        self._spool = Spool(home.spool_file, rows_max=config.spool.rows_max)
+        workers = config.server.workers
+        self._spool = Spool(home.spool_file(worker), rows_max=config.spool.rows_max)
+        absent = home.absent_spool_files(workers) if worker == 0 else []
+        self._leftovers = Leftovers(absent, self._ledger)
         self._budget = Budget()
         self._poster = Poster(self._spool, self._ledger, self._budget.update, self._ledger_changed)
         self._till = Till(spool=self._spool, poster=self._poster, budget=self._budget)
@@ -77,7 +83,11 @@ class Gateway:
         )
         self._watch = Watch()
         self._changed = asyncio.Event()
-        telemetry = Telemetry(self._router, self._till, lambda: self._watch.count)
+        files = None
+        if workers > 1:
+            files = ReportFiles(home, run=run, worker=worker, workers=workers)
+        telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
+        self._telemetry = telemetry
         self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
         self.admission = Admission(
@@ -117,7 +127,11 @@ class Gateway:
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._start()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._watch.sweep()), tasks.create_task(self._reload())]
+            running = [
+                tasks.create_task(self._watch.sweep()),
+                tasks.create_task(self._reload()),
+                tasks.create_task(self._telemetry.keep_published()),
+            ]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             yield
@@ -125,12 +139,14 @@ class Gateway:
                 task.cancel()
         self._watch.cut()
         await asyncio.to_thread(self._stop)
+        await self._telemetry.publish()
 
     async def _start(self) -> None:
         """What was open when the last gateway died is closed before anything new is opened."""
         crashed = self._spool.recover(time.time_ns())
         if crashed:
             log.warning("%d charges were open when the last gateway died: closed", crashed)
+        await asyncio.to_thread(self._leftovers.book, time.time_ns(), DRAIN_S)
         self._spool.start(asyncio.get_running_loop().call_soon_threadsafe)
         self._poster.start()
         self._update_nodes(STATIC, [node.record() for node in self.config.node])
@@ -146,6 +162,7 @@ class Gateway:
             time.sleep(0.001)  # what was appended last may not be durable yet
         if rows := self._till.backlog_rows:
             log.warning("%d rows wait in the spool for the next start: not in the ledger yet", rows)
+        self._leftovers.close()
         self._poster.stop()
         self._spool.close()
         self._keys.close()

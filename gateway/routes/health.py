@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Response
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.admission import Admission
 from gateway.catalogue import Catalogue
@@ -48,6 +48,6 @@ def routes(
 
     @api.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return api

@@ -58,6 +58,17 @@ def test_refused(text, message):
         parse(text)
 
 
+def test_more_workers_than_one_want_redis():
+    alone = parse(MODEL)
+    assert alone.at(port=1).server == alone.at(port=1, workers=1).server
+    with pytest.raises(ConfigError, match=r"2 workers but no \[redis\]"):
+        alone.at(workers=2)
+    with pytest.raises(ConfigError, match=r"3 workers but no \[redis\]"):
+        parse("[server]\nworkers = 3\n" + MODEL)
+    shared = parse('[redis]\nurl_env = "REDIS_URL"\n' + MODEL)
+    assert shared.at(workers=2).server.workers == 2
+
+
 def test_node_key_comes_from_environment_or_file(tmp_path, monkeypatch):
     monkeypatch.setenv("NODE_KEY", "sk-1")
     assert parse(MODEL + NODE + 'api_key_env = "NODE_KEY"\n').node[0].api_key() == "sk-1"
