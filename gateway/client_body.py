@@ -34,7 +34,8 @@ class ChunkedBody:
         return body
 
     def on_message_begin(self) -> None:
-        self.overrun = self.complete
+        if self.complete:
+            raise httptools.HttpParserError("a request behind the body")
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -215,6 +215,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._close()
 
+    @property
+    def held_bytes(self) -> int:
+        """Of requests that wait for their turn."""
+        return len(self._held)
+
     # -- for requests; to uvicorn's cycle this is the transport -----------------------------------
 
     def write(self, data: bytes) -> None:

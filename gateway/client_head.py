@@ -73,9 +73,9 @@ def read_head(raw: bytes) -> Head:
 
 def judge_partial(raw: bytes) -> None:
     """Refuse the beginning of a head as early as it is none. Raises ApiError (400, 431)."""
+    _judge(httptools.HttpRequestParser(_NO_CALLBACKS), raw)
     if len(raw) > HEAD_BYTES_MAX:
         raise errors.head_too_large(HEAD_BYTES_MAX)
-    _judge(httptools.HttpRequestParser(_NO_CALLBACKS), raw)
 
 
 def _judge(parser: httptools.HttpRequestParser, raw: bytes) -> None:

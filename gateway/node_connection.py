@@ -190,11 +190,10 @@ class NodeConnection(asyncio.Protocol):
     # -- httptools callbacks ----------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._spent = self._spent or self._stage is _COMPLETE
+        if self._stage is _COMPLETE:
+            raise httptools.HttpParserError("an answer that nobody asked for")
 
     def on_headers_complete(self) -> None:
-        if self._stage is _COMPLETE:
-            return
         if self._parser.get_status_code() < 200:
             self._interims += 1
             return
