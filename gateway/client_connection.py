@@ -27,6 +27,7 @@ from gateway import errors
 from gateway.client_answer import Headers, error_answer
 from gateway.client_body import ChunkedBody
 from gateway.client_head import HEAD_BYTES_MAX, Head, judge_partial, read_head
+from gateway.client_request import Request
 from gateway.errors import ApiError
 from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, ClientTimeouts
 
@@ -47,32 +48,6 @@ class Stage(Enum):
 
 
 _HEAD, _BODY, _ANSWER, _LINGER, _CLOSED = Stage
-
-
-class Request:
-    """What a connection tells of the request that it reads or has answered."""
-
-    __slots__ = ()
-
-    @property
-    def answering(self) -> bool:
-        """Something of the answer is written, so there is no refusing it any more."""
-        return False
-
-    def body(self, data: bytes, complete: bool) -> None:
-        """A part of the body; never called if it was whole when the request began."""
-
-    def pause(self) -> None:
-        """The client does not read as fast as it is written to."""
-
-    def resume(self) -> None:
-        """It caught up."""
-
-    def is_last(self) -> None:
-        """The connection ends with this answer."""
-
-    def lost(self) -> None:
-        """The client is gone, or no longer heard."""
 
 
 class Listener(Protocol):

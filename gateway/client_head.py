@@ -50,8 +50,7 @@ _NO_CALLBACKS = _NoCallbacks()
 
 def read_head(raw: bytes) -> Head:
     """Read a whole head, up to its empty line. Raises ApiError (400)."""
-    parser = httptools.HttpRequestParser(_NO_CALLBACKS)
-    _judge(parser, raw)
+    _judge(raw)
     line = raw[: raw.find(b"\r\n")]
     http_1_1 = line.endswith(b" HTTP/1.1")
     if not http_1_1 and not line.endswith(b" HTTP/1.0"):
@@ -63,7 +62,7 @@ def read_head(raw: bytes) -> Head:
         raw,
         _ENDPOINT_OF_LINE.get(line),
         http_1_1,
-        http_1_1 and parser.should_keep_alive(),
+        http_1_1 and b"close" not in _value(lower, lower, b"\r\nconnection:"),
         _body_bytes(lower, http_1_1),
         _value(raw, lower, b"\r\nauthorization:"),
         _value(raw, lower, b"\r\norigin:"),
@@ -73,14 +72,14 @@ def read_head(raw: bytes) -> Head:
 
 def judge_partial(raw: bytes) -> None:
     """Refuse the beginning of a head as early as it is none. Raises ApiError (400, 431)."""
-    _judge(httptools.HttpRequestParser(_NO_CALLBACKS), raw)
+    _judge(raw)
     if len(raw) > HEAD_BYTES_MAX:
         raise errors.head_too_large(HEAD_BYTES_MAX)
 
 
-def _judge(parser: httptools.HttpRequestParser, raw: bytes) -> None:
+def _judge(raw: bytes) -> None:
     try:
-        parser.feed_data(raw)
+        httptools.HttpRequestParser(_NO_CALLBACKS).feed_data(raw)
     except httptools.HttpParserUpgrade:
         return  # an upgrade is an offer, and it is not taken up
     except httptools.HttpParserError as error:

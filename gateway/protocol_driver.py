@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from gateway.actions import Action, Respond
 from gateway.admission import Admission, Known, Pending, settled
 from gateway.client_answer import Headers, answer_head
-from gateway.client_connection import ClientConnection, Request
+from gateway.client_connection import ClientConnection
 from gateway.client_head import Head
+from gateway.client_request import Request
 from gateway.driver import Driver
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
