@@ -16,11 +16,12 @@ from typing import TypeVar, cast
 
 from gateway import errors
 from gateway.catalogue import Catalogue, Model
-from gateway.exchange import Exchange, Timeouts
+from gateway.exchange import Exchange
 from gateway.ids import Ids
 from gateway.keyring import Keyring
 from gateway.openai_request import Endpoint, Question, read
 from gateway.till import Till
+from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
 from metering.money import format_usd

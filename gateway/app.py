@@ -27,7 +27,9 @@ def fastapi_app(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            return _answer(errors.method_not_allowed(request.method, request.url.path))
+            refused = _answer(errors.method_not_allowed(request.method, request.url.path))
+            refused.headers.update(error.headers or {})  # which methods are
+            return refused
         return _answer(errors.unknown_route(request.method, request.url.path))
 
     @app.exception_handler(Exception)

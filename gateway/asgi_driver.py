@@ -7,12 +7,13 @@ them. A second one listens for the client's disconnect, which ASGI tells only th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from gateway import errors
 from gateway.actions import Respond
 from gateway.admission import Admission, settled
+from gateway.cors import Cors, Header
 from gateway.driver import Driver
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
@@ -24,6 +25,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_METHOD_ASKED = b"access-control-request-method"
+_ALLOW = (b"allow", b"POST, OPTIONS")
+
 QUEUE_BYTES_HIGH = 256 * 1024
 QUEUE_BYTES_LOW = 64 * 1024
 
@@ -32,23 +36,48 @@ class InferenceApp:
     """POSTs to the inference routes; every other request goes to `rest`."""
 
     def __init__(
-        self, admission: Admission, new_driver: NewDriver, refused: Refused, rest: App
+        self,
+        admission: Admission,
+        new_driver: NewDriver,
+        refused: Refused,
+        cors: Cors,
+        rest: App,
     ) -> None:
         self._admission = admission
         self._new_driver = new_driver
         self._refused = refused
+        self._cors = cors
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in ENDPOINT_OF_PATH:
+        if scope["type"] != "http":
             await self._rest(scope, receive, send)
+            return
+        origin = _header(scope, b"origin")
+        if origin:
+            send = _adding(self._cors.headers(origin), send)
+            if scope["method"] == "OPTIONS" and _header(scope, _METHOD_ASKED):
+                asked = _header(scope, b"access-control-request-headers")
+                await _answer_empty(self._cors.preflight(asked), send)
+                return
+        if scope["path"] in ENDPOINT_OF_PATH:
+            await self._infer(scope, receive, send)
+        elif scope["method"] == "HEAD":  # the server leaves the body out
+            await self._rest({**scope, "method": "GET"}, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            await _answer_empty([_ALLOW], send)
             return
         request_id = self._admission.new_request_id()
         try:
             exchange = await self._admit(request_id, scope, receive)
         except ApiError as error:
             self._refused(ENDPOINT_OF_PATH[scope["path"]].value, error)
-            await _answer_error(error, request_id, send)
+            allow = [_ALLOW] if error.status == 405 else []
+            await _answer_error(error, request_id, allow, send)
             return
         except ConnectionResetError:
             return  # the client left before its request was whole
@@ -169,13 +198,39 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, body_bytes_m
             return b"".join(chunks)
 
 
-async def _answer_error(error: ApiError, request_id: str, send: Send) -> None:
+def _header(scope: Scope, name: bytes) -> bytes:
+    for header, value in scope["headers"]:
+        if header == name:
+            return bytes(value)
+    return b""
+
+
+def _adding(headers: Sequence[Header], send: Send) -> Send:
+    """A `send` that adds these headers to the answer."""
+
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return adding
+
+
+async def _answer_empty(headers: Sequence[Header], send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer_error(
+    error: ApiError, request_id: str, more: Sequence[Header], send: Send
+) -> None:
     body = error.body()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", request_id.encode()),
         *error.headers(),
+        *more,
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from gateway.exchange import Timeouts
 from gateway.openai_request import Endpoint
+from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.money import MoneyError, parse_price_per_million
 from metering.prices import ModelPrice
 from router.types import NodeRecord
@@ -39,6 +40,23 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     node_first_byte_timeout_s: _Positive = 300
     node_idle_timeout_s: _Positive = 60
     client_stall_timeout_s: _Positive = 120
+    client_head_timeout_s: _Positive = 20
+    """From the first byte of a request's head to its last."""
+    client_body_timeout_s: _Positive = 20
+    """For a request's body; each byte that comes earns more time, at 16 KiB/s."""
+    client_idle_timeout_s: _Positive = 75
+    """Between two requests on one connection."""
+    cors_origins: tuple[str, ...] = ("*",)
+    """Web pages that may call the API from a browser: origins, or "*"; none switches CORS off."""
+
+    @property
+    def client_timeouts(self) -> ClientTimeouts:
+        return ClientTimeouts(
+            head_ns=self.client_head_timeout_s * 10**9,
+            body_ns=self.client_body_timeout_s * 10**9,
+            idle_ns=self.client_idle_timeout_s * 10**9,
+            stall_ns=self.client_stall_timeout_s * 10**9,
+        )
 
     @property
     def timeouts(self) -> Timeouts:
@@ -102,7 +120,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id: str
     supplier: str
     url: str
-    """Up to where `/v1/...` begins."""
+    """Up to where `/v1/...` begins: `https://host:port`, or `unix:/path/of/a.sock`."""
     model: str
     served_model: str | None = None
     capacity: _Positive = 256
@@ -112,6 +130,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     region: str = ""
     api_key_env: str | None = None
     api_key_file: str | None = None
+    ca_file: str | None = None
+    """PEM certificates to trust instead of the system's; for an `https:` url."""
 
     def record(self) -> NodeRecord:
         try:
@@ -119,7 +139,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 {
                     "node_id": self.id,
                     "supplier_id": self.supplier,
-                    "url": self.url.removesuffix("/").removesuffix("/v1"),
+                    "url": _base_url(self.url),
                     "model": self.model,
                     "served_model": self.served_model,
                     "capacity": self.capacity,
@@ -131,6 +151,20 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"node '{self.id}': {error}") from None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What to trust, if not the system's certificates. Raises ConfigError."""
+        if self.ca_file is None:
+            return None
+        where = f"node '{self.id}': ca_file {self.ca_file}"
+        if not self.url.startswith("https://"):
+            raise ConfigError(f"{where}: only for an https:// url, and this one is {self.url}")
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except ssl.SSLError:
+            raise ConfigError(f"{where}: holds no PEM certificates") from None
+        except OSError as error:
+            raise ConfigError(f"{where}: {error.strerror}") from None
 
     def api_key(self) -> str | None:
         """The key to send to this node. Raises ConfigError if the place named holds none."""
@@ -243,6 +277,10 @@ def _check(config: Config) -> None:
         node.record()
         if node.model not in models:
             raise ConfigError(f"node '{node.id}' serves '{node.model}', which is no [[model]]")
+
+
+def _base_url(url: str) -> str:
+    return url if url.startswith("unix:") else url.removesuffix("/").removesuffix("/v1")
 
 
 def _refuse_doubles(what: str, ids: list[str]) -> None:

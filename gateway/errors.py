@@ -2,6 +2,7 @@
 
     ApiError                   status  type                    code
     |- bad_request             400     invalid_request_error   (given)
+    |- bad_http                400     invalid_request_error   invalid_http
     |- invalid_json            400     invalid_request_error   invalid_json
     |- context_too_long        400     invalid_request_error   context_length_exceeded
     |- missing_key, bad_key    401     invalid_request_error   invalid_api_key
@@ -9,7 +10,9 @@
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
     |- method_not_allowed      405     invalid_request_error   method_not_allowed
+    |- too_slow                408     invalid_request_error   request_timeout
     |- body_too_large          413     invalid_request_error   request_too_large
+    |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
     `- node_failed             500     server_error            upstream_error
 
@@ -90,6 +93,10 @@ def bad_request(message: str, *, param: str | None = None, code: str | None = No
     return ApiError(400, message, param=param, code=code)
 
 
+def bad_http(reason: str) -> ApiError:
+    return ApiError(400, f"The request is not valid HTTP: {reason}.", code="invalid_http")
+
+
 def invalid_json(reason: str) -> ApiError:
     return ApiError(400, f"The request body is not valid JSON: {reason}.", code="invalid_json")
 
@@ -145,6 +152,16 @@ def method_not_allowed(method: str, path: str) -> ApiError:
 def body_too_large(body_bytes_max: int) -> ApiError:
     message = f"The request body is larger than {body_bytes_max} bytes, the most accepted here."
     return ApiError(413, message, code="request_too_large")
+
+
+def head_too_large(head_bytes_max: int) -> ApiError:
+    message = f"The headers are larger than {head_bytes_max} bytes, the most accepted here."
+    return ApiError(431, message, code="headers_too_large")
+
+
+def too_slow(part: str) -> ApiError:
+    message = f"The {part} of the request came too slowly, so it was given up. Please retry."
+    return ApiError(408, message, code="request_timeout")
 
 
 def overloaded(message: str, *, retry_after_s: int, code: str = "rate_limit_exceeded") -> ApiError:

@@ -26,13 +26,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-import msgspec
-
 from gateway import errors, node_errors
 from gateway.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.attempt import Attempt, Counted, Estimate
 from gateway.errors import ApiError
 from gateway.openai_request import Endpoint, Question, for_node
+from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
 from metering.stream_meter import MalformedStreamError
 from metering.usage import Usage
@@ -47,14 +46,6 @@ PROGRESS_NS = 1_000_000_000
 _DONE_LINE = b"data: [DONE]\n\n"
 _JSON = b"application/json"
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Patience with a node, and with a client that stops reading."""
-
-    first_byte_ns: int = 300_000_000_000
-    idle_ns: int = 60_000_000_000
-    client_stall_ns: int = 120_000_000_000
 
 
 class State(Enum):
@@ -148,16 +139,17 @@ class Exchange:
         self.state = State.ENDED
         return self._last
 
-    def node_head(self, status: int, now_ns: int) -> list[Action]:
-        """The node's status line and headers are in."""
+    def node_head(self, status: int, now_ns: int) -> None:
+        """The node's status line and headers are in: nothing is to be done yet."""
         if self.state is State.DIALLED:
             self.attempt.status = status
             self.deadline_ns = now_ns + self._timeouts.first_byte_ns
             self.state = State.ANSWERING if status == 200 else State.REFUSED
-        return []
 
-    def node_body(self, data: bytes, now_ns: int) -> list[Action]:
-        """Bytes of the node's answer, unchunked."""
+    def node_body(self, data: bytes, now_ns: int) -> bytes | list[Action]:
+        """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
+        Send would be: nearly every event of a stream is that, and is spared the list.
+        """
         if self.state not in (State.ANSWERING, State.REFUSED):
             return []
         self.attempt.touched(now_ns)
@@ -215,18 +207,22 @@ class Exchange:
 
     # -- the answer -------------------------------------------------------------------------------
 
-    def _relay(self, data: bytes, now_ns: int) -> list[Action]:
+    def _relay(self, data: bytes, now_ns: int) -> bytes | list[Action]:
         meter = self.attempt.meter
         try:
             passed = meter.feed(data)
         except MalformedStreamError:
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+        noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
+        ends = meter.done or meter.error is not None
+        if passed and noted and self._opened and self._responded and not ends:
+            return passed
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:
             return [*actions, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         if meter.done:
             return [*actions, *self._answered_stream(now_ns)]
-        if meter.events >= self._progress_at_events or now_ns >= self._progress_at_ns:
+        if not noted:
             actions.extend(self._progress(now_ns))
         return actions
 

@@ -1,208 +1,149 @@
-"""The protocol driver: inference requests straight off the transport, for uvicorn.
+"""The protocol driver: inference straight off the client's connection.
 
-`uvicorn.Config(http=protocol_class(...))`. It is uvicorn's own httptools protocol, except that a
-POST to an inference route makes no ASGI scope, task or coroutine: its bytes go from the parser into
-the exchange and from the exchange to the transport. To uvicorn the request is one more of its
-cycles (`Intake` has the attributes of one), so keep-alive, pipelining and graceful shutdown stay
-uvicorn's; a request that is pipelined behind another is served by the ASGI driver.
+No ASGI scope, task or coroutine is made for it: its bytes go from the connection into the exchange
+and from the exchange to the transport.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
-from gateway import errors
 from gateway.actions import Action, Respond
-from gateway.admission import Admission, Pending, settled
+from gateway.admission import Admission, Known, Pending, settled
+from gateway.client_answer import Headers, answer_head
+from gateway.client_connection import ClientConnection
+from gateway.client_head import Head
+from gateway.client_request import Request
 from gateway.driver import Driver
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
-from gateway.openai_request import ENDPOINT_OF_PATH, Endpoint
 from metering.keys import ApiKey
 
-WRITE_BUFFER_BYTES_HIGH = 256 * 1024
-WRITE_BUFFER_BYTES_LOW = 64 * 1024
-
-_ENDPOINT_OF_URL = {path.encode(): endpoint for path, endpoint in ENDPOINT_OF_PATH.items()}
-
-Refused = Callable[[str, ApiError], None]
+_NOTHING_KNOWN: Known = {}
 
 
-class InferenceProtocol(HttpToolsProtocol):
-    """One client connection. `protocol_class` sets the three attributes."""
+class Inference(Protocol):
+    """What requests of one gateway share."""
 
     admission: Admission
-    new_driver: Callable[[Exchange, Intake], ProtocolDriver]
-    refused: Refused
+    new_driver: NewDriver
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        transport.set_write_buffer_limits(WRITE_BUFFER_BYTES_HIGH, WRITE_BUFFER_BYTES_LOW)
+    def cors(self, origin: bytes) -> Headers: ...
 
-    def on_headers_complete(self) -> None:
-        endpoint = _ENDPOINT_OF_URL.get(self.url)
-        behind = self.cycle is not None and not self.cycle.response_complete
-        if endpoint is None or behind or self.parser.get_method() != b"POST":
-            super().on_headers_complete()
-            return
-        intake = Intake(self, endpoint)
-        self.cycle = cast(Any, intake)
-        intake.headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, Intake):
-            self.cycle.body_bytes(body)
-        else:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        if isinstance(self.cycle, Intake):
-            self.cycle.body_complete()
-        else:
-            super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        cycle = self.cycle
-        super().connection_lost(exc)
-        if isinstance(cycle, Intake):
-            cycle.connection_lost()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if isinstance(self.cycle, Intake) and self.cycle.driver is not None:
-            self.cycle.driver.pause()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if isinstance(self.cycle, Intake) and self.cycle.driver is not None:
-            self.cycle.driver.resume()
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Those that a shutdown waits for."""
 
 
-class Intake:
-    """A request being read and judged, and, to uvicorn, a request-response cycle."""
+class Intake(Request):
+    """A request being read and judged: first its key, so that no stranger uploads a body."""
 
-    def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint) -> None:
-        self.protocol = protocol
-        self.endpoint = endpoint
-        self.request_id = protocol.admission.new_request_id()
-        self.driver: ProtocolDriver | None = None
-        self.http_1_1 = protocol.parser.get_http_version() == "1.1"
-        # what uvicorn reads and writes of a cycle
-        self.keep_alive = self.http_1_1 and protocol.parser.should_keep_alive()
-        self.response_complete = False
-        self.disconnected = False
-        self.message_event = asyncio.Event()
+    __slots__ = ("_body", "_connection", "_gone", "_head", "_key", "_request_id", "_shared")
+
+    def __init__(self, shared: Inference, connection: ClientConnection, head: Head) -> None:
+        self._shared = shared
+        self._connection = connection
+        self._head = head
+        self._request_id = shared.admission.new_request_id()
         self._key: ApiKey | None = None
-        self._judged_key = False
-        self._body: list[bytes] = []
-        self._size = 0
-        self._whole = False
+        self._body: list[bytes] | bytes = []
+        self._gone = False
 
-    def headers_complete(self) -> None:
-        headers = dict(self.protocol.headers)
-        admission = self.protocol.admission
-        self._judge(lambda known: admission.authenticate(headers, known), self._authenticated)
+    def begin(self, body: bytes | None) -> None:
+        self._connection.request = self
+        if body is not None:
+            self._body = body
+        self._judge()
 
-    def _authenticated(self, key: ApiKey) -> None:
-        self._key = key
-        if self.protocol.expect_100_continue and not self._whole:
-            self.protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._whole:
-            self._admit()
+    def body(self, data: bytes, complete: bool) -> None:
+        assert type(self._body) is list
+        self._body.append(data)
+        if complete:
+            self._body = b"".join(self._body)
+            if self._key is not None:
+                self._judge()
 
-    def body_bytes(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= self.protocol.admission.body_bytes_max:
-            self._body.append(data)
-        elif not self.response_complete:
-            self.refuse(errors.body_too_large(self.protocol.admission.body_bytes_max))
+    def lost(self) -> None:
+        self._gone = True
 
-    def body_complete(self) -> None:
-        self._whole = True
-        if self._key is not None and not self.response_complete:
-            self._admit()
-
-    def _admit(self) -> None:
-        key, body = self._key, b"".join(self._body)
-        assert key is not None
-        self._body = []
-        admission, request_id = self.protocol.admission, self.request_id
-        self._judge(
-            lambda known: admission.admit(request_id, key, self.endpoint, body, known),
-            self._admitted,
-        )
-
-    def _admitted(self, exchange: Exchange) -> None:
-        self.driver = self.protocol.new_driver(exchange, self)
-        self.driver.start()
-
-    def _judge(self, judge: Callable[[Any], Any], then: Callable[[Any], None]) -> None:
-        """Call `then` with the judgement: at once if nothing must be looked up, else later."""
+    def _judge(self) -> None:
+        """As far as it is here; if something must be looked up, later."""
         try:
-            judgement = judge({})
+            if self._key is None:
+                self._key = self._authenticate(_NOTHING_KNOWN)
+            if type(self._body) is bytes:
+                self._start(self._admit(_NOTHING_KNOWN))
+            elif self._connection.awaits_continue:
+                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         except Pending:
-            task = self.protocol.loop.create_task(self._judge_later(judge, then))
-            self.protocol.tasks.add(task)
-            task.add_done_callback(self.protocol.tasks.discard)
+            task = asyncio.get_running_loop().create_task(self._judge_later())
+            self._shared.tasks.add(task)
+            task.add_done_callback(self._shared.tasks.discard)
         except ApiError as error:
-            self.refuse(error)
-        else:
-            then(judgement)
+            self._refuse(error)
 
-    async def _judge_later(self, judge: Callable[[Any], Any], then: Callable[[Any], None]) -> None:
+    async def _judge_later(self) -> None:
         try:
-            judgement = await settled(judge)
+            if self._key is None:
+                key = await settled(self._authenticate)
+                if not self._gone:
+                    self._key = key
+                    self._judge()
+                return
+            exchange = await settled(self._admit)
         except ApiError as error:
-            self.refuse(error)
-        else:
-            if not self.disconnected:
-                then(judgement)
-
-    def refuse(self, error: ApiError) -> None:
-        """Answer an error and, if the request was not read to its end, close the connection."""
-        if self.disconnected:
+            self._refuse(error)
             return
-        self.protocol.refused(self.endpoint.value, error)
-        if not self._whole:
-            self.keep_alive = False
-        body = error.body()
-        self.protocol.transport.write(
-            head_of(
-                error.status,
-                b"application/json",
-                self.request_id,
-                error.headers(),
-                len(body),
-                self.keep_alive,
-            )
-            + body
+        self._start(exchange)
+
+    def _authenticate(self, known: Known) -> ApiKey:
+        return self._shared.admission.authenticate(
+            {b"authorization": self._head.authorization}, known
         )
-        self.complete()
 
-    def complete(self) -> None:
-        """The response is written: hand the connection back to uvicorn."""
-        self.response_complete = True
-        if not self.keep_alive:
-            self.protocol.transport.close()
-        self.protocol.on_response_complete()
+    def _admit(self, known: Known) -> Exchange:
+        key, endpoint, body = self._key, self._head.endpoint, self._body
+        assert key is not None
+        assert endpoint is not None
+        assert type(body) is bytes
+        return self._shared.admission.admit(self._request_id, key, endpoint, body, known)
 
-    def connection_lost(self) -> None:
-        if self.driver is not None and not self.response_complete:
-            self.driver.client_gone()
+    def _start(self, exchange: Exchange) -> None:
+        connection, head = self._connection, self._head
+        cors = self._shared.cors(head.origin) if head.origin else ()
+        driver = self._shared.new_driver(exchange, connection, head.http_1_1, cors)
+        connection.request = driver
+        driver.start()
+        if self._gone:
+            driver.lost()
+
+    def _refuse(self, error: ApiError) -> None:
+        endpoint = self._head.endpoint
+        assert endpoint is not None
+        if not self._gone:
+            self._connection.refuse(error, endpoint.value, self._request_id)
 
 
-class ProtocolDriver(Driver):
-    """An exchange whose client is a uvicorn transport."""
+class ProtocolDriver(Driver, Request):
+    """An exchange whose client is one of our connections."""
 
-    __slots__ = ("_chunked", "_intake", "_out")
+    __slots__ = ("_chunked", "_connection", "_cors", "_http_1_1", "_out", "_transport")
 
-    def __init__(self, exchange: Exchange, intake: Intake, **parts: Any) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        connection: ClientConnection,
+        http_1_1: bool,
+        cors: Headers,
+        **parts: Any,
+    ) -> None:
         super().__init__(exchange, **parts)
-        self._intake = intake
+        self._connection = connection
+        self._transport = connection.transport
+        self._http_1_1 = http_1_1
+        self._cors = cors
         self._chunked = False
         self._out: list[bytes] = []
 
@@ -210,72 +151,48 @@ class ProtocolDriver(Driver):
         """Carry the actions out; what they write goes out in one system call."""
         super().perform(actions)
         if self._out:
-            out, self._out = self._out, []
-            self._intake.protocol.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._flush()
 
     def respond(self, answer: Respond) -> None:
-        intake = self._intake
-        length = None if answer.body is None else len(answer.body)
-        if length is None:
-            self._chunked = intake.http_1_1
-            intake.keep_alive = intake.keep_alive and self._chunked
-        self._out.append(
-            head_of(
-                answer.status, answer.content_type, intake.request_id, answer.headers, length,
-                intake.keep_alive,
-            )
-        )  # fmt: skip
+        connection, length = self._connection, None
+        if answer.body is None:
+            self._chunked = self._http_1_1
+            connection.keep_alive = connection.keep_alive and self._chunked
+        else:
+            length = len(answer.body)
+        head = answer_head(
+            answer.status,
+            answer.content_type,
+            self.exchange.charge.request_id,
+            (*answer.headers, *self._cors),
+            length=length,
+            keep_alive=connection.keep_alive,
+        )
+        self._out.append(head)
         if answer.body is not None:
             self._out.append(answer.body)
 
     def send(self, data: bytes) -> None:
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
+    def relay(self, data: bytes) -> None:
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
     def end(self) -> None:
         if self._chunked:
             self._out.append(b"0\r\n\r\n")
-        self._intake.protocol.transport.write(b"".join(self._out))
-        self._out = []
-        self._intake.complete()
+        self._flush()
+        self._connection.answered()
 
     def drop(self) -> None:
-        self._intake.response_complete = True
-        self._intake.protocol.transport.abort()
+        self._transport.abort()
+
+    def lost(self) -> None:
+        self.client_gone()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
 
-def head_of(
-    status: int,
-    content_type: bytes,
-    request_id: str,
-    headers: Any,
-    length: int | None,
-    keep_alive: bool,
-) -> bytes:
-    """The status line and headers of an answer; `length` None is a stream."""
-    framing = b"" if keep_alive else b"connection: close\r\n"
-    if length is not None:
-        framing += b"content-length: %d\r\n" % length
-    else:
-        framing += b"cache-control: no-cache\r\n"
-        if keep_alive:
-            framing += b"transfer-encoding: chunked\r\n"
-    extra = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"%bcontent-type: %b\r\nx-request-id: %b\r\n%b%b\r\n" % (
-        STATUS_LINE[status], content_type, request_id.encode(), framing, extra,
-    )  # fmt: skip
-
-
-def protocol_class(
-    admission: Admission,
-    new_driver: Callable[[Exchange, Intake], ProtocolDriver],
-    refused: Refused,
-) -> type[InferenceProtocol]:
-    """The class to give to uvicorn, bound to one gateway's parts."""
-    parts = {
-        "admission": admission,
-        "new_driver": staticmethod(new_driver),
-        "refused": staticmethod(refused),
-    }
-    return cast(
-        type[InferenceProtocol], type("BoundInferenceProtocol", (InferenceProtocol,), parts)
-    )
+NewDriver = Callable[[Exchange, ClientConnection, bool, Headers], ProtocolDriver]

@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal, cast
 
 import uvicorn
 
@@ -39,7 +39,7 @@ class GatewayServer(uvicorn.Server):
                 gateway.app,
                 host=settings.host,
                 port=settings.port,
-                http=gateway.http_protocol if driver == "protocol" else "httptools",
+                http=cast(Any, gateway.listener) if driver == "protocol" else "httptools",
                 ws="none",
                 loop="uvloop",
                 lifespan="on",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from gateway.driver import Driver
 from gateway.telemetry import Telemetry
@@ -18,9 +19,14 @@ class Watch:
     def __init__(self) -> None:
         self._under_way: set[Driver] = set()
         self._telemetry: Telemetry | None = None
+        self._also: Callable[[int], None] | None = None
 
     def report_to(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+
+    def also_sweep(self, sweep: Callable[[int], None]) -> None:
+        """Call this with the time, too: client connections have deadlines of their own."""
+        self._also = sweep
 
     @property
     def count(self) -> int:
@@ -43,6 +49,8 @@ class Watch:
             now_ns = time.monotonic_ns()
             for driver in list(self._under_way):
                 driver.sweep(now_ns)
+            if self._also is not None:
+                self._also(now_ns)
 
     def cut(self) -> None:
         """End what is still under way: its clients are dropped, and charged for what they got."""

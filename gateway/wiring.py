@@ -21,13 +21,17 @@ from gateway.admission import Admission
 from gateway.app import fastapi_app
 from gateway.asgi_driver import AsgiDriver, InferenceApp
 from gateway.catalogue import Catalogue
+from gateway.client_answer import Headers
+from gateway.client_connection import ClientConnection
+from gateway.client_listener import ClientListener
 from gateway.config import Config, RayConfig
+from gateway.cors import Cors
 from gateway.exchange import Exchange
 from gateway.home import Home
 from gateway.ids import Ids
 from gateway.keyring import Keyring
 from gateway.leftovers import Leftovers
-from gateway.protocol_driver import InferenceProtocol, Intake, ProtocolDriver, protocol_class
+from gateway.protocol_driver import ProtocolDriver
 from gateway.report_files import ReportFiles
 from gateway.routes import health, models
 from gateway.routes.auth import authenticate_with
@@ -55,8 +59,8 @@ DRAIN_S = 10.0
 
 
 class Gateway:
-    """Everything one gateway process holds. `app` (any ASGI server) and `http_protocol` (uvicorn)
-    serve the same; the app's lifespan starts the rest and, at the end, brings every recorded charge
+    """Everything one gateway process holds. `app` (any ASGI server) and `listener` (uvicorn) serve
+    the same; the app's lifespan starts the rest and, at the end, brings every recorded charge
     into the ledger.
 
     `worker` is its index among `config.server.workers`, `run` names the life of those together.
@@ -79,7 +83,8 @@ class Gateway:
         self._router = Router(self._registry, Policy(), random.Random())
         self._keyring = Keyring(self._keys)
         self._upstream = Upstream(
-            {node.id: key for node in config.node if (key := node.api_key()) is not None}
+            {node.id: key for node in config.node if (key := node.api_key()) is not None},
+            {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._watch = Watch()
         self._changed = asyncio.Event()
@@ -115,13 +120,21 @@ class Gateway:
         def asgi_driver(exchange: Exchange) -> AsgiDriver:
             return AsgiDriver(exchange, **parts)
 
-        def protocol_driver(exchange: Exchange, intake: Intake) -> ProtocolDriver:
-            return ProtocolDriver(exchange, intake, **parts)
+        def protocol_driver(
+            exchange: Exchange, connection: ClientConnection, http_1_1: bool, cors: Headers
+        ) -> ProtocolDriver:
+            return ProtocolDriver(exchange, connection, http_1_1, cors, **parts)
 
-        self.app = InferenceApp(self.admission, asgi_driver, telemetry.refused, rest)
-        self.http_protocol: type[InferenceProtocol] = protocol_class(
-            self.admission, protocol_driver, telemetry.refused
+        cors = Cors(config.server.cors_origins)
+        self.app = InferenceApp(self.admission, asgi_driver, telemetry.refused, cors, rest)
+        self.listener = ClientListener(
+            self.admission,
+            protocol_driver,
+            telemetry.refused,
+            cors,
+            config.server.client_timeouts,
         )
+        self._watch.also_sweep(self.listener.sweep)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -194,4 +207,4 @@ class Gateway:
         change = self._registry.update(source, records)
         if change:
             log.info("nodes from %s: %d", source, len(records))
-            self._upstream.keep_only({node.url for node in self._registry.nodes.values()})
+            self._upstream.keep_only(self._registry.nodes)

@@ -59,8 +59,10 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"{where} supplier_id {self.supplier_id!r} must be 1 to 64 of a-z 0-9 . _ - "
                 "(it names a ledger account)"
             )
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"{where} url {self.url!r} must start with http:// or https://")
+        if not self.url.startswith(("http://", "https://", "unix:/")):
+            raise ValueError(
+                f"{where} url {self.url!r} must start with http://, https:// or unix:/"
+            )
         if not self.model:
             raise ValueError(f"{where} model is empty; name the model it serves")
         if self.capacity < 1:

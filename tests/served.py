@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import httpx
+from raw_node import RawNode
 
 from gateway.config import Config, parse
 from gateway.home import Home
@@ -44,6 +45,7 @@ url = "{url}"
 model = "fake"
 engine = "{engine}"
 capacity = {capacity}
+{more}
 """
 
 
@@ -100,11 +102,17 @@ def sample_sum(exposition: str, name: str, labels: dict[str, str]) -> float:
 
 
 def configuration(
-    nodes: list[FakeNode], *, engine: str = "vllm", capacity: int = 64, server: str = ""
+    nodes: Sequence[FakeNode | RawNode],
+    *,
+    engine: str = "vllm",
+    capacity: int = 64,
+    server: str = "",
+    node: str = "",
 ) -> Config:
+    """`server` and `node` are further lines of their tables."""
     text = MODEL.format(server=server) + "".join(
-        NODE.format(index=index, url=node.url, engine=engine, capacity=capacity)
-        for index, node in enumerate(nodes)
+        NODE.format(index=index, url=each.url, engine=engine, capacity=capacity, more=node)
+        for index, each in enumerate(nodes)
     )
     return parse(text)
 

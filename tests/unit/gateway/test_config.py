@@ -86,3 +86,23 @@ def test_node_key_comes_from_environment_or_file(tmp_path, monkeypatch):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         load(tmp_path / "absent.toml")
+
+
+def test_node_on_a_unix_socket_keeps_its_path():
+    text = MODEL + NODE.replace("http://127.0.0.1:9000/v1", "unix:/run/node/v1")
+    assert parse(text).node[0].record().url == "unix:/run/node/v1"
+    with pytest.raises(ConfigError, match="unix:/"):
+        parse(text.replace("unix:/run", "unix:run"))
+
+
+def test_what_a_node_is_verified_against(tmp_path):
+    assert parse(MODEL + NODE).node[0].tls() is None
+    ca_file = tmp_path / "ca.pem"
+    https = MODEL + NODE.replace("http:", "https:") + f'ca_file = "{ca_file}"\n'
+    with pytest.raises(ConfigError, match="No such file"):
+        parse(https).node[0].tls()
+    ca_file.write_text("no certificate")
+    with pytest.raises(ConfigError, match="no PEM certificates"):
+        parse(https).node[0].tls()
+    with pytest.raises(ConfigError, match="only for an https"):
+        parse(https.replace("https:", "http:")).node[0].tls()

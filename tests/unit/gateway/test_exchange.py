@@ -8,8 +8,9 @@ import random
 import pytest
 
 from gateway.actions import Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange import Exchange, State, Timeouts
+from gateway.exchange import Exchange, State
 from gateway.openai_request import Endpoint, read
+from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
 from metering.prices import ModelPrice
 from metering.usage import Usage, UsageSource
@@ -109,12 +110,13 @@ class Play:
         return self
 
     def head(self, status: int = 200) -> Play:
-        self.do(self.exchange.node_head(status, self.tick()))
+        self.exchange.node_head(status, self.tick())
         return self
 
     def body(self, *chunks: bytes) -> Play:
         for chunk in chunks:
-            self.do(self.exchange.node_body(chunk, self.tick()))
+            passed = self.exchange.node_body(chunk, self.tick())
+            self.do([Send(passed)] if isinstance(passed, bytes) else passed)
         return self
 
     def node_end(self) -> Play:

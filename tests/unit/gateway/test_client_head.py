@@ -1,0 +1,79 @@
+"""Heads of requests, read. What is refused, on the wire: integration/test_connection.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.client_head import HEAD_BYTES_MAX, judge_partial, read_head
+from gateway.errors import ApiError
+from gateway.openai_request import Endpoint
+
+LINE = b"POST /v1/chat/completions HTTP/1.1\r\n"
+
+
+def head(*lines: bytes, line: bytes = LINE) -> bytes:
+    return line + b"".join(each + b"\r\n" for each in (b"Host: x", *lines)) + b"\r\n"
+
+
+def test_what_inference_needs_is_read():
+    read = read_head(
+        head(b"AUTHORIZATION:  Bearer Sk ", b"content-LENGTH: 12", b"Origin: https://A")
+    )
+    assert read.endpoint is Endpoint.CHAT
+    assert read.authorization == b"Bearer Sk"
+    assert read.body_bytes == 12
+    assert read.origin == b"https://A"
+    assert (read.http_1_1, read.keep_alive, read.expects_continue) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "field", "value"),
+    [
+        ([], "body_bytes", 0),
+        ([b"Transfer-Encoding: Chunked"], "body_bytes", None),
+        ([b"X: content-length: 5"], "body_bytes", 0),
+        ([b"X-Content-Length: 5"], "body_bytes", 0),
+        ([b"Expect: 100-Continue"], "expects_continue", True),
+        ([b"Expect: x"], "expects_continue", False),
+        ([b"Connection: close"], "keep_alive", False),
+        ([b"Connection: x, Close"], "keep_alive", False),
+        ([b"X-Authorization: Bearer x"], "authorization", b""),
+        ([b"Authorization:"], "authorization", b""),
+    ],
+)
+def test_each_header_means_what_it_says(lines, field, value):
+    assert getattr(read_head(head(*lines)), field) == value
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/chat/completions HTTP/1.1\r\n",
+        b"POST /v1/chat/completions?a HTTP/1.1\r\n",
+        b"POST /v1/chat/completions/ HTTP/1.1\r\n",
+        b"POST http://x/v1/chat/completions HTTP/1.1\r\n",
+        b"POST  /v1/chat/completions HTTP/1.1\r\n",
+    ],
+)
+def test_only_the_plain_form_takes_the_short_way(line):
+    assert read_head(head(line=line)).endpoint is None
+
+
+def test_http_1_0_is_one_request_a_connection():
+    read = read_head(head(b"Connection: keep-alive", line=LINE.replace(b"1.1", b"1.0")))
+    assert read.endpoint is Endpoint.CHAT
+    assert not read.http_1_1
+    assert not read.keep_alive
+
+
+def test_part_of_a_head_is_refused_as_soon_as_it_is_none():
+    whole = head(b"X: y")
+    for end in range(len(whole)):
+        judge_partial(whole[:end])
+    for wrong, status in [(b"GET / HTTP/1.1\n", 400), (b"\x16\x03\x01", 400), (b"SSH-2.0", 400)]:
+        with pytest.raises(ApiError) as refused:
+            judge_partial(wrong)
+        assert refused.value.status == status
+    with pytest.raises(ApiError) as refused:
+        judge_partial(head(b"X: " + b"y" * HEAD_BYTES_MAX)[:-2])
+    assert refused.value.status == 431
