@@ -26,7 +26,11 @@ python=${PYTHON:-$(python3 deploy/pick_python.py)}
 echo "install: making .venv for [$extras] with $python; about 3 GB are downloaded the first time"
 rm -f "$stamp"
 [ -x .venv/bin/python ] || "$python" -m venv --without-pip .venv
-[ -x .venv/uv/bin/uv ] || { python3 -m venv .venv/uv && .venv/uv/bin/pip install --quiet uv; }
+if [ ! -x .venv/bin/uv ]; then  # by a Python that has pip; the chosen one may have been packaged without
+    python3 -m venv .venv/uv
+    .venv/uv/bin/pip install --quiet uv
+    ln -s ../uv/bin/uv .venv/bin/uv
+fi
 set -- --python .venv/bin/python --compile-bytecode
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
     set -- "$@" --find-links "$PIP_FIND_LINKS"
@@ -34,5 +38,5 @@ fi
 if [ "$extras" = serve-cpu,dev ]; then
     set -- "$@" --overrides serving/overrides.txt
 fi
-.venv/uv/bin/uv pip install "$@" --editable ".[$extras]"
+.venv/bin/uv pip install "$@" --editable ".[$extras]"
 echo "$wanted" >"$stamp"
