@@ -118,7 +118,7 @@ def lives(pid: int) -> bool:
 def write_config(home: Path, nodes: list[FakeNode], server: str = "", more: str = REDIS) -> None:
     text = MODEL.format(server=server) + more
     for index, node in enumerate(nodes):
-        text += NODE.format(index=index, url=node.url, engine="vllm", capacity=256)
+        text += NODE.format(index=index, url=node.url, engine="vllm", capacity=256, more="")
     Home(home).config_file.write_text(text)
 
 
