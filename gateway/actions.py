@@ -21,9 +21,10 @@ class HangUp(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Append a row to the spool. For all but progress, report `durable` when it is on disk."""
+    """Append a row to the spool. `awaited`: report `durable` when it is on disk."""
 
     row: OpenCharge | ChargeProgress | CloseCharge
+    awaited: bool = True
 
 
 class Respond(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from gateway.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Se
 from gateway.exchange import Exchange, State
 from gateway.till import Till
 from gateway.upstream import Call, Upstream
-from metering.charge import ChargeProgress
 from router.types import Termination
 
 
@@ -137,8 +136,7 @@ class Driver:
             self._call = None
 
     def _record(self, record: Record) -> None:
-        waits = type(record.row) is not ChargeProgress
-        self._till.record(record.row, self._durable if waits else None)
+        self._till.record(record.row, self._durable if record.awaited else None)
 
     def _durable(self, failure: Exception | None) -> None:
         self.perform(self.exchange.durable(failure, time.monotonic_ns()))

@@ -18,7 +18,8 @@ two drivers (ASGI, uvicorn protocol) give the same behaviour.
     any        -                               client_gone      ENDED
 
 What the client is owed last (`[DONE]`, a whole answer, an error) leaves only when the closing row
-of the charge is durable, and nothing leaves before the opening row is. A charge is closed exactly
+of the charge is durable, and nothing leaves before the opening row is. Rows become durable in their
+order, so an answer that is not streamed waits for its closing row alone. A charge is closed exactly
 once, whatever happens: `_settle` is the only place that does it.
 """
 
@@ -93,7 +94,8 @@ class Exchange:
         self._estimate = estimate
         self._attempt: Attempt | None = None
         self._tried: frozenset[str] = frozenset()
-        self._opened = False  # the opening row is durable
+        self._opened = not question.stream
+        """The opening row is durable, or nothing leaves before one behind it is."""
         self._responded = False
         """Something of the answer was passed on, so there is no going to another node."""
         self._client_stalls = False
@@ -121,11 +123,11 @@ class Exchange:
     def start(self, now_ns: int) -> list[Action]:
         """Dial the node chosen at admission. The opening row goes out beside the dialling."""
         self.started_ns = now_ns
-        return [Record(self.charge), self._dial(self._first, now_ns)]
+        return [Record(self.charge, not self._opened), self._dial(self._first, now_ns)]
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
-        """A row of this exchange reached the disk (the opening first, then the closing), or never
-        will: then nothing more may be served, for it could not be charged.
+        """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
+        never will: then nothing more may be served, for it could not be charged.
         """
         if self.state is State.ENDED:
             return []
@@ -255,7 +257,7 @@ class Exchange:
             supplier_id=attempt.node.supplier_id,
             usage=usage,
         )
-        return [Record(progress)]
+        return [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
         self._last = [*self._streamed(_DONE_LINE), End()]

@@ -102,7 +102,8 @@ class Play:
         return actions
 
     def opened(self) -> Play:
-        self.do(self.exchange.durable(None, self.tick()))
+        if self.of(Record)[0].awaited:
+            self.do(self.exchange.durable(None, self.tick()))
         return self
 
     def closed(self) -> Play:
@@ -187,10 +188,12 @@ def test_last_line_waits_for_both_rows_even_if_the_node_was_faster_than_the_disk
     assert play.of(End)
 
 
-def test_whole_answer_waits_for_its_charge():
-    play = Play(stream=False).opened().head().body(ANSWER[:20], ANSWER[20:])
-    play.node_end()
+def test_whole_answer_waits_for_its_charge_alone():
+    play = Play(stream=False)
+    assert [record.awaited for record in play.of(Record)] == [False]
+    play.head().body(ANSWER[:20], ANSWER[20:]).node_end()
     assert not play.of(Respond)
+    assert [record.awaited for record in play.of(Record)] == [False, True]
     play.closed()
     (respond,) = play.of(Respond)
     assert (respond.status, respond.body) == (200, ANSWER)
