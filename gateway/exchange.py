@@ -314,7 +314,7 @@ class Exchange:
     def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
         decision = None
         if self.attempts < ATTEMPTS_MAX:
-            decision = self._router.choose(self._first.features, now_ns, self._tried)
+            decision = self._router.choose(self._first.ask.features, now_ns, self._tried)
         if decision is not None and decision.node is not None:
             return [self._dial(decision, now_ns)]
         if last is Termination.NODE_ERROR:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from router.types import NodeState, NodeView, Reason, RequestFeatures
+from router.types import Ask, NodeState, NodeView, Reason
 
-Filter = Callable[[NodeView, RequestFeatures, frozenset[str], int], Reason | None]
-"""(view, features, excluded node ids, now_ns) -> why the node may not take it, None if it may"""
+Filter = Callable[[NodeView, Ask], Reason | None]
+"""Why the node may not take the request, None if it may."""
 
 ORDER = (Reason.EXCLUDED, Reason.DRAINING, Reason.EJECTED, Reason.NO_CAPACITY)
 """A refusal is named for the furthest rule that any node reached."""
@@ -13,9 +13,7 @@ ORDER = (Reason.EXCLUDED, Reason.DRAINING, Reason.EJECTED, Reason.NO_CAPACITY)
 _READY = NodeState.READY
 
 
-def why_not(
-    view: NodeView, features: RequestFeatures, excluded: frozenset[str], now_ns: int
-) -> Reason | None:
+def why_not(view: NodeView, ask: Ask) -> Reason | None:
     """The first rule that leaves a node out.
 
     Excluded: this request was already tried on it. Draining: it finishes what it has and gets
@@ -23,11 +21,11 @@ def why_not(
     No capacity: it runs as many requests as it may.
     """
     node = view.node
-    if excluded and node.node_id in excluded:
+    if ask.excluded and node.node_id in ask.excluded:
         return Reason.EXCLUDED
     if node.state is not _READY:
         return Reason.DRAINING
-    if view.ejections and (now_ns < view.ejected_until_ns or view.on_trial):
+    if view.ejections and (ask.now_ns < view.ejected_until_ns or view.on_trial):
         return Reason.EJECTED
     if view.in_flight >= node.capacity:
         return Reason.NO_CAPACITY

@@ -8,12 +8,12 @@ cost of a choice hardly grows with the number of nodes.
 
 from collections.abc import Callable, Sequence
 
-from router.types import NodeView
+from router.filters import Filter
+from router.scorers import Scorer
+from router.types import Ask, NodeView
 
-Allowed = Callable[[NodeView], bool]
-Score = Callable[[NodeView], float]
-Picker = Callable[[Sequence[NodeView], Allowed, Score, int], NodeView | None]
-"""(all nodes, which are allowed, score, draw) -> one of the allowed, None if there is none"""
+Picker = Callable[[Sequence[NodeView], Ask, Filter, Scorer, int], NodeView | None]
+"""(all nodes, request, filter, score, draw) -> one of the allowed, None if there is none"""
 
 DRAW_BITS = 192
 """Random bits that a choice is given; each pair takes 64 of them."""
@@ -23,21 +23,21 @@ _INDEX_MASK = (1 << 32) - 1
 
 
 def power_of_two(
-    views: Sequence[NodeView], allowed: Allowed, score: Score, draw: int
+    views: Sequence[NodeView], ask: Ask, why_not: Filter, score: Scorer, draw: int
 ) -> NodeView | None:
     """Return the better of two distinct allowed nodes, each pair being equally likely."""
     if len(views) > 1:
         for _ in range(_BLIND_PAIRS):
             one, other = _pair(views, draw)
-            if allowed(one) and allowed(other):
-                return one if score(one) >= score(other) else other
+            if why_not(one, ask) is None and why_not(other, ask) is None:
+                return one if score(one, ask) >= score(other, ask) else other
             draw >>= 64
     # Few are allowed: find them all and draw from those.
-    views = [view for view in views if allowed(view)]
+    views = [view for view in views if why_not(view, ask) is None]
     if len(views) < 2:
         return views[0] if views else None
     one, other = _pair(views, draw)
-    return one if score(one) >= score(other) else other
+    return one if score(one, ask) >= score(other, ask) else other
 
 
 def _pair(views: Sequence[NodeView], draw: int) -> tuple[NodeView, NodeView]:

@@ -6,7 +6,7 @@ from router import picker
 from router.filters import ORDER, Filter, why_not
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
-from router.types import Decision, NodeState, NodeView, Reason, RequestFeatures
+from router.types import Ask, Decision, NodeState, NodeView, Reason
 
 RETRY_AFTER_NS = 1_000_000_000
 """When to try again if there is nothing to wait for but the end of some other request."""
@@ -24,92 +24,65 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class Policy:
     """The filter, then scorers (each clamped to [0, 1], weighted, added), then the picker."""
 
-    why_not: Filter = why_not
-    scorers: tuple[tuple[float, Scorer], ...] = ((1.0, idle_share),)
-    pick: Picker = picker.power_of_two
-
-    def choose(
+    def __init__(
         self,
-        features: RequestFeatures,
-        seen: tuple[NodeView, ...],
-        excluded: frozenset[str],
-        now_ns: int,
-        draw: int,
-    ) -> Decision:
+        why_not: Filter = why_not,
+        scorers: tuple[tuple[float, Scorer], ...] = ((1.0, idle_share),),
+        pick: Picker = picker.power_of_two,
+    ) -> None:
+        self._why_not = why_not
+        self._scorers = scorers
+        self._pick = pick
+
+    def choose(self, ask: Ask, seen: tuple[NodeView, ...], draw: int) -> Decision:
         """Choose among `seen`, which are the nodes of the request's model, by the random bits of
         `draw` (`picker.DRAW_BITS` of them).
         """
-        filter_ = self.why_not
-        picked = self.pick(
-            seen,
-            lambda view: filter_(view, features, excluded, now_ns) is None,
-            lambda view: self._score(view, features, now_ns),
-            draw,
-        )
+        picked = self._pick(seen, ask, self._why_not, self._score, draw)
         if picked is None:
-            return self._refuse(features, seen, excluded, now_ns, draw)
-        return Decision(
-            node=picked.node,
-            reason=Reason.CHOSEN,
-            features=features,
-            now_ns=now_ns,
-            excluded=excluded,
-            seen=seen,
-            draw=draw,
-        )
+            return self._refuse(ask, seen, draw)
+        return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def replay(self, decision: Decision) -> Decision:
         """Make a decision once more from what it was made from."""
-        return self.choose(
-            decision.features, decision.seen, decision.excluded, decision.now_ns, decision.draw
-        )
+        return self.choose(decision.ask, decision.seen, decision.draw)
 
     def explain(self, decision: Decision) -> list[Verdict]:
         """Return what was made of each node seen."""
         return [self._judge(view, decision) for view in decision.seen]
 
     def _judge(self, view: NodeView, decision: Decision) -> Verdict:
-        features, now_ns = decision.features, decision.now_ns
-        left_out = self.why_not(view, features, decision.excluded, now_ns)
+        left_out = self._why_not(view, decision.ask)
         return Verdict(
             node_id=view.node.node_id,
             in_flight=view.in_flight,
             capacity=view.node.capacity,
             left_out=left_out,
-            score=None if left_out else self._score(view, features, now_ns),
+            score=None if left_out else self._score(view, decision.ask),
             chosen=view.node.node_id == decision.node_id,
         )
 
-    def _score(self, view: NodeView, features: RequestFeatures, now_ns: int) -> float:
+    def _score(self, view: NodeView, ask: Ask) -> float:
         total = 0.0
-        for weight, scorer in self.scorers:
-            score = scorer(view, features, now_ns)
+        for weight, scorer in self._scorers:
+            score = scorer(view, ask)
             total += weight * (0.0 if score < 0.0 else 1.0 if score > 1.0 else score)
         return total
 
-    def _refuse(
-        self,
-        features: RequestFeatures,
-        seen: tuple[NodeView, ...],
-        excluded: frozenset[str],
-        now_ns: int,
-        draw: int,
-    ) -> Decision:
-        reasons = [self.why_not(view, features, excluded, now_ns) for view in seen]
+    def _refuse(self, ask: Ask, seen: tuple[NodeView, ...], draw: int) -> Decision:
+        reasons = [self._why_not(view, ask) for view in seen]
         refused = {reason: reasons.count(reason) for reason in ORDER if reason in reasons}
         return Decision(
             node=None,
             reason=next(reversed(refused), Reason.NO_NODE),
-            features=features,
-            now_ns=now_ns,
-            excluded=excluded,
+            ask=ask,
             seen=seen,
             draw=draw,
             refused=refused,
-            retry_after_ns=_retry_after_ns(refused, seen, now_ns),
+            retry_after_ns=_retry_after_ns(refused, seen, ask.now_ns),
         )
 
 

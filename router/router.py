@@ -8,7 +8,7 @@ from router.ejection import GOOD, after
 from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
-from router.types import Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
+from router.types import Ask, Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
 
 _NOTHING: frozenset[str] = frozenset()
 _FORGET_NS = 600_000_000_000
@@ -91,9 +91,11 @@ class Router:
         """Choose a node for a request, none of `excluded` (node ids). Changes nothing."""
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
-        seen = tuple(self._views.get(features.model, ()))
-        draw = self._rng.getrandbits(DRAW_BITS)
-        return self.policy.choose(features, seen, excluded, now_ns, draw)
+        return self.policy.choose(
+            Ask(features, now_ns, excluded),
+            tuple(self._views.get(features.model, ())),
+            self._rng.getrandbits(DRAW_BITS),
+        )
 
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from router.types import NodeView, RequestFeatures
+from router.types import Ask, NodeView
 
-Scorer = Callable[[NodeView, RequestFeatures, int], float]
-"""(view, features, now_ns) -> score"""
+Scorer = Callable[[NodeView, Ask], float]
 
 
-def idle_share(view: NodeView, features: RequestFeatures, now_ns: int) -> float:
+def idle_share(view: NodeView, ask: Ask) -> float:
     """Return the share of its capacity that is free: big and small nodes fill up evenly."""
     return 1.0 - view.in_flight / view.node.capacity

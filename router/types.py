@@ -144,6 +144,15 @@ class Reason(StrEnum):
     NO_CAPACITY = "no_capacity"
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """What a choice is asked for: all that filters and scorers may look at beside a node."""
+
+    features: RequestFeatures
+    now_ns: int
+    excluded: frozenset[str] = frozenset()
+    """Node ids that this request was already tried on."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """A choice and everything it was made from, so that it can be replayed and explained later.
 
@@ -153,9 +162,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeRecord | None
     """None when refused; `reason` says why."""
     reason: Reason
-    features: RequestFeatures
-    now_ns: int
-    excluded: frozenset[str]
+    ask: Ask
     seen: tuple[NodeView, ...]
     """Every node of the model, as it was."""
     draw: int

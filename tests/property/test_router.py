@@ -11,6 +11,7 @@ from router.policy import Policy
 from router.registry import Registry
 from router.router import Lease, Router
 from router.types import (
+    Ask,
     NodeRecord,
     NodeState,
     NodeView,
@@ -63,7 +64,7 @@ def test_one_of_the_allowed_is_picked_if_there_is_one(
 ) -> None:
     policy = Policy()
     decision = policy.choose(
-        FEATURES, seen, excluded, NOW, random.Random(seed).getrandbits(DRAW_BITS)
+        Ask(FEATURES, NOW, excluded), seen, random.Random(seed).getrandbits(DRAW_BITS)
     )
     allowed = {view.node.node_id for view in seen if may_be_picked(view, excluded)}
     if allowed:
@@ -90,7 +91,7 @@ def test_the_order_of_the_nodes_does_not_matter(
     def shares(order: tuple[NodeView, ...]) -> dict[str | None, float]:
         rng, policy = random.Random(5), Policy()
         picks = [
-            policy.choose(FEATURES, order, frozenset(), NOW, rng.getrandbits(DRAW_BITS)).node_id
+            policy.choose(Ask(FEATURES, NOW), order, rng.getrandbits(DRAW_BITS)).node_id
             for _ in range(draws)
         ]
         return {node_id: picks.count(node_id) / draws for node_id in set(picks)}

@@ -4,7 +4,7 @@ import pytest
 
 from router.picker import DRAW_BITS
 from router.policy import RETRY_AFTER_NS, Policy
-from router.types import NodeRecord, NodeState, NodeView, Reason, RequestFeatures
+from router.types import Ask, NodeRecord, NodeState, NodeView, Reason, RequestFeatures
 
 FEATURES = RequestFeatures(model="m", prompt_tokens=1, completion_tokens_max=1, stream=True)
 NOW = 1_000
@@ -74,7 +74,7 @@ def test_refusals_say_why_and_when_to_try_again(
     retry_after_ns: int,
 ) -> None:
     decision = Policy().choose(
-        FEATURES, tuple(seen), frozenset(excluded), NOW, bits(random.Random(1))
+        Ask(FEATURES, NOW, frozenset(excluded)), tuple(seen), bits(random.Random(1))
     )
     assert decision.node is None
     assert decision.node_id is None
@@ -87,7 +87,8 @@ def test_the_only_node_left_is_found_among_any_number(others: list[NodeView]) ->
     for seed in range(20):
         seen = (*others, view("free", in_flight=3))
         assert (
-            Policy().choose(FEATURES, seen, NONE, NOW, bits(random.Random(seed))).node_id == "free"
+            Policy().choose(Ask(FEATURES, NOW, NONE), seen, bits(random.Random(seed))).node_id
+            == "free"
         )
 
 
@@ -95,14 +96,17 @@ def test_the_less_loaded_of_two_is_taken_relative_to_capacity() -> None:
     seen = (view("small", in_flight=2, capacity=4), view("big", in_flight=10, capacity=40))
     for seed in range(20):
         assert (
-            Policy().choose(FEATURES, seen, NONE, NOW, bits(random.Random(seed))).node_id == "big"
+            Policy().choose(Ask(FEATURES, NOW, NONE), seen, bits(random.Random(seed))).node_id
+            == "big"
         )
 
 
 def test_equals_share_alike() -> None:
     seen = tuple(view(str(number)) for number in range(8))
     rng = random.Random(7)
-    chosen = [Policy().choose(FEATURES, seen, NONE, NOW, bits(rng)).node_id for _ in range(4_000)]
+    chosen = [
+        Policy().choose(Ask(FEATURES, NOW, NONE), seen, bits(rng)).node_id for _ in range(4_000)
+    ]
     for each in seen:
         assert 400 < chosen.count(each.node.node_id) < 600
 
@@ -111,14 +115,15 @@ def test_the_busiest_of_many_is_never_taken() -> None:
     seen = (view("worst", in_flight=3), *(view(str(number)) for number in range(5)))
     rng = random.Random(7)
     assert all(
-        Policy().choose(FEATURES, seen, NONE, NOW, bits(rng)).node_id != "worst" for _ in range(500)
+        Policy().choose(Ask(FEATURES, NOW, NONE), seen, bits(rng)).node_id != "worst"
+        for _ in range(500)
     )
 
 
 def test_a_decision_explains_itself() -> None:
     seen = (view("a", in_flight=1), BUSY, DRAINING, EJECTED, view("tried"))
     policy = Policy()
-    decision = policy.choose(FEATURES, seen, frozenset({"tried"}), NOW, bits(random.Random(3)))
+    decision = policy.choose(Ask(FEATURES, NOW, frozenset({"tried"})), seen, bits(random.Random(3)))
     verdicts = {verdict.node_id: verdict for verdict in policy.explain(decision)}
     assert {node_id: verdict.left_out for node_id, verdict in verdicts.items()} == {
         "a": None,
@@ -133,6 +138,6 @@ def test_a_decision_explains_itself() -> None:
 
 
 def test_scorers_are_clamped_and_weighted() -> None:
-    policy = Policy(scorers=((2.0, lambda v, f, n: 9.0), (1.0, lambda v, f, n: -9.0)))
-    decision = policy.choose(FEATURES, (view("a"),), NONE, NOW, bits(random.Random(1)))
+    policy = Policy(scorers=((2.0, lambda view, ask: 9.0), (1.0, lambda view, ask: -9.0)))
+    decision = policy.choose(Ask(FEATURES, NOW, NONE), (view("a"),), bits(random.Random(1)))
     assert policy.explain(decision)[0].score == 2.0
