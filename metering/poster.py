@@ -24,7 +24,7 @@ import msgspec
 
 from metering import accounts
 from metering.budget import BalanceUpdate
-from metering.charge import CloseCharge, OpenCharges, Row
+from metering.charge import CloseCharge, OpenCharge, OpenCharges, Row
 from metering.ledger import Balance, Group, Ledger, LedgerError
 from metering.posting import change_of_close, change_of_open, close_group, hold_group, whole_group
 from metering.spool import Spool
@@ -53,7 +53,7 @@ class _Batch(msgspec.Struct, frozen=True):
     """Rows made ready for the ledger. Kept until it has them: they are taken from the log once."""
 
     groups: list[Group]
-    changes: list[tuple[str, int]]
+    changes: dict[str, int]
     upto_seq: int
 
 
@@ -203,9 +203,9 @@ class Poster:
             self._tell()
 
     def _prepare(self, rows: Iterable[Row]) -> _Batch:
-        groups: list[Group | None] = []
-        holds: dict[str, int] = {}
-        changes: list[tuple[str, int]] = []
+        groups: list[Group | OpenCharge | None] = []
+        opened: dict[str, int] = {}  # in these rows, and where in groups
+        changes: dict[str, int] = {}
         seq = self._seq
         for row in rows:
             seq += 1
@@ -213,20 +213,22 @@ class Poster:
             if charge is None:
                 continue
             if isinstance(row, CloseCharge):
-                hold = holds.pop(charge.charge_id, None)
-                if hold is None:
-                    groups.append(close_group(charge, row))
+                index = opened.pop(charge.charge_id, None)
+                if index is None:
+                    group = close_group(charge, row)
                 else:
-                    groups[hold] = None
-                    groups.append(whole_group(charge, row))
-                change = change_of_close(charge, row)
+                    groups[index] = None
+                    group = whole_group(charge, row)
+                groups.append(group)
+                change = change_of_close(charge, group)
             else:
-                holds[charge.charge_id] = len(groups)
-                groups.append(hold_group(charge))
+                opened[charge.charge_id] = len(groups)
+                groups.append(charge)
                 change = change_of_open(charge)
             if seq > self._recovered_seq:
-                changes.append((charge.account, change))
-        return _Batch([group for group in groups if group is not None], changes, seq)
+                changes[charge.account] = changes.get(charge.account, 0) + change
+        holds_made = [hold_group(g) if isinstance(g, OpenCharge) else g for g in groups]
+        return _Batch([group for group in holds_made if group is not None], changes, seq)
 
     def _book(self, batch: _Batch) -> None:
         if batch.groups:
@@ -239,7 +241,7 @@ class Poster:
                         "and all after it stay in the spool"
                     )
             self._watermark = batch.upto_seq
-        for account, change in batch.changes:
+        for account, change in batch.changes.items():
             self._untold[account] = self._untold.get(account, 0) + change
         self._spool.booked(batch.upto_seq)
         with self._moved:

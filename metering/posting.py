@@ -94,10 +94,10 @@ def change_of_open(charge: OpenCharge) -> int:
     return -charge.hold_nano_usd
 
 
-def change_of_close(charge: OpenCharge, close: CloseCharge) -> int:
-    """Nano-USD that a close gives back: the hold less what the customer pays of the cost."""
-    cost = cost_of(charge, close)
-    return charge.hold_nano_usd - min(cost, charge.hold_nano_usd)
+def change_of_close(charge: OpenCharge, closed: Group) -> int:
+    """Nano-USD that its close gives back: the hold less what the customer pays of the cost."""
+    assert closed.charge is not None
+    return charge.hold_nano_usd - closed.charge.charged_nano_usd
 
 
 def _hold_id(charge: OpenCharge) -> str:

@@ -23,6 +23,12 @@ TRANSFER_COLUMNS = "id, kind, debit, credit, amount, code, pending_id, detail"
 CHARGE_COLUMNS = ", ".join(ChargeRecord.__struct_fields__)
 EPOCH_COLUMNS = ", ".join(EpochRow.__struct_fields__)
 
+_TRANSFER_PLACES = 1 + len(Transfer.__struct_fields__) + 3
+_CHARGE_PLACES = 1 + len(ChargeRecord.__struct_fields__)
+_KIND = Transfer.__struct_fields__.index("kind")
+_SOURCE = ChargeRecord.__struct_fields__.index("usage_source")
+_OUTCOME = ChargeRecord.__struct_fields__.index("outcome")
+
 _ids = msgspec.json.Encoder().encode
 
 
@@ -84,29 +90,31 @@ class Batch:
         first = seq = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM transfer").fetchone()[
             0
         ]
-        transfers: list[tuple[object, ...]] = []
-        charges: list[tuple[object, ...]] = []
+        transfers: list[object] = []
+        charges: list[object] = []
         record: msgspec.Struct | None = epoch
         for booking in self._bookings:
             charge = booking.charge
             if charge is not None:
                 record = charge
-                charges.append((seq, *msgspec.structs.astuple(charge)))
+                charges.append(seq)
+                charges += _charge_values(charge)
             for transfer in booking.transfers:
                 link = chain.link(link, seq, booked_ns, transfer, record)
                 record = None
-                facts = msgspec.structs.astuple(transfer)
-                transfers.append((seq, *facts, booked_ns, self._writer, link))
+                transfers.append(seq)
+                transfers += _transfer_values(transfer)
+                transfers += (booked_ns, self._writer, bytearray(link))
                 seq += 1
-        insert_rows(self._db, "transfer", transfers)
-        insert_rows(self._db, "charge", charges)
+        insert_rows(self._db, "transfer", _TRANSFER_PLACES, transfers)
+        insert_rows(self._db, "charge", _CHARGE_PLACES, charges)
         if epoch is not None:
-            row = (*msgspec.structs.astuple(epoch), first if transfers else None)
-            insert_rows(self._db, "epoch", [row])
+            values = (*msgspec.structs.astuple(epoch), first if transfers else None)
+            insert_rows(self._db, "epoch", len(values), values)
         self._write_balances()
         self._db.execute(
             "INSERT OR REPLACE INTO writer (id, watermark, links, hash) VALUES (?, ?, ?, ?)",
-            (self._writer, max(stands_at, watermark or 0), links + len(transfers), link),
+            (self._writer, max(stands_at, watermark or 0), links + seq - first, link),
         )
 
     def remember_holds(self, most: int) -> None:
@@ -162,6 +170,22 @@ class Batch:
             (_ids(list(accounts)),),
         )
         return {row[0]: list(row[1:]) for row in rows}
+
+
+def _transfer_values(transfer: Transfer) -> list[object]:
+    """Of TRANSFER_COLUMNS, in types that sqlite3 binds without asking."""
+    values = list(msgspec.structs.astuple(transfer))
+    values[_KIND] = str(transfer.kind)
+    return values
+
+
+def _charge_values(charge: ChargeRecord) -> list[object]:
+    """Of CHARGE_COLUMNS, in types that sqlite3 binds without asking."""
+    values = list(msgspec.structs.astuple(charge))
+    if charge.usage_source is not None:
+        values[_SOURCE] = str(charge.usage_source)
+    values[_OUTCOME] = str(charge.outcome)
+    return values
 
 
 def transfer_of(row: Sequence[object]) -> Transfer:

@@ -75,6 +75,6 @@ def test_a_transaction_leaves_nothing_behind_when_it_fails(tmp_path):
 def test_every_row_is_inserted_once(tmp_path, count):
     db = open_database(tmp_path / "l.db")
     rows = [(f"usd:customer:a{i:04}", i, 0, 0, 0) for i in range(count)]
-    insert_rows(db, "account", rows)
+    insert_rows(db, "account", 5, [value for row in rows for value in row])
     assert db.execute("SELECT * FROM account ORDER BY id").fetchall() == rows
     db.close()
