@@ -1,0 +1,136 @@
+"""`make bench` and `make endurance`: see README.md."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from . import machine
+from .chart import draw
+from .figures import DIRECT
+from .peers import PEERS, find
+from .pinned import ROOT
+from .result import Run
+from .run import STEPS, Runner
+from .screen import Steps
+from .tables import show
+from .verdicts import judge
+
+NAMES = (DIRECT, *(peer.name for peer in PEERS))
+WIDTH = 150
+"""Of the tables where the output is not a terminal."""
+
+
+class CompareByDefault(click.Group):
+    """`make bench ARGS='--reps 1'` means `compare --reps 1`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] != "--help"):
+            args = ["compare", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=CompareByDefault)
+def main() -> None:
+    """What this gateway costs, beside others. Without a command: compare."""
+    if (os.cpu_count() or 1) < 2:
+        raise click.ClickException("two cores are needed: one for the gateway, one for the load")
+    machine.allow_many_files()
+
+
+@main.command()
+@click.option("--reps", default=3, show_default=True, help="Repeats, peers interleaved.")
+@click.option("--secs", default=2.0, show_default=True, help="Length of each measure's window.")
+@click.option("--only", help=f"Peers, by comma; of {', '.join(NAMES)}.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Raw results go here.")
+@click.option("--chart", type=click.Path(path_type=Path), help="A picture (SVG) goes here.")
+@click.option("--gateway-core", default=0, show_default=True)
+@click.option("--load-core", default=1, show_default=True)
+@click.option(
+    "--venvs",
+    type=click.Path(path_type=Path),
+    default=ROOT / "build" / "bench",
+    show_default="build/bench",
+    help="Folder of virtual environments that hold peers which are not in the PATH.",
+)
+def compare(
+    reps: int,
+    secs: float,
+    only: str | None,
+    json_file: Path | None,
+    chart: Path | None,
+    gateway_core: int,
+    load_core: int,
+    venvs: Path,
+) -> None:
+    """Measure Tollgate and every peer that is installed, and judge Tollgate by its bars.
+
+    Ends with 1 if a measure failed or the books are wrong.
+
+    Example: make bench ARGS='--reps 1 --only direct,haproxy,tollgate'
+    """
+    wanted = _wanted(only)
+    programs = {peer.name: find(peer, venvs) for peer in PEERS if peer.name in wanted}
+    run = _new_run({p.name: p.install for p in PEERS if p.name in wanted and not programs[p.name]})
+    order = [name for name in NAMES if name in wanted and name not in run.missing]
+    peer_of = {peer.name: peer for peer in PEERS}
+    os.sched_setaffinity(0, {load_core})
+    with Steps(reps * len(order) * STEPS) as steps:
+        runner = Runner(
+            window_s=secs, gateway_core=gateway_core, load_core=load_core, tell=steps
+        )
+        for repeat in range(reps):
+            for name in order:
+                runner.measure(run, peer_of.get(name), programs.get(name), repeat)
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+    if chart is not None:
+        chart.write_text(draw(run))
+    show(run, judge(run), _console())
+    if run.failures or any(audit.faults for audit in run.audits):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("json_file", type=click.Path(exists=True, path_type=Path))
+@click.option("--chart", type=click.Path(path_type=Path), help="A picture (SVG) goes here.")
+def report(json_file: Path, chart: Path | None) -> None:
+    """Show a run again that `--json` kept, or draw it."""
+    run = msgspec.json.decode(json_file.read_bytes(), type=Run)
+    if chart is not None:
+        chart.write_text(draw(run))
+    show(run, judge(run), _console())
+
+
+def _wanted(only: str | None) -> Sequence[str]:
+    wanted = NAMES if only is None else tuple(only.split(","))
+    if unknown := set(wanted) - set(NAMES):
+        raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(NAMES)}")
+    return wanted
+
+
+def _new_run(missing: dict[str, str]) -> Run:
+    arguments = " ".join(sys.argv[1:])
+    return Run(
+        command=f"make bench ARGS='{arguments}'" if arguments else "make bench",
+        date=datetime.now(UTC).date().isoformat(),
+        machine=machine.describe(),
+        commit=machine.commit(),
+        missing=missing,
+    )
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+if __name__ == "__main__":
+    main(prog_name="make bench")
