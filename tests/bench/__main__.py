@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,16 +15,31 @@ from rich.console import Console
 
 from . import machine
 from .chart import draw
+from .endurance import (
+    Finding,
+    Tell,
+    hung_node,
+    idle_streams,
+    many_requests,
+    slow_readers,
+)
 from .figures import DIRECT
 from .peers import PEERS, find
 from .pinned import ROOT
 from .result import Run
 from .run import STEPS, Runner
-from .screen import Steps
+from .screen import Status, Steps
+from .stage import Cores
 from .tables import show
 from .verdicts import judge
 
 NAMES = (DIRECT, *(peer.name for peer in PEERS))
+SCENARIOS: dict[str, Callable[[Cores, Tell], list[Finding]]] = {
+    "idle": partial(idle_streams, streams=2_000),
+    "slow": partial(slow_readers, slow=200, normal=50, window_s=5),
+    "hung": partial(hung_node, nodes=16, rate_per_s=200, window_s=6),
+    "million": partial(many_requests, first=100_000, then=1_000_000),
+}
 WIDTH = 150
 """Of the tables where the output is not a terminal."""
 
@@ -78,14 +94,18 @@ def compare(
     """
     wanted = _wanted(only)
     programs = {peer.name: find(peer, venvs) for peer in PEERS if peer.name in wanted}
-    run = _new_run({p.name: p.install for p in PEERS if p.name in wanted and not programs[p.name]})
+    run = Run(
+        command=f"make bench ARGS='--reps {reps} --secs {secs:g}'",
+        date=datetime.now(UTC).date().isoformat(),
+        machine=machine.describe(),
+        commit=machine.commit(),
+        missing={p.name: p.install for p in PEERS if p.name in wanted and not programs[p.name]},
+    )
     order = [name for name in NAMES if name in wanted and name not in run.missing]
     peer_of = {peer.name: peer for peer in PEERS}
     os.sched_setaffinity(0, {load_core})
     with Steps(reps * len(order) * STEPS) as steps:
-        runner = Runner(
-            window_s=secs, gateway_core=gateway_core, load_core=load_core, tell=steps
-        )
+        runner = Runner(window_s=secs, gateway_core=gateway_core, load_core=load_core, tell=steps)
         for repeat in range(reps):
             for name in order:
                 runner.measure(run, peer_of.get(name), programs.get(name), repeat)
@@ -109,22 +129,37 @@ def report(json_file: Path, chart: Path | None) -> None:
     show(run, judge(run), _console())
 
 
+@main.command()
+@click.option("--only", help=f"Scenarios, by comma; of {', '.join(SCENARIOS)}.")
+@click.option("--gateway-core", default=0, show_default=True)
+@click.option("--load-core", default=1, show_default=True)
+def endurance(only: str | None, gateway_core: int, load_core: int) -> None:
+    """Memory over a million requests, silent streams, slow readers, a hung node. Ten minutes.
+
+    Ends with 1 if a bar is missed.
+    """
+    console, cores = _console(), Cores(gateway=gateway_core, load=load_core)
+    wanted = list(SCENARIOS) if only is None else only.split(",")
+    if unknown := set(wanted) - set(SCENARIOS):
+        raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(SCENARIOS)}")
+    os.sched_setaffinity(0, {load_core})
+    missed = False
+    for name in wanted:
+        with Status(name) as status:
+            findings = SCENARIOS[name](cores, status)
+        for finding in findings:
+            word = "[green]met[/]    " if finding.met else "[red]missed[/] "
+            console.print(word, f"{name}: ", end="")
+            console.print(finding.text, markup=False, highlight=False)
+            missed |= not finding.met
+    sys.exit(missed)
+
+
 def _wanted(only: str | None) -> Sequence[str]:
     wanted = NAMES if only is None else tuple(only.split(","))
     if unknown := set(wanted) - set(NAMES):
         raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(NAMES)}")
     return wanted
-
-
-def _new_run(missing: dict[str, str]) -> Run:
-    arguments = " ".join(sys.argv[1:])
-    return Run(
-        command=f"make bench ARGS='{arguments}'" if arguments else "make bench",
-        date=datetime.now(UTC).date().isoformat(),
-        machine=machine.describe(),
-        commit=machine.commit(),
-        missing=missing,
-    )
 
 
 def _console() -> Console:

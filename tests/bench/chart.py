@@ -61,7 +61,7 @@ def draw(run: Run) -> str:
         x, y = MARGIN + column * (panel_width + GUTTER), HEAD + row * panel_height
         parts += _panel(run, panel, peers, x, y, panel_width)
     parts += [
-        _text(MARGIN, height - 28, f"{run.command}   ({run.date}, {run.commit})", faint=True),
+        _text(MARGIN, height - 28, f"{run.command}   at {run.commit}, {run.date}", faint=True),
         _text(MARGIN, height - 12, run.machine, faint=True),
         "</svg>",
     ]
@@ -70,7 +70,8 @@ def draw(run: Run) -> str:
 
 def _panel(run: Run, panel: Panel, peers: list[str], x: int, y: int, width: int) -> list[str]:
     found = {peer: panel.figure.of(run, peer) for peer in peers}
-    scale = _scale([spread for spread in found.values() if spread is not None])
+    known = [spread for spread in found.values() if spread is not None]
+    scale = _scale(known, cut=not panel.more_is_better)
     better = "more is better" if panel.more_is_better else "less is better"
     left, length = x + NAME_WIDTH, width - NAME_WIDTH - VALUE_WIDTH
     bottom = y + PANEL_HEAD + ROW * len(peers)
@@ -92,7 +93,13 @@ def _panel(run: Run, panel: Panel, peers: list[str], x: int, y: int, width: int)
 
 
 def _bar(
-    found: Spread | None, figure: Figure, peer: str, left: int, middle: int, length: int, scale: float
+    found: Spread | None,
+    figure: Figure,
+    peer: str,
+    left: int,
+    middle: int,
+    length: int,
+    scale: float,
 ) -> list[str]:
     if found is None or not scale:
         return [_text(left + 6, middle + 4, "not measured", faint=True)]
@@ -109,7 +116,9 @@ def _bar(
     label = f"{found.median:,.{figure.digits}f}"
     if found.median > scale:
         label += " (cut)"
-        parts += [_line(end - 9 + i, middle + 9, end - 3 + i, middle - 9, "#ffffff") for i in (0, 1)]
+        parts += [
+            _line(end - 9 + i, middle + 9, end - 3 + i, middle - 9, "#ffffff") for i in (0, 1)
+        ]
     elif found.low < found.high:
         parts.append(_line(at(found.low), middle, at(found.high), middle, INK))
         parts += [_line(at(v), middle - 3, at(v), middle + 3, INK) for v in (found.low, found.high)]
@@ -117,13 +126,13 @@ def _bar(
     return parts
 
 
-def _scale(found: list[Spread]) -> float:
+def _scale(found: list[Spread], *, cut: bool) -> float:
     """Where the axis ends: a round number beyond all bars but those that are off the scale."""
     if not found:
         return 0
     limit = OFF_THE_SCALE * max(median(spread.median for spread in found), 0)
-    shown = [spread.high for spread in found if spread.median <= limit] or [limit]
-    most = max(shown)
+    shown = [spread.high for spread in found if spread.median <= limit or not cut]
+    most = max(shown, default=limit)
     if most <= 0:
         return 0
     step = 10 ** (len(str(int(most))) - 1) if most >= 1 else 0.1

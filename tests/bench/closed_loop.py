@@ -23,9 +23,7 @@ class ClosedLoop:
     def __init__(self, job: Job) -> None:
         self._job = job
         target = job.target
-        self._request = request(
-            target.port, target.path, target.headers, target.model, job.shape
-        )
+        self._request = request(target.port, target.path, target.headers, target.model, job.shape)
         self._tokens = WHOLE_TOKENS if job.shape is None else job.shape.tokens
         self._window = Window(target)
         self._counted = Counted()
@@ -49,7 +47,7 @@ class ClosedLoop:
         await self._leave()
         return self._report()
 
-    # -- Owner --------------------------------------------------------------------------------------
+    # -- Owner ------------------------------------------------------------------------------------
 
     def events(self, asker: Asker, count: int, now_s: float) -> None:
         if self._window.is_open:
@@ -89,7 +87,7 @@ class ClosedLoop:
         else:
             self._check_idle()
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- inside -----------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         task = asyncio.get_running_loop().create_task(self._connect_and_ask())

@@ -38,6 +38,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Open loop."""
     shape: Shape | None = None
     """Streams."""
+    stall_s: float | None = None
+    """Open loop: an answer that takes this long is no latency but a stall."""
     cut: bool = False
     """Leave at the end of the window instead of reading streams to their ends."""
 

@@ -19,9 +19,8 @@ PROMPT = list(range(100, 112))
 WHOLE_TOKENS = 140
 """Completion tokens of an answer that is not streamed, about 1 KB."""
 
-_WORDS = (
-    " a fox may run over some dogs by day and then sleep by night in its den until it is hungry"
-).split(" ")[1:]
+_TEXT = "a fox may run over some dogs by day and then sleep by night in its den until it is hungry"
+_WORDS = _TEXT.split()
 _SERVED = b"server: mock\r\n"
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\n" + _SERVED + b"content-type: text/event-stream; charset=utf-8\r\n"

@@ -61,7 +61,7 @@ class OpenLoop:
                 asker.transport.abort()
         return self._report()
 
-    # -- Owner --------------------------------------------------------------------------------------
+    # -- Owner ------------------------------------------------------------------------------------
 
     def events(self, asker: Asker, count: int, now_s: float) -> None:
         raise AssertionError("a whole answer was asked for, and a stream came")
@@ -70,8 +70,10 @@ class OpenLoop:
         if asker.good:
             self._counted.finished += 1
             self._counted.finished_tokens += WHOLE_TOKENS
-            if asker.due_s >= self._first_measured_s:
-                self._latency_s.append(now_s - asker.due_s)
+            latency_s, stall_s = now_s - asker.due_s, self._job.stall_s
+            stalled = stall_s is not None and latency_s >= stall_s
+            if asker.due_s >= self._first_measured_s and not stalled:
+                self._latency_s.append(latency_s)
         else:
             self._counted.failed += 1
         self._idle.append(asker)
@@ -84,7 +86,7 @@ class OpenLoop:
             self._counted.failed += 1
             self._count_end()
 
-    # -- inside -------------------------------------------------------------------------------------
+    # -- inside -----------------------------------------------------------------------------------
 
     @property
     def _first_measured_s(self) -> float:

@@ -20,9 +20,7 @@ def _closed(connections: int) -> Callable[[Target, float, int], Job]:
 
 
 def _open(target: Target, window_s: float, rate_per_s: int) -> Job:
-    return Job(
-        kind="open", target=target, rate_per_s=rate_per_s, warm_s=0.5, window_s=window_s + 1
-    )
+    return Job(kind="open", target=target, rate_per_s=rate_per_s, warm_s=0.5, window_s=window_s + 1)
 
 
 def _streams(connections: int, apart_ms: float) -> Callable[[Target, float, int], Job]:

@@ -46,3 +46,26 @@ class Steps:
             self._bar.update(self._task, completed=self._done, description=what)
         else:
             self._console.print(f"{self._done + 1}/{self._total} {what}", highlight=False)
+
+
+class Status:
+    """Call it with what is going on now: a line that changes on a terminal, lines elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._console = Console(stderr=True)
+        self._line = self._console.status(name)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.stop()
+
+    def __call__(self, what: str) -> None:
+        if self._console.is_terminal:
+            self._line.update(f"{self._name}: {what}")
+        else:
+            self._console.print(f"{self._name}: {what}", highlight=False)

@@ -57,9 +57,7 @@ def main() -> None:
     nodes = "".join(
         NODE.format(index=i, url=options.urls[i % len(options.urls)]) for i in range(NODES)
     )
-    model = MODEL.format(
-        port=options.port, first_byte_timeout_s=options.first_byte_timeout_s
-    )
+    model = MODEL.format(port=options.port, first_byte_timeout_s=options.first_byte_timeout_s)
     with tempfile.TemporaryDirectory(dir=options.home) as folder:
         home = Home(Path(folder))
         _open_account(home)

@@ -38,9 +38,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         if found is None:
             raise ValueError("the prompt names no shape; see tests/bench/shape.py")
         events, apart_ms, silence = found.groups()
-        return cls(
-            events=int(events), apart_ms=float(apart_ms), then_silence=silence is not None
-        )
+        return cls(events=int(events), apart_ms=float(apart_ms), then_silence=silence is not None)
 
 
 def tokens_of(events: int) -> int:

@@ -9,7 +9,7 @@ from . import figures
 from .arithmetic import Spread
 from .figures import DIRECT, Figure
 from .result import Run
-from .verdicts import C, RUST, Verdict
+from .verdicts import RUST, C, Verdict
 
 TABLES: dict[str, tuple[tuple[Figure, bool], ...]] = {
     "Whole answers of 1 KB, c connections (all told: with the work it put off)": (
