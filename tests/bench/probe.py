@@ -20,8 +20,10 @@ from .pinned import Pinned, PinnedError
 POLL_S = 0.1
 QUIET_CPU_S = 0.01
 """A gateway that uses no more than this in 0.2 s has worked off the last load."""
-QUIET_WITHIN_S = 10
+QUIET_WITHIN_S = 120
 UP_WITHIN_S = 20
+PAGE_WITHIN_S = 60
+"""Long: a gateway that is being flooded with events may take its time."""
 BOOKED_WITHIN_S = 120
 
 
@@ -30,7 +32,7 @@ def read_tally(node_port: int) -> Tally:
 
 
 def page(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PAGE_WITHIN_S) as answer:
         body: bytes = answer.read()
     return body
 

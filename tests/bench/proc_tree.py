@@ -63,6 +63,14 @@ def connections_to(port: int) -> int:
     )
 
 
+def socket_memory_mib() -> float:
+    """What the kernel keeps in the buffers of all TCP sockets of this machine."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            return int(line.rpartition(" mem ")[2]) * PAGE_BYTES / 2**20
+    raise ValueError("/proc/net/sockstat has no line for TCP")
+
+
 def _all_stats() -> Iterator[tuple[int, list[str]]]:
     for name in os.listdir("/proc"):
         if name.isdigit() and (fields := _stat(int(name))) is not None:

@@ -28,7 +28,7 @@ from .probe import (
     wait_until_up,
 )
 
-GONE_WITHIN_S = 20
+GONE_WITHIN_S = 60
 
 
 class Cores(msgspec.Struct, frozen=True, kw_only=True):
