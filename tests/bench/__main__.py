@@ -11,7 +11,9 @@ from pathlib import Path
 
 import click
 import msgspec
+import uvloop
 from rich.console import Console
+from rich.table import Table
 
 from . import machine
 from .chart import draw
@@ -24,6 +26,7 @@ from .endurance import (
     slow_readers,
 )
 from .figures import DIRECT
+from .layers import measure
 from .peers import PEERS, find
 from .pinned import ROOT
 from .result import Run
@@ -153,6 +156,21 @@ def endurance(only: str | None, gateway_core: int, load_core: int) -> None:
             console.print(finding.text, markup=False, highlight=False)
             missed |= not finding.met
     sys.exit(missed)
+
+
+@main.command()
+@click.option("--calls", default=20_000, show_default=True, help="Of each function, five times.")
+@click.option("--core", default=0, show_default=True)
+def layers(calls: int, core: int) -> None:
+    """Where the microseconds go: every layer's functions, called alone in one process."""
+    os.sched_setaffinity(0, {core})
+    with Status("timing"):
+        found = uvloop.run(measure(calls))
+    table = Table("layer", "CPU, µs", "of a")
+    table.columns[1].justify = "right"
+    for layer in found:
+        table.add_row(layer.name, f"{layer.microseconds:.2f}", layer.of)
+    _console().print(table)
 
 
 def _wanted(only: str | None) -> Sequence[str]:

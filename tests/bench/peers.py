@@ -88,13 +88,13 @@ PEERS = (
 )
 
 
-class Ports(msgspec.Struct, frozen=True, kw_only=True):
+class Ports(msgspec.Struct, frozen=True):
     """Of one run. The node listens on two, so that routers have something to choose from."""
 
-    node: int = 9200
-    other_node: int = 9201
-    gateway: int = 9210
-    metrics: int = 9220
+    node: int
+    other_node: int
+    gateway: int
+    metrics: int
 
 
 def find(peer: Peer, venvs: Path) -> str | None:

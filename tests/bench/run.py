@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from serving.free_ports import free_ports
+
 from . import proc_tree
 from .books import BooksError, faults, told
 from .job import Counted, Target
@@ -31,7 +33,7 @@ from .probe import (
 )
 from .result import Audit, Failure, Measure, Run, Start
 
-PORTS = Ports()
+PORTS = Ports(*free_ports(4))
 _WARM_UP_STEPS = 1
 STEPS = len(JOBS) + _WARM_UP_STEPS
 """Calls of `tell` for each peer in each repeat."""

@@ -17,7 +17,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from gateway.config import parse
+from gateway.config import Config, parse
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
@@ -54,15 +54,21 @@ capacity = 4096
 
 def main() -> None:
     options = _options()
-    nodes = "".join(
-        NODE.format(index=i, url=options.urls[i % len(options.urls)]) for i in range(NODES)
+    configuration = config(
+        options.port, options.urls, first_byte_timeout_s=options.first_byte_timeout_s
     )
-    model = MODEL.format(port=options.port, first_byte_timeout_s=options.first_byte_timeout_s)
     with tempfile.TemporaryDirectory(dir=options.home) as folder:
         home = Home(Path(folder))
-        _open_account(home)
-        GatewayServer(Gateway(home, parse(model + nodes))).run()
+        open_account(home)
+        GatewayServer(Gateway(home, configuration)).run()
         sys.stderr.write(f"books: {json.dumps(_books(home))}\n")
+
+
+def config(port: int, urls: list[str], *, first_byte_timeout_s: int) -> Config:
+    """One model on 16 nodes, which share these addresses."""
+    nodes = "".join(NODE.format(index=i, url=urls[i % len(urls)]) for i in range(NODES))
+    model = MODEL.format(port=port, first_byte_timeout_s=first_byte_timeout_s)
+    return parse(model + nodes)
 
 
 def _options() -> argparse.Namespace:
@@ -95,7 +101,7 @@ def _books(home: Home) -> dict[str, object]:
     }
 
 
-def _open_account(home: Home) -> None:
+def open_account(home: Home) -> None:
     deposit = deposit_group("bench", ACCOUNT, parse_usd(CREDIT_USD))
     with closing(SqliteLedger(home.ledger_file)) as ledger:
         ledger.post("bench", [deposit])

@@ -11,6 +11,8 @@ from typing import Self
 
 import msgspec
 
+from serving.free_ports import free_ports
+
 from . import proc_tree
 from .books import Books, faults, told
 from .job import Counted, Job, Report, Target
@@ -37,10 +39,6 @@ class Cores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs, and where: the gateway at `port`, nodes behind it."""
-
-    port: int = 9210
-    first_node_port: int = 9230
     nodes: int = 2
     hung_nodes: int = 0
     """So many of the nodes accept connections and never answer."""
@@ -56,7 +54,7 @@ class Stage:
         self._cores = cores
         self._stack = ExitStack()
         self.counted = Counted()
-        ports = [setting.first_node_port + i for i in range(setting.nodes)]
+        self._port, *ports = free_ports(1 + setting.nodes)
         self._well, self._hung = ports[setting.hung_nodes :], ports[: setting.hung_nodes]
 
     def __enter__(self) -> Self:
@@ -64,7 +62,7 @@ class Stage:
             node = stack.enter_context(self._start_node())
             self.gateway = stack.enter_context(self._start_gateway())
             self.target = Target(
-                port=self._setting.port,
+                port=self._port,
                 headers=(f"Authorization: Bearer {KEY}",),
                 gateway_pid=self.gateway.pid,
                 node_pid=node.pid,
@@ -141,6 +139,6 @@ class Stage:
 
     def _start_gateway(self) -> Pinned:
         urls = [f"http://127.0.0.1:{port}" for port in (*self._hung, *self._well)]
-        command = [sys.executable, "-m", "tests.bench.serve", str(self._setting.port), *urls]
+        command = [sys.executable, "-m", "tests.bench.serve", str(self._port), *urls]
         command += ["--first-byte-timeout-s", str(self._setting.first_byte_timeout_s)]
         return Pinned(command, core=self._cores.gateway, log=self._folder / "gateway.log")
