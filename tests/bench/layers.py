@@ -93,7 +93,7 @@ def _admission(gateway: Gateway, asked: bytes, calls: int) -> list[Layer]:
         _timed("body parsed and judged", lambda: read(Endpoint.CHAT, asked), calls),
         _timed("node chosen among 16, counted, released", route, calls),
         _timed(
-            "key found and admitted (body, node, credit, ids, charge)",
+            "all of admission: those three, credit, ids, charge",
             lambda: _admit(gateway, asked),
             calls,
         ),
