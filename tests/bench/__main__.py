@@ -98,7 +98,7 @@ def compare(
     wanted = _wanted(only)
     programs = {peer.name: find(peer, venvs) for peer in PEERS if peer.name in wanted}
     run = Run(
-        command=f"make bench ARGS='--reps {reps} --secs {secs:g}'",
+        command=f"make bench ARGS='--reps {reps} --secs {secs:g}{only and f' --only {only}' or ''}'",
         date=datetime.now(UTC).date().isoformat(),
         machine=machine.describe(),
         commit=machine.commit(),

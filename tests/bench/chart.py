@@ -24,11 +24,11 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PANELS = (
-    Panel(title="CPU for a request", figure=figures.CPU_REQUEST),
-    Panel(title="CPU for an event of a stream", figure=figures.CPU_EVENT),
-    Panel(title="256 connections", figure=figures.RATE_256, more_is_better=True),
+    Panel(title="CPU for a request, 32 connections", figure=figures.CPU_REQUEST),
+    Panel(title="CPU for an event, 256 streams at 20 ms", figure=figures.CPU_EVENT),
+    Panel(title="Whole answers, 256 connections", figure=figures.RATE_256, more_is_better=True),
     Panel(title="Latency added at 200 requests/s, median", figure=figures.ADDED_P50),
-    Panel(title="First event of 256 streams, median", figure=figures.TTFT_P50),
+    Panel(title="First event of 256 streams at 20 ms, median", figure=figures.TTFT_P50),
     Panel(title="Resident memory, idle", figure=figures.RSS_IDLE),
 )
 COLUMNS = 2
