@@ -97,8 +97,9 @@ def compare(
     """
     wanted = _wanted(only)
     programs = {peer.name: find(peer, venvs) for peer in PEERS if peer.name in wanted}
+    which = "" if only is None else f" --only {only}"
     run = Run(
-        command=f"make bench ARGS='--reps {reps} --secs {secs:g}{only and f' --only {only}' or ''}'",
+        command=f"make bench ARGS='--reps {reps} --secs {secs:g}{which}'",
         date=datetime.now(UTC).date().isoformat(),
         machine=machine.describe(),
         commit=machine.commit(),
@@ -168,7 +169,7 @@ def layers(calls: int, core: int) -> None:
         found = uvloop.run(measure(calls))
     table = Table("layer", "CPU, µs", "of a")
     table.columns[1].justify = "right"
-    for layer in found:
+    for layer in sorted(found, key=lambda layer: layer.of, reverse=True):
         table.add_row(layer.name, f"{layer.microseconds:.2f}", layer.of)
     _console().print(table)
 

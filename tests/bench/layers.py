@@ -13,14 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
-import httptools
 import msgspec
 from fastapi import FastAPI
 
 from gateway.actions import Record
 from gateway.admission import Known, settled
+from gateway.client_head import read_head
 from gateway.exchange import Exchange
 from gateway.home import Home
+from gateway.node_connection import NodeConnection
 from gateway.openai_request import Endpoint, for_node, read
 from gateway.wiring import Gateway
 from metering.charge import CloseCharge
@@ -60,20 +61,26 @@ async def measure(calls: int) -> list[Layer]:
             await settled(lambda known: _admit(gateway, asked, known))  # learns the balance
             layers = [*_http(calls), *_admission(gateway, asked, calls)]
             layers += _exchange(gateway, asked, calls)
+            layers += _events(_admit(gateway, _body(STREAM)), calls)
         rows = _rows(gateway, asked)
         layers += await _durability(Path(folder), rows, calls)
-    return [*layers, *_events(calls)]
+    return layers
 
 
 def _http(calls: int) -> list[Layer]:
-    """llhttp alone: what the client sent, and what the node answered."""
+    """What the client sent, judged and read; what the node answered, parsed."""
     asked = request(8080, Endpoint.CHAT.path, (f"Authorization: Bearer {KEY}",), MODEL, None)
+    head = asked[: asked.index(b"\r\n\r\n") + 4]
     answered = whole()
-    incoming = httptools.HttpRequestParser(_Deaf())
-    outgoing = httptools.HttpResponseParser(_Deaf())
+    connection, call = _node_connection(), _Call()
+
+    def answer() -> None:
+        connection.send(call, b"")
+        connection.data_received(answered)
+
     return [
-        _timed("HTTP of the client, parsed", lambda: incoming.feed_data(asked), calls),
-        _timed("HTTP of the node, parsed", lambda: outgoing.feed_data(answered), calls),
+        _timed("head of the client's request, read", lambda: read_head(head), calls),
+        _timed("connection to the node, one answer", answer, calls),
     ]
 
 
@@ -152,7 +159,7 @@ async def _durability(folder: Path, rows: tuple, calls: int) -> list[Layer]:
     home = Home(folder / "books")
     home.path.mkdir()
     serve.open_account(home)
-    spool, ledger = Spool(home.spool_file), SqliteLedger(home.ledger_file)
+    spool, ledger = Spool(home.path / "spool.db"), SqliteLedger(home.ledger_file)
     poster = Poster(spool, ledger, lambda updates: None, lambda: None)
     spool.recover(0)
     spool.start(asyncio.get_running_loop().call_soon_threadsafe)
@@ -178,35 +185,60 @@ async def _durability(folder: Path, rows: tuple, calls: int) -> list[Layer]:
     ]
 
 
-def _events(calls: int) -> list[Layer]:
+def _events(exchange: Exchange, calls: int) -> list[Layer]:
     """An event of a stream with running usage: counted, and the usage cut out."""
-    chunk = frames(STREAM.events, running=True, closing=True)[1]
+    first, chunk = frames(STREAM.events, running=True, closing=True)[:2]
     event = chunk.partition(b"\r\n")[2][:-2]
     meter = StreamMeter(keep_closing=False)
-    parser = httptools.HttpResponseParser(_Deaf())
-    parser.feed_data(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    connection = _node_connection()
+    connection.send(_Call(), b"")
+    connection.data_received(first)
+    now_ns = time.monotonic_ns()
+    exchange.start(now_ns)
+    exchange.durable(None, now_ns)
+    exchange.node_head(200, now_ns)
     return [
-        _timed("chunk of the node, parsed", lambda: parser.feed_data(chunk), calls, "event"),
-        _timed("event counted and cut", lambda: meter.feed(event), calls, "event"),
+        _timed("connection to the node", lambda: connection.data_received(chunk), calls, "event"),
+        _timed("counted, and our part cut out", lambda: meter.feed(event), calls, "event"),
         _timed(
-            "event framed for the client", lambda: b"%x\r\n%b\r\n" % (len(event), event),
-            calls, "event",
+            "all of the exchange: that, and its actions",
+            lambda: exchange.node_body(event, time.monotonic_ns()),
+            calls,
+            "event",
         ),
-    ]  # fmt: skip
+    ]
 
 
-class _Deaf:
-    """Takes what llhttp tells, as the gateway's parsers do, and does nothing with it."""
+class _Call:
+    """Listens to a connection to a node, and does nothing."""
 
-    def on_url(self, url: bytes) -> None: ...
+    listener = None
 
-    def on_header(self, name: bytes, value: bytes) -> None: ...
+    def ended(self) -> None: ...
 
-    def on_headers_complete(self) -> None: ...
+    def lost(self, *, answered: bool) -> None:
+        raise AssertionError("the answer was whole")
 
-    def on_body(self, body: bytes) -> None: ...
 
-    def on_message_complete(self) -> None: ...
+class _Pool:
+    def give_back(self, connection: NodeConnection) -> None: ...
+
+    def forget(self, connection: NodeConnection) -> None: ...
+
+
+class _Sink(asyncio.Transport):
+    """Takes everything at once."""
+
+    def write(self, data: object) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def _node_connection() -> NodeConnection:
+    connection = NodeConnection(_Pool())
+    connection.connection_made(_Sink())
+    return connection
 
 
 def _body(shape: Shape | None) -> bytes:
