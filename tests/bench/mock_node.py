@@ -26,6 +26,11 @@ _CLOSING = re.compile(rb'"include_usage": *true')
 _RUNNING = re.compile(rb'"continuous_usage_stats": *true')
 _MODELS = msgspec.json.encode({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 _INFO = msgspec.json.encode({"model_path": MODEL, "served_model_name": MODEL, "version": "0.32.0"})
+_INFO_PATHS = (b"/health", b"/version", b"/get_server_info", b"/get_model_info")
+_CHAT = b"POST /v1/chat/completions "
+_NOT_FOUND = response(
+    b'{"error":{"message":"Not Found","type":"NotFoundError","code":404}}', status=b"404 Not Found"
+)
 
 
 class Tally(msgspec.Struct):
@@ -86,11 +91,11 @@ class NodeConnection(asyncio.Protocol):
         if len(self._read) < end:
             return False
         body, self._read = self._read[head_end + 4 : end], self._read[end:]
-        if not head.startswith(b"POST"):
+        if head.startswith(b"GET "):
             self._transport.write(self._page(head.split(b" ", 2)[1]))
-        elif found is None:
-            text = b'{"error":"the mock node wants a content-length"}'
-            self._transport.write(response(text, status=b"411 Length Required"))
+        elif found is None or not head.startswith(_CHAT):
+            # Routers ask for more than there is, /render for one, and go on without it.
+            self._transport.write(_NOT_FOUND)
         elif _STREAM.search(body):
             self._begin(body)
         else:
@@ -104,7 +109,9 @@ class NodeConnection(asyncio.Protocol):
             return response(msgspec.json.encode(self._tally))
         if path == b"/metrics":
             return response(b"", kind=b"text/plain; version=0.0.4")
-        return response(_MODELS if path == b"/v1/models" else _INFO)
+        if path == b"/v1/models":
+            return response(_MODELS)
+        return response(_INFO) if path in _INFO_PATHS else _NOT_FOUND
 
     def _begin(self, body: bytes) -> None:
         closing = _CLOSING.search(body) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from bench.job import Job, Target
@@ -67,3 +68,18 @@ def test_paced_events_come_as_far_apart_as_asked(target):
     job = Job(target=target, warm_s=0.1, window_s=0.4, **JOBS["paced and cut"])
     report = carry_out(job, target.gateway_core)
     assert report.gap.p50 == pytest.approx(5, abs=2)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"POST /v1/chat/completions/render HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}",
+        b"GET /unheard-of HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_the_node_has_no_route_but_those_it_has(target, asked):
+    """A router that asks for more goes on without it; an answer would be taken for the real one."""
+    with socket.create_connection(("127.0.0.1", target.port)) as connection:
+        connection.sendall(asked)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 404 ")
+    assert read_tally(target.port) == Tally()
