@@ -16,7 +16,7 @@ from types import MappingProxyType
 import msgspec
 from fastapi import FastAPI
 
-from gateway.actions import Record
+from gateway.actions import Action, Record
 from gateway.admission import Known, settled
 from gateway.client_head import read_head
 from gateway.exchange import Exchange
@@ -130,22 +130,26 @@ def _admit(gateway: Gateway, asked: bytes, known: Known = MappingProxyType({})) 
 
 
 def _play(exchange: Exchange, answer: bytes) -> Exchange:
+    """Answer the request at once; every row that is waited for is durable at once too."""
     now_ns = time.monotonic_ns()
-    exchange.start(now_ns)
-    exchange.durable(None, now_ns)
+    _recorded(exchange, exchange.start(now_ns), now_ns)
     exchange.node_head(200, now_ns)
     exchange.node_body(answer, now_ns)
-    exchange.node_end(now_ns)
-    exchange.durable(None, now_ns)
+    _recorded(exchange, exchange.node_end(now_ns), now_ns)
     return exchange
+
+
+def _recorded(exchange: Exchange, actions: list[Action], now_ns: int) -> None:
+    for action in actions:
+        if type(action) is Record and action.awaited:
+            exchange.durable(None, now_ns)
 
 
 def _rows(gateway: Gateway, asked: bytes) -> tuple[object, CloseCharge]:
     """The opening and the closing row of one request."""
     exchange = _admit(gateway, asked)
     now_ns = time.monotonic_ns()
-    exchange.start(now_ns)
-    exchange.durable(None, now_ns)
+    _recorded(exchange, exchange.start(now_ns), now_ns)
     exchange.node_head(200, now_ns)
     exchange.node_body(whole().partition(b"\r\n\r\n")[2], now_ns)
     closing = [a.row for a in exchange.node_end(now_ns) if isinstance(a, Record)]
@@ -194,8 +198,7 @@ def _events(exchange: Exchange, calls: int) -> list[Layer]:
     connection.send(_Call(), b"")
     connection.data_received(first)
     now_ns = time.monotonic_ns()
-    exchange.start(now_ns)
-    exchange.durable(None, now_ns)
+    _recorded(exchange, exchange.start(now_ns), now_ns)
     exchange.node_head(200, now_ns)
     return [
         _timed("connection to the node", lambda: connection.data_received(chunk), calls, "event"),
