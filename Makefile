@@ -1,7 +1,9 @@
 # make run     everything on one machine, in the foreground; ARGS go to `tollgate up`
 # make test    every test
 # make check   style, types, imports
-.PHONY: install run test check
+# make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
+# make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
+.PHONY: install run test check bench endurance
 
 ARGS ?=
 BIN := .venv/bin
@@ -20,3 +22,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+endurance: install
+	@$(BIN)/python -m tests.bench endurance $(ARGS)

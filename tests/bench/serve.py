@@ -1,6 +1,6 @@
 """A gateway with everything on, for a benchmark: 16 node records, a key that is known, much credit.
 
-    python tests/bench/serve.py PORT [NODE_URL ...]
+    python tests/bench/serve.py PORT [NODE_URL ...] [--home DIR] [--first-byte-timeout-s N]
 
 Its key is `sk-bench`, its model `mock`, its home a temporary folder that goes with it. When it has
 drained it says on stderr what the books hold, so that a run can be checked against them.
@@ -8,6 +8,8 @@ drained it says on stderr what the books hold, so that a run can be checked agai
 
 from __future__ import annotations
 
+import argparse
+import json
 import sqlite3
 import sys
 import tempfile
@@ -15,7 +17,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from gateway.config import parse
+from gateway.config import Config, parse
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
@@ -30,6 +32,8 @@ NODES = 16
 MODEL = """
 [server]
 port = {port}
+open_requests_max = 8192
+node_first_byte_timeout_s = {first_byte_timeout_s}
 
 [[model]]
 id = "mock"
@@ -49,21 +53,55 @@ capacity = 4096
 
 
 def main() -> None:
-    port, *urls = sys.argv[1:]
-    urls = urls or ["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
-    nodes = "".join(NODE.format(index=i, url=urls[i % len(urls)]) for i in range(NODES))
-    with tempfile.TemporaryDirectory() as folder:
+    options = _options()
+    configuration = config(
+        options.port, options.urls, first_byte_timeout_s=options.first_byte_timeout_s
+    )
+    with tempfile.TemporaryDirectory(dir=options.home) as folder:
         home = Home(Path(folder))
-        _open_account(home)
-        GatewayServer(Gateway(home, parse(MODEL.format(port=port) + nodes))).run()
-        with closing(SqliteLedger(home.ledger_file)) as ledger:
-            charges = ledger.charge_totals(0, ledger.last_seq())
-            count = sum(total.charges for total in charges)
-            tokens = sum(total.completion_tokens for total in charges)
-            sys.stderr.write(f"books: {count} charges, {tokens} completion tokens\n")
+        open_account(home)
+        GatewayServer(Gateway(home, configuration)).run()
+        sys.stderr.write(f"books: {json.dumps(_books(home))}\n")
 
 
-def _open_account(home: Home) -> None:
+def config(port: int, urls: list[str], *, first_byte_timeout_s: int) -> Config:
+    """One model on 16 nodes, which share these addresses."""
+    nodes = "".join(NODE.format(index=i, url=urls[i % len(urls)]) for i in range(NODES))
+    model = MODEL.format(port=port, first_byte_timeout_s=first_byte_timeout_s)
+    return parse(model + nodes)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument(
+        "urls", nargs="*", default=["http://127.0.0.1:9000", "http://127.0.0.1:9001"]
+    )
+    parser.add_argument("--home", help="folder for its files; the disk there is what it commits to")
+    parser.add_argument("--first-byte-timeout-s", type=int, default=300)
+    return parser.parse_args()
+
+
+def _books(home: Home) -> dict[str, object]:
+    """What `books.Books` holds. `requests` are told apart by their ids."""
+    query = "SELECT count(*), count(DISTINCT request_id), sum(prompt_tokens) FROM charge"
+    of_outcome = "SELECT outcome, count(*), sum(completion_tokens) FROM charge GROUP BY outcome"
+    with closing(sqlite3.connect(home.ledger_file)) as database:
+        charges, requests, prompt_tokens = database.execute(query).fetchone()
+        outcomes = database.execute(of_outcome).fetchall()
+    with closing(SqliteLedger(home.ledger_file)) as ledger:
+        held = sum(line.balance.debits_pending for line in ledger.trial_balance())
+    return {
+        "charges": charges,
+        "requests": requests,
+        "prompt_tokens": prompt_tokens or 0,
+        "completion_tokens": sum(tokens for _, _, tokens in outcomes),
+        "by_outcome": {outcome: count for outcome, count, _ in outcomes},
+        "held_nano_usd": held,
+    }
+
+
+def open_account(home: Home) -> None:
     deposit = deposit_group("bench", ACCOUNT, parse_usd(CREDIT_USD))
     with closing(SqliteLedger(home.ledger_file)) as ledger:
         ledger.post("bench", [deposit])

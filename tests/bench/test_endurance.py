@@ -1,0 +1,27 @@
+"""Each scenario of `make endurance`, small: nothing grows, nothing is left, the books are exact.
+
+Figures of time are not held to their bars here: this machine may be doing anything else.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import pytest
+from bench.endurance import hung_node, idle_streams, many_requests, slow_readers
+from bench.stage import Cores
+
+SMALL = {
+    "silent streams": partial(idle_streams, streams=200),
+    "many requests": partial(many_requests, first=2_000, then=4_000),
+    "slow readers": partial(slow_readers, slow=10, normal=5, window_s=1),
+    "a hung node": partial(hung_node, nodes=4, rate_per_s=50, window_s=2),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_endurance(name):
+    cores = sorted(os.sched_getaffinity(0))
+    findings = SMALL[name](Cores(gateway=cores[0], load=cores[-1]), lambda what: None)
+    assert [f.text for f in findings if not f.met and not f.timing] == []
