@@ -45,7 +45,6 @@ url = "{url}"
 model = "fake"
 engine = "{engine}"
 capacity = {capacity}
-{more}
 """
 
 
@@ -111,7 +110,7 @@ def configuration(
 ) -> Config:
     """`server` and `node` are further lines of their tables."""
     text = MODEL.format(server=server) + "".join(
-        NODE.format(index=index, url=each.url, engine=engine, capacity=capacity, more=node)
+        NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
         for index, each in enumerate(nodes)
     )
     return parse(text)
