@@ -14,10 +14,12 @@ from gateway import errors
 from gateway.actions import Respond
 from gateway.admission import Admission, settled
 from gateway.cors import Cors, Header
-from gateway.driver import Driver
+from gateway.driver import Driver, Watcher
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
 from gateway.openai_request import ENDPOINT_OF_PATH
+from gateway.till import Till
+from gateway.upstream import Upstream
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -99,8 +101,10 @@ class AsgiDriver(Driver):
 
     __slots__ = ("_gone", "_queue", "_queued_bytes", "_slow", "_wake")
 
-    def __init__(self, exchange: Exchange, **parts: Any) -> None:
-        super().__init__(exchange, **parts)
+    def __init__(
+        self, exchange: Exchange, till: Till, upstream: Upstream, watcher: Watcher
+    ) -> None:
+        super().__init__(exchange, till, upstream, watcher)
         self._queue: list[Message] = []
         self._queued_bytes = 0
         self._slow = False

@@ -40,12 +40,6 @@ class Attempt:
         self._body: list[bytes] = []
         self._body_bytes = 0
 
-    def touched(self, now_ns: int) -> None:
-        """A byte of the answer came."""
-        if self.first_byte_ns is None:
-            self.first_byte_ns = now_ns
-        self.last_byte_ns = now_ns
-
     @property
     def streaming_ns(self) -> int:
         """From the first byte of the answer to the last."""

@@ -17,7 +17,7 @@ from gateway.client_connection import ClientConnection
 from gateway.client_head import Head
 from gateway.cors import Cors
 from gateway.errors import ApiError
-from gateway.protocol_driver import Intake, NewDriver
+from gateway.protocol_driver import NewDriver, infer
 from gateway.timeouts import ClientTimeouts
 
 Refused = Callable[[str, ApiError], None]
@@ -74,7 +74,7 @@ class ClientListener:
     def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
         """Inference goes straight to the exchange, everything else to the ASGI application."""
         if head.endpoint is not None:
-            Intake(self, connection, head).begin(body)
+            infer(self, connection, head, body)
             return
         try:
             AsgiRequest(connection, head).begin(

@@ -15,6 +15,8 @@ from gateway.till import Till
 from gateway.upstream import Call, Upstream
 from router.types import Termination
 
+_ENDED = State.ENDED
+
 
 class Watcher(Protocol):
     """Who follows exchanges: the deadline sweep and the metrics."""
@@ -30,7 +32,7 @@ class Driver:
     __slots__ = ("_call", "_till", "_upstream", "_watcher", "exchange")
 
     def __init__(
-        self, exchange: Exchange, *, till: Till, upstream: Upstream, watcher: Watcher
+        self, exchange: Exchange, till: Till, upstream: Upstream, watcher: Watcher
     ) -> None:
         self.exchange = exchange
         self._till = till
@@ -44,14 +46,17 @@ class Driver:
 
     def perform(self, actions: list[Action]) -> None:
         """Carry actions out in order, then note the end."""
+        written = False
         for action in actions:
             kind = type(action)
-            if kind is Send:
-                self.send(action.data)  # type: ignore[union-attr]
-            elif kind is Record:
+            if kind is Record:
                 self._record(action)  # type: ignore[arg-type]
+            elif kind is Send:
+                self.send(action.data)  # type: ignore[union-attr]
+                written = True
             elif kind is Respond:
                 self.respond(action)  # type: ignore[arg-type]
+                written = True
             elif kind is Dial:
                 self._dial(action)  # type: ignore[arg-type]
             elif kind is End:
@@ -61,7 +66,9 @@ class Driver:
             else:
                 assert kind is Drop
                 self.drop()
-        if self.exchange.state is State.ENDED:
+        if written:
+            self.flush()
+        if self.exchange.state is _ENDED:
             self._finish()
 
     # -- the client's side, for subclasses --------------------------------------------------------
@@ -72,9 +79,8 @@ class Driver:
     def send(self, data: bytes) -> None:
         raise NotImplementedError
 
-    def relay(self, data: bytes) -> None:
-        """One `send` and nothing else: the path of nearly every event."""
-        self.send(data)
+    def flush(self) -> None:
+        """Nothing more is to be sent for now."""
 
     def end(self) -> None:
         raise NotImplementedError
@@ -103,10 +109,11 @@ class Driver:
 
     def node_body(self, data: bytes) -> None:
         passed = self.exchange.node_body(data, time.monotonic_ns())
-        if type(passed) is bytes:
-            self.relay(passed)
+        if isinstance(passed, bytes):
+            self.send(passed)
+            self.flush()
         elif passed:
-            self.perform(passed)  # type: ignore[arg-type]
+            self.perform(passed)
 
     def node_end(self) -> None:
         self._call = None

@@ -34,7 +34,7 @@ from gateway.errors import ApiError
 from gateway.openai_request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
-from metering.stream_meter import MalformedStreamError
+from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage
 from router.router import Router
 from router.types import Decision, Termination
@@ -58,6 +58,7 @@ class State(Enum):
     ENDED = auto()
 
 
+_ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
 
@@ -152,13 +153,16 @@ class Exchange:
         """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
         Send would be: nearly every event of a stream is that, and is spared the list.
         """
-        if self.state not in (State.ANSWERING, State.REFUSED):
+        state, attempt = self.state, self._attempt
+        if attempt is None or (state is not _ANSWERING and state is not _REFUSED):
             return []
-        self.attempt.touched(now_ns)
+        if attempt.first_byte_ns is None:
+            attempt.first_byte_ns = now_ns
+        attempt.last_byte_ns = now_ns
         self.deadline_ns = now_ns + self._timeouts.idle_ns
-        if self.state is State.ANSWERING and self.question.stream:
-            return self._relay(data, now_ns)
-        if not self.attempt.collect(data):
+        if state is _ANSWERING and self.question.stream:
+            return self._relay(attempt.meter, data, now_ns)
+        if not attempt.collect(data):
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         return []
 
@@ -209,15 +213,13 @@ class Exchange:
 
     # -- the answer -------------------------------------------------------------------------------
 
-    def _relay(self, data: bytes, now_ns: int) -> bytes | list[Action]:
-        meter = self.attempt.meter
+    def _relay(self, meter: StreamMeter, data: bytes, now_ns: int) -> bytes | list[Action]:
         try:
             passed = meter.feed(data)
         except MalformedStreamError:
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
-        ends = meter.done or meter.error is not None
-        if passed and noted and self._opened and self._responded and not ends:
+        if passed and noted and self._opened and self._responded and not meter.ended:
             return passed
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:

@@ -126,12 +126,11 @@ class NodeConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        call = self._call
+        call, stage = self._call, self._stage
         if call is None:
             self.close()  # an answer that nobody asked for
             return
-        had_head = self._stage is _BODY
-        if not had_head:
+        if stage is _HEAD:
             self._head += data
         try:
             self._parser.feed_data(data)
@@ -139,14 +138,16 @@ class NodeConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             sane = self._stage is _COMPLETE
             self._spent = True
-        if not had_head and self._stage is not _HEAD and call.listener is not None:
-            call.listener.node_head(self._parser.get_status_code())
-        if self._pieces:
+        listener = call.listener
+        if stage is _HEAD and self._stage is not _HEAD and listener is not None:
+            listener.node_head(self._parser.get_status_code())
+        pieces = self._pieces
+        if pieces:
             self._overhead = 0
-            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._pieces.clear()
-            if call.listener is not None:
-                call.listener.node_body(body)
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            if listener is not None:
+                listener.node_body(body)
         else:
             self._overhead += len(data)
             sane = sane and self._overhead <= HEAD_BYTES_MAX

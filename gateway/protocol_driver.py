@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from time import monotonic_ns
+from typing import Protocol
 
-from gateway.actions import Action, Respond
+from gateway.actions import Respond
 from gateway.admission import Admission, Known, Pending, settled
 from gateway.client_answer import Headers, answer_head
 from gateway.client_connection import ClientConnection
 from gateway.client_head import Head
 from gateway.client_request import Request
-from gateway.driver import Driver
+from gateway.driver import Driver, Watcher
 from gateway.errors import ApiError
 from gateway.exchange import Exchange
+from gateway.till import Till
+from gateway.upstream import Upstream
 from metering.keys import ApiKey
+
+COPIED_BYTES_MAX = 64 * 1024
+"""An answer longer than this is not copied to be written with its head."""
 
 _NOTHING_KNOWN: Known = {}
 
@@ -37,25 +43,59 @@ class Inference(Protocol):
         """Those that a shutdown waits for."""
 
 
+def infer(shared: Inference, connection: ClientConnection, head: Head, body: bytes | None) -> None:
+    """Judge a request and start its exchange: at once if it is whole and all is known, as nearly
+    every one is.
+    """
+    endpoint, admission = head.endpoint, shared.admission
+    assert endpoint is not None
+    request_id = admission.new_request_id()
+    if body is None:
+        Intake(shared, connection, head, request_id, []).judge()
+        return
+    try:
+        key = admission.authenticate({b"authorization": head.authorization}, _NOTHING_KNOWN)
+        exchange = admission.admit(request_id, key, endpoint, body, _NOTHING_KNOWN)
+    except ApiError as error:
+        connection.refuse(error, endpoint.value, request_id)
+    except Pending:
+        Intake(shared, connection, head, request_id, body).judge()
+    else:
+        _start(shared, connection, head, exchange)
+
+
+def _start(
+    shared: Inference, connection: ClientConnection, head: Head, exchange: Exchange
+) -> ProtocolDriver:
+    cors = shared.cors(head.origin) if head.origin else ()
+    driver = shared.new_driver(exchange, connection, head.http_1_1, cors)
+    connection.request = driver
+    driver.start()
+    return driver
+
+
 class Intake(Request):
     """A request being read and judged: first its key, so that no stranger uploads a body."""
 
     __slots__ = ("_body", "_connection", "_gone", "_head", "_key", "_request_id", "_shared")
 
-    def __init__(self, shared: Inference, connection: ClientConnection, head: Head) -> None:
+    def __init__(
+        self,
+        shared: Inference,
+        connection: ClientConnection,
+        head: Head,
+        request_id: str,
+        body: bytes | list[bytes],
+    ) -> None:
+        """`body` is what there is of it, bytes if that is all."""
         self._shared = shared
         self._connection = connection
         self._head = head
-        self._request_id = shared.admission.new_request_id()
+        self._request_id = request_id
         self._key: ApiKey | None = None
-        self._body: list[bytes] | bytes = []
+        self._body = body
         self._gone = False
-
-    def begin(self, body: bytes | None) -> None:
-        self._connection.request = self
-        if body is not None:
-            self._body = body
-        self._judge()
+        connection.request = self
 
     def body(self, data: bytes, complete: bool) -> None:
         assert type(self._body) is list
@@ -63,12 +103,12 @@ class Intake(Request):
         if complete:
             self._body = b"".join(self._body)
             if self._key is not None:
-                self._judge()
+                self.judge()
 
     def lost(self) -> None:
         self._gone = True
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
         """As far as it is here; if something must be looked up, later."""
         try:
             if self._key is None:
@@ -90,7 +130,7 @@ class Intake(Request):
                 key = await settled(self._authenticate)
                 if not self._gone:
                     self._key = key
-                    self._judge()
+                    self.judge()
                 return
             exchange = await settled(self._admit)
         except ApiError as error:
@@ -111,11 +151,7 @@ class Intake(Request):
         return self._shared.admission.admit(self._request_id, key, endpoint, body, known)
 
     def _start(self, exchange: Exchange) -> None:
-        connection, head = self._connection, self._head
-        cors = self._shared.cors(head.origin) if head.origin else ()
-        driver = self._shared.new_driver(exchange, connection, head.http_1_1, cors)
-        connection.request = driver
-        driver.start()
+        driver = _start(self._shared, self._connection, self._head, exchange)
         if self._gone:
             driver.lost()
 
@@ -134,24 +170,20 @@ class ProtocolDriver(Driver, Request):
     def __init__(
         self,
         exchange: Exchange,
+        till: Till,
+        upstream: Upstream,
+        watcher: Watcher,
         connection: ClientConnection,
         http_1_1: bool,
         cors: Headers,
-        **parts: Any,
     ) -> None:
-        super().__init__(exchange, **parts)
+        Driver.__init__(self, exchange, till, upstream, watcher)
         self._connection = connection
         self._transport = connection.transport
         self._http_1_1 = http_1_1
         self._cors = cors
         self._chunked = False
         self._out: list[bytes] = []
-
-    def perform(self, actions: list[Action]) -> None:
-        """Carry the actions out; what they write goes out in one system call."""
-        super().perform(actions)
-        if self._out:
-            self._flush()
 
     def respond(self, answer: Respond) -> None:
         connection, length = self._connection, None
@@ -175,13 +207,34 @@ class ProtocolDriver(Driver, Request):
     def send(self, data: bytes) -> None:
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def relay(self, data: bytes) -> None:
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+    def node_body(self, data: bytes) -> None:
+        """As a driver does it, but the plain event of a stream goes right to the transport."""
+        passed = self.exchange.node_body(data, monotonic_ns())
+        if not isinstance(passed, bytes):
+            if passed:
+                self.perform(passed)
+        elif self._chunked:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(passed), passed))
+        else:
+            self._transport.write(passed)
+
+    def flush(self) -> None:
+        """All that one turn writes goes out in one system call."""
+        out = self._out
+        if not out:
+            return
+        self._out = []
+        if len(out) == 1:
+            self._transport.write(out[0])
+        elif len(out[1]) < COPIED_BYTES_MAX:
+            self._transport.write(b"".join(out))
+        else:
+            self._transport.writelines(out)
 
     def end(self) -> None:
         if self._chunked:
             self._out.append(b"0\r\n\r\n")
-        self._flush()
+        self.flush()
         self._connection.answered()
 
     def drop(self) -> None:
@@ -189,10 +242,6 @@ class ProtocolDriver(Driver, Request):
 
     def lost(self) -> None:
         self.client_gone()
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
 
 NewDriver = Callable[[Exchange, ClientConnection, bool, Headers], ProtocolDriver]

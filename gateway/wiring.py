@@ -115,15 +115,15 @@ class Gateway:
         )
         authenticate = authenticate_with(self.admission)
         rest = fastapi_app([operations, models.routes(catalogue, authenticate)], self._lifespan)
-        parts = {"till": self._till, "upstream": self._upstream, "watcher": self._watch}
+        parts = (self._till, self._upstream, self._watch)
 
         def asgi_driver(exchange: Exchange) -> AsgiDriver:
-            return AsgiDriver(exchange, **parts)
+            return AsgiDriver(exchange, *parts)
 
         def protocol_driver(
             exchange: Exchange, connection: ClientConnection, http_1_1: bool, cors: Headers
         ) -> ProtocolDriver:
-            return ProtocolDriver(exchange, connection, http_1_1, cors, **parts)
+            return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
 
         cors = Cors(config.server.cors_origins)
         self.app = InferenceApp(self.admission, asgi_driver, telemetry.refused, cors, rest)

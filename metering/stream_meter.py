@@ -24,6 +24,7 @@ EVENT_BYTES_MAX = 1024 * 1024
 TOKENS_MAX = 2**32
 """A count beyond this is a lie, and would not fit the ledger's integers once it is priced."""
 
+_CARRIAGE_RETURN = 13
 _DONE = b"data: [DONE]"
 _RUNNING = b',"usage":{'
 _ANY_USAGE = b'"usage"'
@@ -128,12 +129,14 @@ class StreamMeter:
         "_choices",
         "_choices_per_prompt",
         "_closing",
+        "_decodes_all",
         "_keep_closing",
         "_keep_running",
         "_running",
         "_tail",
         "_tally_text",
         "done",
+        "ended",
         "error",
         "events",
         "finished_choices",
@@ -154,9 +157,12 @@ class StreamMeter:
         self._choices = choices
         self._choices_per_prompt = choices_per_prompt
         self._tally_text = tally_text
+        self._decodes_all = tally_text or choices > 1
         self._tail = b""
         self._running: dict[int, bytes] = {}
         self._closing: _WireUsage | None = None
+        self.ended = False
+        """Nothing more is taken: the stream is whole, or it told an error."""
         self.done = False
         """`[DONE]` was seen: the stream is whole."""
         self.error: bytes | None = None
@@ -172,25 +178,21 @@ class StreamMeter:
         `[DONE]` and what follows it are kept back: the caller sends that line itself once the
         charge is durable. Raises MalformedStreamError.
         """
-        if self.done or self.error is not None:
+        if self.ended:
             return b""
         if self._tail:
             data = self._tail + data
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        if not data.endswith(b"\n\n"):
-            end = data.rfind(b"\n\n") + 2
-            if end == 1:
-                return self._keep(data)
-            self._tail = data[end:]
-            data = data[:end]
-        else:
             self._tail = b""
-        if data.count(b"\n\n") == 1:
+        if _CARRIAGE_RETURN in data:
+            data = data.replace(b"\r\n", b"\n")
+        if 0 <= data.find(b"\n\n") == len(data) - 2:
             return self._event(data)
-        return b"".join(
-            [self._event(event + b"\n\n") for event in data[:-2].split(b"\n\n") if event]
-        )
+        end = data.rfind(b"\n\n") + 2
+        if end == 1:
+            return self._keep(data)
+        self._tail = data[end:]
+        events = data[: end - 2].split(b"\n\n")
+        return b"".join([self._event(event + b"\n\n") for event in events if event])
 
     @property
     def closing(self) -> Usage | None:
@@ -217,19 +219,13 @@ class StreamMeter:
         return b""
 
     def _event(self, event: bytes) -> bytes:
-        if self.done or self.error is not None:
-            return b""
-        if event.startswith(_DONE):
-            self.done = True
-            return b""
         start = event.find(_RUNNING)
-        if start < 0:
+        if start < 0 or self.ended:
             return self._unusual(event)
         end = event.find(b"}", start) + 1
         if (
-            event.find(b"{", start + len(_RUNNING), end) >= 0
-            or self._choices > 1
-            or self._tally_text
+            self._decodes_all
+            or event.find(b"{", start + len(_RUNNING), end) >= 0
             or event.find(_NO_CHOICES) >= 0
         ):
             return self._decoded(event)
@@ -238,7 +234,14 @@ class StreamMeter:
         return event if self._keep_running else event[:start] + event[end:]
 
     def _unusual(self, event: bytes) -> bytes:
-        """An event without running usage in vLLM's shape: a comment, an error, another server's."""
+        """An event without running usage in vLLM's shape: the end, a comment, an error, another
+        server's, or one behind the end.
+        """
+        if self.ended:
+            return b""
+        if event.startswith(_DONE):
+            self.done = self.ended = True
+            return b""
         if event.startswith(b":"):
             return event
         if self._tally_text or event.find(_ANY_USAGE) >= 0 or event.find(_ERROR) >= 0:
@@ -257,6 +260,7 @@ class StreamMeter:
             ) from None
         if bytes(read.error) != b"null":
             self.error = bytes(read.error)
+            self.ended = True
             return b""
         for choice in read.choices or ():
             self._tally(choice)
