@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.openai_request import Endpoint
 from gateway.timeouts import ClientTimeouts, Timeouts
+from metering.limits import Limits
 from metering.money import MoneyError, parse_price_per_million
 from metering.prices import ModelPrice
 from router.types import NodeRecord
@@ -70,6 +71,17 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of every key that has no own. Without any there is no limit."""
+
+    requests_per_minute: _Positive | None = None
+    tokens_per_minute: _Positive | None = None
+    concurrent_requests: _Positive | None = None
+
+    def limits(self) -> Limits:
+        return Limits(**msgspec.structs.asdict(self))
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +211,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     spool: SpoolConfig = SpoolConfig()
+    limits: LimitsConfig = LimitsConfig()
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None

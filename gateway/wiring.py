@@ -40,6 +40,7 @@ from gateway.till import Till
 from gateway.upstream import Upstream
 from gateway.watch import Watch
 from metering.budget import Budget
+from metering.limits import Limiter
 from metering.poster import Poster
 from metering.spool import Spool
 from metering.sqlite_keys import SqliteKeys
@@ -78,7 +79,12 @@ class Gateway:
         self._leftovers = Leftovers(absent, self._ledger)
         self._budget = Budget()
         self._poster = Poster(self._spool, self._ledger, self._budget.update, self._ledger_changed)
-        self._till = Till(spool=self._spool, poster=self._poster, budget=self._budget)
+        self._till = Till(
+            spool=self._spool,
+            poster=self._poster,
+            budget=self._budget,
+            limiter=Limiter(config.limits.limits()),
+        )
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
         self._keyring = Keyring(self._keys)

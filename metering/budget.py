@@ -61,7 +61,7 @@ class Budget:
         """Give back what a reserved hold leaves of itself; all of it, if it came to nothing."""
         assert hold >= 0, f"a hold of {hold}"
         assert cost >= 0, f"a cost of {cost}"
-        self._accounts[account].unposted += hold - min(cost, hold)
+        self._accounts[account].unposted += hold - cost if cost < hold else 0
 
     def update(self, updates: Iterable[BalanceUpdate]) -> None:
         """What the poster reports, in its order: the ledger's balance replaces ours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.config import ConfigError, load, parse
+from metering.limits import UNLIMITED, Limits
 
 MODEL = """
 [[model]]
@@ -32,6 +33,12 @@ def test_a_model_and_a_node_are_enough():
     assert record.engine == "openai"
 
 
+def test_limits_of_keys_that_have_none():
+    assert parse(MODEL).limits.limits() == UNLIMITED
+    limits = parse("[limits]\ntokens_per_minute = 1000\n" + MODEL).limits.limits()
+    assert limits == Limits(tokens_per_minute=1000)
+
+
 REFUSED = [
     ("", "no \\[\\[model\\]\\]"),
     ("[server]\nprot = 80\n" + MODEL, "line 2 .*prot"),
@@ -42,6 +49,8 @@ REFUSED = [
     (MODEL.replace('"0.20"', '"0.2000001"'), "prompt_usd_per_million"),
     (MODEL.replace('"0.20"', '"cheap"'), "prompt_usd_per_million"),
     (MODEL.replace('"0.20"', "0.20"), "prompt_usd_per_million"),
+    ("[limits]\nrequests_per_minute = 0\n" + MODEL, "line 2"),
+    ("[limits]\nrpm = 5\n" + MODEL, "line 2 .*rpm"),
     (MODEL + MODEL, "configured twice"),
     (MODEL + NODE.replace('"m"', '"x"'), "no \\[\\[model\\]\\]"),
     (MODEL + NODE.replace("http://", "ftp://"), "url"),
