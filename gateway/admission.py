@@ -24,7 +24,7 @@ from gateway.till import Till
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
-from metering.limits import LimitKind, Shortage
+from metering.limits import LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from router.router import Router
@@ -45,7 +45,7 @@ class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a momen
 
 
 async def settled(judge: Callable[[Known], T]) -> T:
-    """What `judge` returns once it has what it needs. It must not ask for a thing it was given."""
+    """What `judge` returns once it has what it needs, or has asked for it often enough."""
     known: dict[str, object] = {}
     while True:
         try:
@@ -146,7 +146,7 @@ class Admission:
         tokens = prompt_tokens + completion_tokens
         shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
         if shortage is not None:
-            self._refuse(shortage, charge, known)
+            self._find_more(shortage, charge, key.limits, tokens, known)
         return Exchange(
             charge,
             question,
@@ -192,14 +192,25 @@ class Admission:
         if not self._till.recording:
             raise errors.not_recording()
 
-    def _refuse(self, shortage: Shortage, charge: OpenCharge, known: Known) -> NoReturn:
+    def _find_more(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, known: Known
+    ) -> NoReturn:
+        """Raises Pending while more may be found, then ApiError."""
+        source, tries = self._till.source, cast(int, known.get("tries", 0))
+
+        async def find() -> int:
+            await source.find(charge, own, tokens, tries)
+            return tries + 1
+
+        if source.worth_asking(shortage, charge, own, tokens, tries):
+            raise Pending("tries", find)
+        never = shortage.kind is not LimitKind.CREDIT and shortage.wait_ns is None
+        if source.away and not never:
+            raise errors.limits_unknown()
         if shortage.kind is not LimitKind.CREDIT:
             raise errors.rate_limited(shortage, charge.model, charge.key_id)
-        account = charge.account
-        if "balance" not in known:
-            raise Pending("balance", lambda: self._till.reload(account))
         raise errors.no_credit(
-            f"Account '{account}' has {format_usd(shortage.free)} USD left; "
+            f"Account '{charge.account}' has {format_usd(shortage.free)} USD left; "
             f"this request may cost up to {format_usd(shortage.asked)} USD, which is reserved "
             "before it runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
         )

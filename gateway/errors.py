@@ -246,6 +246,15 @@ def no_capacity(model: str, retry_after_ns: int) -> ApiError:
     )
 
 
+def limits_unknown() -> ApiError:
+    """Redis is away, and what was leased of a limit or a balance is used up."""
+    return overloaded(
+        "The gateway cannot check limits and balances at the moment. Please retry.",
+        retry_after_s=1,
+        code="limits_unknown",
+    )
+
+
 def not_recording() -> ApiError:
     """The spool is full or its disk failed: what cannot be charged is not served."""
     return overloaded(

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
-from metering.limits import REFUSED, KeyLimits, Limiter, LimitKind, Limits, Shortage
+from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
 from metering.spool import Spool
@@ -28,25 +28,84 @@ class _Reserved(msgspec.Struct, gc=False):
     """What a request has set aside: its hold, and of its key's limits if it has any."""
 
     charge: OpenCharge
-    limits: KeyLimits | None
+    limits: KeyPools | None
     tokens: int
     slot: int
+
+
+class Credit(Protocol):
+    """What accounts may still spend: `Budget`, or `SharedBudget`."""
+
+    def reserve(self, account: str, amount: int) -> bool: ...
+
+    def settle(self, account: str, hold: int, cost: int) -> None: ...
+
+    def available(self, account: str) -> int: ...
+
+
+class Source(Protocol):
+    """Where more of what is short may come from: `LedgerSource`, or `Sharing`."""
+
+    @property
+    def away(self) -> bool:
+        """It cannot be asked at the moment."""
+
+    @property
+    def closed(self) -> bool:
+        """Not even what is here may be spent."""
+
+    def worth_asking(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
+    ) -> bool:
+        """Might `find` help a request that was refused so many times?"""
+
+    async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
+        """Get more, if there is more."""
+
+
+class LedgerSource:
+    """Of a gateway that shares nothing: there may have been a deposit."""
+
+    away = closed = False
+
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
+
+    def worth_asking(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
+    ) -> bool:
+        return shortage.kind is LimitKind.CREDIT and tries == 0
+
+    async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
+        """Have the account's balance told again. Raises LedgerError."""
+        await asyncio.wrap_future(self._poster.refresh(charge.account))
 
 
 class Till:
     """Lives on the event loop; nothing here waits."""
 
-    def __init__(self, *, spool: Spool, poster: Poster, budget: Budget, limiter: Limiter) -> None:
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        poster: Poster,
+        budget: Credit,
+        limiter: Limiter[KeyPools],
+        source: Source,
+    ) -> None:
         self._spool = spool
         self._poster = poster
         self._budget = budget
         self._limiter = limiter
+        self.source = source
         self._open: dict[str, _Reserved] = {}
 
     def reserve(self, charge: OpenCharge, own: Limits, tokens: int, now_ns: int) -> Shortage | None:
         """Set aside all that the request can use of its account's credit and of its key's limits.
         If there is too little of one, nothing is set aside and this is what is short.
         """
+        if self.source.closed:
+            return self._credit_shortage(charge)
         limits = self._limiter.of(charge.key_id, own)
         slot = REFUSED
         if limits is not None:
@@ -59,10 +118,6 @@ class Till:
             return self._credit_shortage(charge)
         self._open[charge.charge_id] = _Reserved(charge, limits, tokens, slot)
         return None
-
-    async def reload(self, account: str) -> None:
-        """Ask the ledger for the account's balance again: there may have been a deposit."""
-        await asyncio.wrap_future(self._poster.refresh(account))
 
     def record(self, row: Row, on_durable: OnDurable | None) -> None:
         """Append a row; `on_durable` is called on the event loop once it is on disk or cannot be.

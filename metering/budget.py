@@ -21,6 +21,12 @@ class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):
     available_nano_usd: int
     booked_nano_usd: int
     """The sum of changes by this gateway's rows that this balance is the first to include."""
+    posted_nano_usd: int = 0
+    """The balance with nothing on hold."""
+    paid_nano_usd: int = 0
+    """What this gateway's charges took off the posted balance; the first balance to include it."""
+    seq: int = 0
+    """The ledger's last row before the balance was read: it includes at least all up to there."""
 
 
 class _Account:

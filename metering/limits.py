@@ -7,7 +7,9 @@ and a refused request has used nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -63,17 +65,29 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     """Until all of the limit is free if nothing else runs."""
 
 
-class KeyLimits:
-    """The limits of one key and what is left of them. Times are monotonic."""
+class _Window(Protocol):
+    free: int
+
+    def give_back(self, amount: int, slot: int) -> None: ...
+
+
+class _Places(Protocol):
+    free: int
+
+    def give_back(self, held_ns: int) -> None: ...
+
+
+class KeyPools:
+    """What a key has left of its limits, wherever it comes from. Times are monotonic."""
 
     __slots__ = ("_places", "_requests", "_slot", "_slot_ends_ns", "_tokens", "own")
 
-    def __init__(self, own: Limits, limits: Limits) -> None:
+    def __init__(self, own: Limits, *, requests: _Window, tokens: _Window, places: _Places) -> None:
         self.own = own
-        """As the key has them; `limits` adds the defaults."""
-        self._requests = Window(limits.requests_per_minute or NO_LIMIT)
-        self._tokens = Window(limits.tokens_per_minute or NO_LIMIT)
-        self._places = Places(limits.concurrent_requests or NO_LIMIT)
+        """As the key has them, without the defaults."""
+        self._requests = requests
+        self._tokens = tokens
+        self._places = places
         self._slot = REFUSED
         self._slot_ends_ns = 0
 
@@ -82,7 +96,7 @@ class KeyLimits:
         counted in, for the end; or REFUSED, and nothing is set aside: `shortage` says why.
         """
         if now_ns >= self._slot_ends_ns:
-            self._roll(now_ns // SLOT_NS)
+            self._begin_slot(now_ns)
         places, requests, window = self._places, self._requests, self._tokens
         if places.free < 1 or requests.free < 1 or window.free < tokens:
             return REFUSED
@@ -111,19 +125,37 @@ class KeyLimits:
 
     def shortage(self, tokens: int, now_ns: int) -> Shortage:
         """Why `take` refused, just now: what would be missing for the longest."""
-        found = [
-            self._window_shortage(LimitKind.TOKENS, self._tokens, tokens, now_ns),
-            self._window_shortage(LimitKind.REQUESTS, self._requests, 1, now_ns),
-            self._place_shortage(),
-        ]
-        return max(
-            (shortage for shortage in found if shortage.free < shortage.asked),
-            key=lambda shortage: (shortage.wait_ns is None, shortage.wait_ns or 0),
+        raise NotImplementedError
+
+    def _begin_slot(self, now_ns: int) -> None:
+        """The slot at hand is over."""
+        raise NotImplementedError
+
+
+class KeyLimits(KeyPools):
+    """The limits of a key that only this process serves."""
+
+    __slots__ = ("_own_places", "_own_requests", "_own_tokens")
+
+    def __init__(self, own: Limits, limits: Limits) -> None:
+        self._own_requests = Window(limits.requests_per_minute or NO_LIMIT)
+        self._own_tokens = Window(limits.tokens_per_minute or NO_LIMIT)
+        self._own_places = Places(limits.concurrent_requests or NO_LIMIT)
+        super().__init__(
+            own, requests=self._own_requests, tokens=self._own_tokens, places=self._own_places
         )
 
-    def _roll(self, slot: int) -> None:
-        self._requests.roll(self._slot, slot)
-        self._tokens.roll(self._slot, slot)
+    def shortage(self, tokens: int, now_ns: int) -> Shortage:
+        return longest(
+            self._window_shortage(LimitKind.TOKENS, self._own_tokens, tokens, now_ns),
+            self._window_shortage(LimitKind.REQUESTS, self._own_requests, 1, now_ns),
+            self._place_shortage(),
+        )
+
+    def _begin_slot(self, now_ns: int) -> None:
+        slot = now_ns // SLOT_NS
+        self._own_requests.roll(self._slot, slot)
+        self._own_tokens.roll(self._slot, slot)
         self._slot = slot
         self._slot_ends_ns = (slot + 1) * SLOT_NS
 
@@ -140,7 +172,7 @@ class KeyLimits:
         )
 
     def _place_shortage(self) -> Shortage:
-        places = self._places
+        places = self._own_places
         return Shortage(
             kind=LimitKind.CONCURRENCY,
             limit=places.limit,
@@ -150,24 +182,45 @@ class KeyLimits:
         )
 
 
-class Limiter:
-    """The limits of every key that was used. Used by one thread."""
+def longest(*shortages: Shortage) -> Shortage:
+    """The one that lasts longest of those that are short of something."""
+    return max(
+        (shortage for shortage in shortages if shortage.free < shortage.asked),
+        key=lambda shortage: (shortage.wait_ns is None, shortage.wait_ns or 0),
+    )
 
-    def __init__(self, default: Limits = UNLIMITED) -> None:
+
+Pools_co = TypeVar("Pools_co", bound=KeyPools, covariant=True)
+
+
+class Limiter(Generic[Pools_co]):
+    """The limits of every key that was used. `new_pools` makes those of one key, from its id, its
+    own limits and those with the defaults. Used by one thread.
+    """
+
+    def __init__(
+        self, default: Limits, new_pools: Callable[[str, Limits, Limits], Pools_co]
+    ) -> None:
         self._default = default
-        self._keys: dict[str, KeyLimits] = {}
+        self._new_pools = new_pools
+        self.keys: dict[str, Pools_co] = {}
 
-    def of(self, key_id: str, own: Limits) -> KeyLimits | None:
+    def of(self, key_id: str, own: Limits) -> Pools_co | None:
         """What is left of this key's limits; None if it has none. A key whose limits were changed
         starts afresh.
         """
         if own is UNLIMITED and self._default is UNLIMITED:
             return None
-        found = self._keys.get(key_id)
+        found = self.keys.get(key_id)
         if found is not None and (found.own is own or found.own == own):
             return found
         limits = own.or_else(self._default)
         if limits == UNLIMITED:
             return None
-        found = self._keys[key_id] = KeyLimits(own, limits)
+        found = self.keys[key_id] = self._new_pools(key_id, own, limits)
         return found
+
+
+def local_limiter(default: Limits = UNLIMITED) -> Limiter[KeyLimits]:
+    """For a gateway that shares no limits."""
+    return Limiter(default, lambda _, own, limits: KeyLimits(own, limits))

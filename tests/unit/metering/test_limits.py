@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from metering.limits import REFUSED, UNLIMITED, KeyLimits, Limiter, LimitKind, Limits, Shortage
+from metering.limits import (
+    REFUSED,
+    UNLIMITED,
+    KeyLimits,
+    LimitKind,
+    Limits,
+    Shortage,
+    local_limiter,
+)
 
 S = 1_000_000_000
 
@@ -24,19 +32,19 @@ def refused(key: KeyLimits, tokens: int, now_ns: int) -> Shortage:
 
 
 def test_a_key_without_limits_has_the_default_ones():
-    limiter = Limiter(Limits(requests_per_minute=1))
+    limiter = local_limiter(Limits(requests_per_minute=1))
     key = limiter.of("key_1", UNLIMITED)
     assert key.take(5, 0) == 0
     assert refused(key, 5, 0).kind is LimitKind.REQUESTS
     own = limiter.of("key_2", Limits(requests_per_minute=2, tokens_per_minute=9))
     assert own.take(5, 0) == 0
     assert refused(own, 5, 0).kind is LimitKind.TOKENS
-    assert Limiter().of("key_1", UNLIMITED) is None
-    assert Limiter().of("key_1", Limits()) is None
+    assert local_limiter().of("key_1", UNLIMITED) is None
+    assert local_limiter().of("key_1", Limits()) is None
 
 
 def test_a_key_keeps_its_count_until_its_limits_are_changed():
-    limiter = Limiter()
+    limiter = local_limiter()
     first = limiter.of("key_1", Limits(requests_per_minute=1))
     assert limiter.of("key_1", Limits(requests_per_minute=1)) is first
     assert limiter.of("key_2", Limits(requests_per_minute=1)) is not first
