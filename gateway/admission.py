@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 from gateway import errors
 from gateway.catalogue import Catalogue, Model
@@ -24,6 +24,7 @@ from gateway.till import Till
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
+from metering.limits import LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from router.router import Router
@@ -44,7 +45,7 @@ class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a momen
 
 
 async def settled(judge: Callable[[Known], T]) -> T:
-    """What `judge` returns once it has what it needs. It must not ask for a thing it was given."""
+    """What `judge` returns once it has what it needs, or has asked for it often enough."""
     known: dict[str, object] = {}
     while True:
         try:
@@ -122,7 +123,8 @@ class Admission:
             completion_tokens_max=completion_tokens,
             stream=question.stream,
         )
-        decision = self._router.choose(features, self._monotonic_ns())
+        now_ns = self._monotonic_ns()
+        decision = self._router.choose(features, now_ns)
         if decision.node is None:
             raise errors.no_capacity(question.model, decision.retry_after_ns)
         hold = hold_nano_usd(
@@ -130,7 +132,6 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
-        self._reserve(key.account, hold, known)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(),
             request_id=request_id,
@@ -142,6 +143,10 @@ class Admission:
             prompt_tokens_estimate=prompt_tokens,
             created_ns=self._ids.now_ns(),
         )
+        tokens = prompt_tokens + completion_tokens
+        shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
+        if shortage is not None:
+            self._find_more(shortage, charge, key.limits, tokens, known)
         return Exchange(
             charge,
             question,
@@ -187,13 +192,25 @@ class Admission:
         if not self._till.recording:
             raise errors.not_recording()
 
-    def _reserve(self, account: str, hold_nano_usd: int, known: Known) -> None:
-        if self._till.reserve(account, hold_nano_usd):
-            return
-        if "balance" not in known:
-            raise Pending("balance", lambda: self._till.reload(account))
+    def _find_more(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, known: Known
+    ) -> NoReturn:
+        """Raises Pending while more may be found, then ApiError."""
+        source, tries = self._till.source, cast(int, known.get("tries", 0))
+
+        async def find() -> int:
+            await source.find(charge, own, tokens, tries)
+            return tries + 1
+
+        if source.worth_asking(shortage, charge, own, tokens, tries):
+            raise Pending("tries", find)
+        never = shortage.kind is not LimitKind.CREDIT and shortage.wait_ns is None
+        if source.away and not never:
+            raise errors.limits_unknown()
+        if shortage.kind is not LimitKind.CREDIT:
+            raise errors.rate_limited(shortage, charge.model, charge.key_id)
         raise errors.no_credit(
-            f"Account '{account}' has {format_usd(self._till.available(account))} USD left; this "
-            f"request may cost up to {format_usd(hold_nano_usd)} USD, which is reserved before it "
-            "runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
+            f"Account '{charge.account}' has {format_usd(shortage.free)} USD left; "
+            f"this request may cost up to {format_usd(shortage.asked)} USD, which is reserved "
+            "before it runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
         )

@@ -11,12 +11,14 @@ import re
 import ssl
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.openai_request import Endpoint
 from gateway.timeouts import ClientTimeouts, Timeouts
+from metering.limits import Limits
 from metering.money import MoneyError, parse_price_per_million
 from metering.prices import ModelPrice
 from router.types import NodeRecord
@@ -70,6 +72,17 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of every key that has no own. Without any there is no limit."""
+
+    requests_per_minute: _Positive | None = None
+    tokens_per_minute: _Positive | None = None
+    concurrent_requests: _Positive | None = None
+
+    def limits(self) -> Limits:
+        return Limits(**msgspec.structs.asdict(self))
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,15 +203,44 @@ class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What gateways share: limits and budgets that hold over all of them."""
+    """What gateways share: limits and balances that hold over all of them."""
 
+    url: str | None = None
+    """Only if it holds no password."""
     url_env: str | None = None
     url_file: str | None = None
+    timeout_ms: _Positive = 250
+    """After so long without an answer Redis is taken for gone."""
+    when_away: Literal["lease", "refuse"] = "lease"
+    """Serve on what is leased until that is used up, or nothing."""
+
+    def address(self) -> str:
+        """Raises ConfigError if there is none, or one with a password in the configuration."""
+        given = [way for way in (self.url, self.url_env, self.url_file) if way is not None]
+        if len(given) != 1:
+            raise ConfigError("[redis] needs one of url, url_env and url_file, and only one")
+        if self.url_file is not None:
+            return read_secret(self.url_file)
+        if self.url_env is not None:
+            url = os.environ.get(self.url_env, "").strip()
+            if not url:
+                raise ConfigError(
+                    f"[redis] the environment variable {self.url_env} is empty; put the URL of "
+                    "your Redis into it, such as redis://127.0.0.1:6379/0"
+                )
+            return url
+        if urlsplit(given[0]).password is not None:
+            raise ConfigError(
+                "[redis] url holds a password; put the URL into a file or an environment variable "
+                "and name that with url_file or url_env"
+            )
+        return given[0]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: ServerConfig = ServerConfig()
     spool: SpoolConfig = SpoolConfig()
+    limits: LimitsConfig = LimitsConfig()
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
@@ -269,6 +311,8 @@ def _check(config: Config) -> None:
     if not models:
         raise ConfigError("no [[model]] is configured; add one with id, prices and context")
     _check_workers(config)
+    if config.redis is not None:
+        config.redis.address()
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:

@@ -14,6 +14,7 @@
     |- body_too_large          413     invalid_request_error   request_too_large
     |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
+    |- rate_limited            429     requests or tokens      rate_limit_exceeded, with Retry-After
     `- node_failed             500     server_error            upstream_error
 
 The constructors below are the whole list: a new kind of failure gets a constructor here, not a
@@ -24,6 +25,8 @@ against its provider (https://openrouter.ai/docs/use-cases/for-providers).
 from __future__ import annotations
 
 import msgspec
+
+from metering.limits import LimitKind, Shortage
 
 _encoder = msgspec.json.Encoder()
 
@@ -41,6 +44,7 @@ class ApiError(Exception):
         code: str | None = None,
         retry_after_s: int | None = None,
         retry_is_useless: bool = False,
+        more_headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -50,6 +54,7 @@ class ApiError(Exception):
         self.code = code
         self.retry_after_s = retry_after_s
         self.retry_is_useless = retry_is_useless
+        self.more_headers = more_headers
 
     def body(self) -> bytes:
         """The JSON error object; all four keys are always there, as OpenAI's schema requires."""
@@ -71,7 +76,7 @@ class ApiError(Exception):
             headers.append((b"retry-after", str(self.retry_after_s).encode()))
         if self.retry_is_useless:
             headers.append((b"x-should-retry", b"false"))
-        return headers
+        return [*headers, *self.more_headers]
 
     def stream_event(self) -> bytes:
         """The same failure told inside a stream that has begun, in the form that OpenRouter emits
@@ -168,6 +173,66 @@ def overloaded(message: str, *, retry_after_s: int, code: str = "rate_limit_exce
     return ApiError(429, message, type=code, code=code, retry_after_s=retry_after_s)
 
 
+_LIMIT_NAMES = {
+    LimitKind.REQUESTS: "requests per min (RPM)",
+    LimitKind.TOKENS: "tokens per min (TPM)",
+    LimitKind.CONCURRENCY: "concurrent requests",
+}
+
+
+def rate_limited(shortage: Shortage, model: str, key_id: str) -> ApiError:
+    """A limit of the key, in OpenAI's words, types and headers."""
+    name = f"for {model} with key {key_id} on {_LIMIT_NAMES[shortage.kind]}"
+    type = "tokens" if shortage.kind is LimitKind.TOKENS else "requests"
+    if shortage.wait_ns is None:
+        return ApiError(
+            429,
+            f"Request too large {name}: Limit {shortage.limit}, Requested {shortage.asked} (the "
+            "most that the prompt and 'max_tokens' can come to). Lower 'max_tokens' or shorten "
+            "the prompt; the request can never run as it is.",
+            type=type,
+            code="rate_limit_exceeded",
+            retry_is_useless=True,
+            more_headers=_rate_limit_headers(shortage, type),
+        )
+    wait_ms = max(1, -(-shortage.wait_ns // 1_000_000))
+    return ApiError(
+        429,
+        f"Rate limit reached {name}: Limit {shortage.limit}, "
+        f"Used {shortage.limit - shortage.free}, Requested {shortage.asked}. "
+        f"Please try again in {_duration(wait_ms)}.",
+        type=type,
+        code="rate_limit_exceeded",
+        retry_after_s=-(-wait_ms // 1000),
+        more_headers=(
+            (b"retry-after-ms", str(wait_ms).encode()),
+            *_rate_limit_headers(shortage, type),
+        ),
+    )
+
+
+def _rate_limit_headers(shortage: Shortage, type: str) -> tuple[tuple[bytes, bytes], ...]:
+    if shortage.kind is LimitKind.CONCURRENCY:
+        return ()
+    values = {
+        "limit": str(shortage.limit),
+        "remaining": str(max(0, shortage.free)),
+        "reset": _duration(-(-shortage.reset_ns // 1_000_000)),
+    }
+    return tuple(
+        (f"x-ratelimit-{name}-{type}".encode(), value.encode()) for name, value in values.items()
+    )
+
+
+def _duration(milliseconds: int) -> str:
+    """As Go writes it and OpenAI's headers do: 6m0s, 1.5s, 20ms."""
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest_ms = divmod(milliseconds, 60_000)
+    seconds = f"{rest_ms / 1000:g}s"
+    return f"{minutes}m{seconds}" if minutes else seconds
+
+
 def node_failed(message: str) -> ApiError:
     return ApiError(500, message, type="server_error", code="upstream_error")
 
@@ -178,6 +243,15 @@ def no_capacity(model: str, retry_after_ns: int) -> ApiError:
         f"No node can take a request for '{model}' now. Please retry after {seconds} s.",
         retry_after_s=seconds,
         code="no_capacity",
+    )
+
+
+def limits_unknown() -> ApiError:
+    """Redis is away, and what was leased of a limit or a balance is used up."""
+    return overloaded(
+        "The gateway cannot check limits and balances at the moment. Please retry.",
+        retry_after_s=1,
+        code="limits_unknown",
     )
 
 

@@ -24,10 +24,12 @@ class Leftovers:
         self._spools = [Spool(path) for path in paths]
         self._posters: dict[Spool, Poster] = {}
 
-    def book(self, now_ns: int, within_s: float) -> None:
-        """Close what was open, and let go of every spool that the ledger has all of in this time.
-        The others are booked as soon as it takes them. Raises SpoolError and LedgerError.
+    def book(self, now_ns: int, within_s: float) -> list[str]:
+        """Close what was open, and let go of every spool that the ledger has all of in this time;
+        returns their writers. The others are booked as soon as it takes them. Raises SpoolError
+        and LedgerError.
         """
+        booked: list[str] = []
         deadline_s = time.monotonic() + within_s
         for spool in list(self._spools):
             if crashed := spool.recover(now_ns):
@@ -36,7 +38,9 @@ class Leftovers:
             self._posters[spool] = poster = Poster(spool, self._ledger, lambda updates: None)
             poster.start()
             if poster.drain(max(0.0, deadline_s - time.monotonic())):
+                booked.append(spool.writer)
                 self._let_go(spool)
+        return booked
 
     def close(self) -> None:
         for spool in list(self._spools):

@@ -1,4 +1,4 @@
-"""Where an exchange's money goes through: credit reserved, rows to the spool, holds settled.
+"""Where an exchange's money goes through: credit and limits reserved, rows to the spool, settled.
 
 The event loop's side of the books. The spool's writer thread and the poster do the rest.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-from metering.budget import Budget
-from metering.charge import ChargeProgress, CloseCharge, OpenCharge
+import msgspec
+
+from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
+from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
 from metering.spool import Spool
@@ -17,39 +20,137 @@ from metering.spool import Spool
 OnDurable = Callable[[Exception | None], None]
 Row = OpenCharge | ChargeProgress | CloseCharge
 
+_SERVED_FREE = frozenset({ChargeOutcome.CLIENT_GONE, ChargeOutcome.EMPTY})
+"""Free, but a request all the same. Whatever else is free was refused, or was our own failure."""
+
+
+class _Reserved(msgspec.Struct, gc=False):
+    """What a request has set aside: its hold, and of its key's limits if it has any."""
+
+    charge: OpenCharge
+    limits: KeyPools | None
+    tokens: int
+    slot: int
+
+
+class Credit(Protocol):
+    """What accounts may still spend: `Budget`, or `SharedBudget`."""
+
+    def reserve(self, account: str, amount: int) -> bool: ...
+
+    def settle(self, account: str, hold: int, cost: int) -> None: ...
+
+    def available(self, account: str) -> int: ...
+
+
+class Source(Protocol):
+    """Where more of what is short may come from: `LedgerSource`, or `Sharing`."""
+
+    @property
+    def away(self) -> bool:
+        """It cannot be asked at the moment."""
+
+    @property
+    def closed(self) -> bool:
+        """Not even what is here may be spent."""
+
+    def worth_asking(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
+    ) -> bool:
+        """Might `find` help a request that was refused so many times?"""
+
+    async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
+        """Get more, if there is more."""
+
+
+class LedgerSource:
+    """Of a gateway that shares nothing: there may have been a deposit."""
+
+    away = closed = False
+
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
+
+    def worth_asking(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
+    ) -> bool:
+        return shortage.kind is LimitKind.CREDIT and tries == 0
+
+    async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
+        """Have the account's balance told again. Raises LedgerError."""
+        await asyncio.wrap_future(self._poster.refresh(charge.account))
+
 
 class Till:
     """Lives on the event loop; nothing here waits."""
 
-    def __init__(self, *, spool: Spool, poster: Poster, budget: Budget) -> None:
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        poster: Poster,
+        budget: Credit,
+        limiter: Limiter[KeyPools],
+        source: Source,
+    ) -> None:
         self._spool = spool
         self._poster = poster
         self._budget = budget
-        self._open: dict[str, OpenCharge] = {}
+        self._limiter = limiter
+        self.source = source
+        self._open: dict[str, _Reserved] = {}
 
-    def reserve(self, account: str, amount_nano_usd: int) -> bool:
-        """Set this much of the account's credit aside; False if it has less."""
-        return self._budget.reserve(account, amount_nano_usd)
-
-    def available(self, account: str) -> int:
-        """Nano-USD that the account could still reserve."""
-        return self._budget.available(account)
-
-    async def reload(self, account: str) -> None:
-        """Ask the ledger for the account's balance again: there may have been a deposit."""
-        await asyncio.wrap_future(self._poster.refresh(account))
+    def reserve(self, charge: OpenCharge, own: Limits, tokens: int, now_ns: int) -> Shortage | None:
+        """Set aside all that the request can use of its account's credit and of its key's limits.
+        If there is too little of one, nothing is set aside and this is what is short.
+        """
+        if self.source.closed:
+            return self._credit_shortage(charge)
+        limits = self._limiter.of(charge.key_id, own)
+        slot = REFUSED
+        if limits is not None:
+            slot = limits.take(tokens, now_ns)
+            if slot == REFUSED:
+                return limits.shortage(tokens, now_ns)
+        if not self._budget.reserve(charge.account, charge.hold_nano_usd):
+            if limits is not None:
+                limits.withdraw(slot, tokens)
+            return self._credit_shortage(charge)
+        self._open[charge.charge_id] = _Reserved(charge, limits, tokens, slot)
+        return None
 
     def record(self, row: Row, on_durable: OnDurable | None) -> None:
         """Append a row; `on_durable` is called on the event loop once it is on disk or cannot be.
 
-        A closing row settles its hold at once: what was not used may be reserved again.
+        A closing row settles what was reserved at once: what was not used may be reserved again.
         """
-        if isinstance(row, OpenCharge):
-            self._open[row.charge_id] = row
-        elif isinstance(row, CloseCharge):
-            charge = self._open.pop(row.charge_id)
-            self._budget.settle(charge.account, charge.hold_nano_usd, cost_of(charge, row))
+        if type(row) is CloseCharge:
+            self._settle(self._open.pop(row.charge_id), row)
         self._spool.append(row, on_durable)
+
+    def _settle(self, reserved: _Reserved, close: CloseCharge) -> None:
+        charge, limits, usage = reserved.charge, reserved.limits, close.usage
+        self._budget.settle(charge.account, charge.hold_nano_usd, cost_of(charge, close))
+        if limits is None:
+            return
+        held_ns = close.closed_ns - charge.created_ns
+        if usage is not None:
+            used = usage.prompt_tokens + usage.completion_tokens
+            limits.settle(reserved.slot, reserved.tokens, used, held_ns)
+        elif close.outcome in _SERVED_FREE:
+            limits.settle(reserved.slot, reserved.tokens, 0, held_ns)
+        else:
+            limits.withdraw(reserved.slot, reserved.tokens)
+
+    def _credit_shortage(self, charge: OpenCharge) -> Shortage:
+        free = self._budget.available(charge.account)
+        return Shortage(
+            kind=LimitKind.CREDIT,
+            limit=free,
+            free=free,
+            asked=charge.hold_nano_usd,
+            wait_ns=None,
+        )
 
     @property
     def open_charges(self) -> int:

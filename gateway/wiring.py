@@ -35,15 +35,20 @@ from gateway.protocol_driver import ProtocolDriver
 from gateway.report_files import ReportFiles
 from gateway.routes import health, models
 from gateway.routes.auth import authenticate_with
+from gateway.sharing import Sharing
 from gateway.telemetry import Telemetry
-from gateway.till import Till
+from gateway.till import LedgerSource, Till
 from gateway.upstream import Upstream
 from gateway.watch import Watch
 from metering.budget import Budget
+from metering.limits import local_limiter
 from metering.poster import Poster
+from metering.shared_budget import SharedBudget
+from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
 from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
+from metering.sqlite_register import SqliteRegister
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
@@ -54,6 +59,8 @@ from serving.ray_discovery import RayDiscovery
 log = logging.getLogger("tollgate")
 
 STATIC, RAY = "static", "ray"
+SHARED_S = 3.0
+"""How long a start waits for Redis."""
 DRAIN_S = 10.0
 """How long a start or a stop waits for the ledger; what is not in it stays in the spool."""
 
@@ -76,9 +83,9 @@ class Gateway:
         self._spool = Spool(home.spool_file(worker), rows_max=config.spool.rows_max)
         absent = home.absent_spool_files(workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self._ledger)
-        self._budget = Budget()
-        self._poster = Poster(self._spool, self._ledger, self._budget.update, self._ledger_changed)
-        self._till = Till(spool=self._spool, poster=self._poster, budget=self._budget)
+        self._sharing: Sharing | None = None
+        self._register = SqliteRegister(home.ledger_file)
+        self._till = self._new_till(config)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
         self._keyring = Keyring(self._keys)
@@ -136,6 +143,47 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
+    def _new_till(self, config: Config) -> Till:
+        """With limits and balances of its own, or shared through Redis."""
+        spool, ledger, defaults = self._spool, self._ledger, config.limits.limits()
+        if config.redis is None:
+            own = Budget()
+            self._poster = Poster(spool, ledger, own.update, self._ledger_changed)
+            return Till(
+                spool=spool,
+                poster=self._poster,
+                budget=own,
+                limiter=local_limiter(defaults),
+                source=LedgerSource(self._poster),
+            )
+        from metering.redis_pools import RedisPools  # here, because few need its 20 MB
+
+        shared, awake = SharedBudget(), set[SharedKeyLimits]()
+        self._poster = Poster(spool, ledger, shared.update, self._ledger_changed)
+        self._pools = RedisPools(
+            config.redis.address(),
+            ledger_name=self._register.ledger_name(),
+            timeout_ms=config.redis.timeout_ms,
+        )
+        limiter = shared_limiter(defaults, awake)
+        self._sharing = Sharing(
+            self._pools,
+            limiter,
+            awake,
+            shared,
+            writer=spool.writer,
+            register=lambda: asyncio.to_thread(self._register.writers),
+            refresh=lambda account: asyncio.wrap_future(self._poster.refresh(account)),
+            serves_on_leases=config.redis.when_away == "lease",
+        )
+        return Till(
+            spool=spool,
+            poster=self._poster,
+            budget=shared,
+            limiter=limiter,
+            source=self._sharing,
+        )
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._start()
@@ -147,19 +195,32 @@ class Gateway:
             ]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
+            if self._sharing is not None:
+                running.append(tasks.create_task(self._sharing.run()))
+                running.append(tasks.create_task(self._settle(self._sharing)))
+                if not await self._sharing.opened(SHARED_S):
+                    log.warning("nothing is leased through Redis yet: requests will get 429")
             yield
             for task in running:
                 task.cancel()
         self._watch.cut()
-        await asyncio.to_thread(self._stop)
+        await asyncio.to_thread(self._drain)
+        if self._sharing is not None:
+            await self._leave(self._sharing)
+        await asyncio.to_thread(self._close)
         await self._telemetry.publish()
 
     async def _start(self) -> None:
         """What was open when the last gateway died is closed before anything new is opened."""
+        if self._sharing is not None:
+            self._register.enter(self._spool.writer)
         crashed = self._spool.recover(time.time_ns())
         if crashed:
             log.warning("%d charges were open when the last gateway died: closed", crashed)
-        await asyncio.to_thread(self._leftovers.book, time.time_ns(), DRAIN_S)
+        for writer in await asyncio.to_thread(self._leftovers.book, time.time_ns(), DRAIN_S):
+            self._register.leave(writer)
+            if self._sharing is not None:
+                self._sharing.drop(writer, self._ledger.last_seq())
         self._spool.start(asyncio.get_running_loop().call_soon_threadsafe)
         self._poster.start()
         self._update_nodes(STATIC, [node.record() for node in self.config.node])
@@ -167,7 +228,21 @@ class Gateway:
             log.warning("the ledger is behind the spool; serving on")
         await self._keyring.reload()
 
-    def _stop(self) -> None:
+    async def _settle(self, sharing: Sharing) -> None:
+        """Once all that an earlier life of this gateway charged is booked, its leases end."""
+        while not await asyncio.to_thread(self._poster.drain, DRAIN_S):
+            log.warning("no money is leased before the spool is booked: the ledger is behind")
+        sharing.drop(self._spool.writer, await asyncio.to_thread(self._ledger.last_seq))
+        sharing.settled = True
+
+    async def _leave(self, sharing: Sharing) -> None:
+        """Give back what is leased, unless charges are not booked: then the next start does."""
+        if not self._till.backlog_rows:
+            await sharing.leave(await asyncio.to_thread(self._ledger.last_seq))
+            await asyncio.to_thread(self._register.leave, self._spool.writer)
+        await self._pools.close()
+
+    def _drain(self) -> None:
         self._upstream.close()
         deadline_s = time.monotonic() + DRAIN_S
         while self._till.backlog_rows and self._till.posting and time.monotonic() < deadline_s:
@@ -177,7 +252,10 @@ class Gateway:
             log.warning("%d rows wait in the spool for the next start: not in the ledger yet", rows)
         self._leftovers.close()
         self._poster.stop()
+
+    def _close(self) -> None:
         self._spool.close()
+        self._register.close()
         self._keys.close()
         self._ledger.close()
 

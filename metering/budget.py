@@ -21,6 +21,12 @@ class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):
     available_nano_usd: int
     booked_nano_usd: int
     """The sum of changes by this gateway's rows that this balance is the first to include."""
+    posted_nano_usd: int = 0
+    """The balance with nothing on hold."""
+    paid_nano_usd: int = 0
+    """What this gateway's charges took off the posted balance; the first balance to include it."""
+    seq: int = 0
+    """The ledger's last row before the balance was read: it includes at least all up to there."""
 
 
 class _Account:
@@ -61,7 +67,7 @@ class Budget:
         """Give back what a reserved hold leaves of itself; all of it, if it came to nothing."""
         assert hold >= 0, f"a hold of {hold}"
         assert cost >= 0, f"a cost of {cost}"
-        self._accounts[account].unposted += hold - min(cost, hold)
+        self._accounts[account].unposted += hold - cost if cost < hold else 0
 
     def update(self, updates: Iterable[BalanceUpdate]) -> None:
         """What the poster reports, in its order: the ledger's balance replaces ours."""

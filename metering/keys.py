@@ -7,6 +7,8 @@ import hashlib
 
 import msgspec
 
+from metering.limits import UNLIMITED, Limits
+
 SECRET_PREFIX = "sk-tg-"
 SECRET_BYTES = 32
 
@@ -23,6 +25,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     created_ns: int
     revoked_ns: int | None = None
+    limits: Limits = UNLIMITED
 
 
 def new_secret(entropy: bytes) -> str:

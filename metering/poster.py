@@ -54,6 +54,9 @@ class _Batch(msgspec.Struct, frozen=True):
 
     groups: list[Group]
     changes: dict[str, int]
+    """What the rows add to what each account has available."""
+    paid: dict[str, int]
+    """What they take off its posted balance."""
     upto_seq: int
 
 
@@ -84,6 +87,7 @@ class Poster:
         self._recovered_seq = 0
         self._watched: set[str] = set()
         self._untold: dict[str, int] = {}
+        self._paid: dict[str, int] = {}
         self._questions: queue.SimpleQueue[tuple[str, Future[None]]] = queue.SimpleQueue()
         self._heard: list[Future[None]] = []
         self._data_version = 0
@@ -206,6 +210,7 @@ class Poster:
         groups: list[Group | OpenCharge | None] = []
         opened: dict[str, int] = {}  # in these rows, and where in groups
         changes: dict[str, int] = {}
+        paid: dict[str, int] = {}
         seq = self._seq
         for row in rows:
             seq += 1
@@ -226,9 +231,12 @@ class Poster:
                 groups.append(charge)
                 change = change_of_open(charge)
             if seq > self._recovered_seq:
-                changes[charge.account] = changes.get(charge.account, 0) + change
+                account = charge.account
+                changes[account] = changes.get(account, 0) + change
+                if isinstance(row, CloseCharge):
+                    paid[account] = paid.get(account, 0) + charge.hold_nano_usd - change
         holds_made = [hold_group(g) if isinstance(g, OpenCharge) else g for g in groups]
-        return _Batch([group for group in holds_made if group is not None], changes, seq)
+        return _Batch([group for group in holds_made if group is not None], changes, paid, seq)
 
     def _book(self, batch: _Batch) -> None:
         if batch.groups:
@@ -243,6 +251,8 @@ class Poster:
             self._watermark = batch.upto_seq
         for account, change in batch.changes.items():
             self._untold[account] = self._untold.get(account, 0) + change
+        for account, paid in batch.paid.items():
+            self._paid[account] = self._paid.get(account, 0) + paid
         self._spool.booked(batch.upto_seq)
         with self._moved:
             self._seq = batch.upto_seq
@@ -280,16 +290,21 @@ class Poster:
         if not self._untold:
             return
         ids = {accounts.customer(account): account for account in self._untold}
+        seq = self._ledger.last_seq()
         balances = self._ledger.balances(ids)
         updates = [
             BalanceUpdate(
                 account=account,
                 available_nano_usd=balances.get(account_id, Balance()).available,
                 booked_nano_usd=self._untold[account],
+                posted_nano_usd=balances.get(account_id, Balance()).posted,
+                paid_nano_usd=self._paid.get(account, 0),
+                seq=seq,
             )
             for account_id, account in ids.items()
         ]
         self._untold = {}
+        self._paid = {}
         self._spool.notify(partial(self._on_posted, updates))
 
     def _answer(self, error: LedgerError | None) -> None:

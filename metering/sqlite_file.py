@@ -67,9 +67,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def insert_rows(
-    db: sqlite3.Connection, table: str, columns: int, values: Sequence[object]
-) -> None:
+def insert_rows(db: sqlite3.Connection, table: str, columns: int, values: Sequence[object]) -> None:
     """Insert whole rows, many in one statement; `values` are those of all rows, one after another.
 
     sqlite3 lets go of the interpreter lock for every statement; in a process with a busy event

@@ -11,11 +11,15 @@ from pathlib import Path
 from metering import keys
 from metering.accounts import check_name
 from metering.keys import ApiKey
+from metering.limits import UNLIMITED, Limits
 from metering.sqlite_file import named_errors, open_database
 
 NAME_CHARS_MAX = 100
 
-_COLUMNS = ", ".join(ApiKey.__struct_fields__)
+_COLUMNS = (
+    "key_id, account, name, digest, created_ns, revoked_ns, "
+    "requests_per_minute, tokens_per_minute, concurrent_requests"
+)
 
 
 class SqliteKeys:
@@ -26,7 +30,9 @@ class SqliteKeys:
         self._lock = threading.Lock()
         self._db = open_database(path)
 
-    def create(self, account: str, name: str = "") -> tuple[ApiKey, str]:
+    def create(
+        self, account: str, name: str = "", limits: Limits = UNLIMITED
+    ) -> tuple[ApiKey, str]:
         """A new key and its secret, which nobody can ever read again. Raises AccountError."""
         secret = keys.new_secret(secrets.token_bytes(keys.SECRET_BYTES))
         digest = keys.digest(secret)
@@ -36,10 +42,20 @@ class SqliteKeys:
             name=name[:NAME_CHARS_MAX],
             digest=digest,
             created_ns=time.time_ns(),
+            limits=limits,
         )
         self._execute(
-            "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, NULL)",
-            (key.key_id, key.account, key.name, key.digest, key.created_ns),
+            f"INSERT INTO api_key ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?)",
+            (
+                key.key_id,
+                key.account,
+                key.name,
+                key.digest,
+                key.created_ns,
+                limits.requests_per_minute,
+                limits.tokens_per_minute,
+                limits.concurrent_requests,
+            ),
         )
         return key, secret
 
@@ -67,7 +83,8 @@ class SqliteKeys:
 
 
 def _key(row: sqlite3.Row) -> ApiKey:
-    key_id, account, name, digest, created_ns, revoked_ns = row
+    key_id, account, name, digest, created_ns, revoked_ns, rpm, tpm, at_once = row
+    limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrent_requests=at_once)
     return ApiKey(
         key_id=key_id,
         account=account,
@@ -75,4 +92,5 @@ def _key(row: sqlite3.Row) -> ApiKey:
         digest=digest,
         created_ns=created_ns,
         revoked_ns=revoked_ns,
+        limits=UNLIMITED if limits == UNLIMITED else limits,
     )

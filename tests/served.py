@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -84,12 +84,16 @@ class Served:
 
 
 async def eventually(look, good: Callable[..., bool], *, within_s: float = 10):
-    """What `look` returns once it is good; polled, with a deadline."""
+    """What `look` returns (or returns a promise of) once it is good; polled, with a deadline."""
     deadline = time.monotonic() + within_s
-    while not good(found := look()):
+    while True:
+        found = look()
+        if isinstance(found, Awaitable):
+            found = await found
+        if good(found):
+            return found
         assert time.monotonic() < deadline, f"still {found!r} after {within_s} s"
         await asyncio.sleep(0.01)
-    return found
 
 
 def sample_sum(exposition: str, name: str, labels: dict[str, str]) -> float:

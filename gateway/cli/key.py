@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from msgspec.structs import asdict, astuple
 
 from gateway.cli.home import (
     AccountName,
@@ -18,6 +19,9 @@ from gateway.cli.home import (
 )
 from metering.accounts import customer
 from metering.keys import ApiKey
+from metering.limits import Limits
+
+_LIMIT = click.IntRange(min=1)
 
 
 @click.group()
@@ -28,17 +32,31 @@ def command() -> None:
 @command.command()
 @click.option("--account", type=AccountName(), required=True, help="Whose balance it spends.")
 @click.option("--name", default="", help="What it is for.")
+@click.option("--rpm", type=_LIMIT, help="Requests a minute.")
+@click.option("--tpm", type=_LIMIT, help="Tokens a minute, of prompts and completions.")
+@click.option("--concurrency", type=_LIMIT, help="Requests at once.")
 @json_option
 @home_option
-def create(account: str, name: str, as_json: bool, home: Path) -> None:
+def create(
+    account: str,
+    name: str,
+    rpm: int | None,
+    tpm: int | None,
+    concurrency: int | None,
+    as_json: bool,
+    home: Path,
+) -> None:
     """Make a key and show it, once: only its hash is kept. A new account is opened with it.
 
-    Example: tollgate key create --account alice --name laptop
+    A limit that is not given is the gateway's default, [limits] in its configuration.
+
+    Example: tollgate key create --account alice --name laptop --rpm 600 --tpm 200000
     """
+    limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrent_requests=concurrency)
     with open_ledger(home, create=True) as ledger:
         ledger.open_account(customer(account))
     with open_keys(home) as keys:
-        key, secret = keys.create(account, name)
+        key, secret = keys.create(account, name, limits)
     if as_json:
         echo_json({**_line(key), "api_key": secret})
         return
@@ -63,9 +81,16 @@ def list_keys(account: str | None, as_json: bool, home: Path) -> None:
         return
     echo_table(
         "API keys",
-        ["key", "account", "name", "created", "revoked"],
+        ["key", "account", "name", "rpm", "tpm", "concurrency", "created", "revoked"],
         [
-            [key.key_id, key.account, key.name, _when(key.created_ns), _when(key.revoked_ns)]
+            [
+                key.key_id,
+                key.account,
+                key.name,
+                *("" if limit is None else str(limit) for limit in astuple(key.limits)),
+                _when(key.created_ns),
+                _when(key.revoked_ns),
+            ]
             for key in found
         ],
     )
@@ -95,6 +120,7 @@ def _line(key: ApiKey) -> dict[str, object]:
         "key_id": key.key_id,
         "account": key.account,
         "name": key.name,
+        **asdict(key.limits),
         "created_ns": key.created_ns,
         "revoked_ns": key.revoked_ns,
     }

@@ -28,6 +28,8 @@ from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
 
 KEY, ACCOUNT, CREDIT_USD = "sk-bench", "bench", "1000000"
+LIMITS = (10_000_000, 1_000_000_000_000, 4096)
+"""Requests and tokens a minute, requests at once: all three on, none reached."""
 NODES = 16
 MODEL = """
 [server]
@@ -108,8 +110,9 @@ def open_account(home: Home) -> None:
     SqliteKeys(home.ledger_file).close()  # makes the table
     with closing(sqlite3.connect(home.ledger_file)) as database, database:
         database.execute(
-            "INSERT INTO api_key VALUES (?, ?, ?, ?, ?, NULL)",
-            ("key_bench", ACCOUNT, "bench", digest(KEY), time.time_ns()),
+            "INSERT INTO api_key (key_id, account, name, digest, created_ns, requests_per_minute, "
+            "tokens_per_minute, concurrent_requests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ("key_bench", ACCOUNT, "bench", digest(KEY), time.time_ns(), *LIMITS),
         )
 
 

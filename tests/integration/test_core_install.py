@@ -53,7 +53,7 @@ def test_core_install_serves_with_a_static_node(core: Path, tmp_path: Path):
     home = tmp_path / "home"
     node_port, port = free_ports(2)
     node_url = f"http://127.0.0.1:{node_port}"
-    node_toml = NODE.format(index=0, url=f"{node_url}/v1", engine="openai", capacity=8)
+    node_toml = NODE.format(index=0, url=f"{node_url}/v1", engine="openai", capacity=8, more="")
     home.mkdir()
     (home / "tollgate.toml").write_text(MODEL.format(server="") + node_toml)
     tollgate("account", "deposit", "acme", "5.00")

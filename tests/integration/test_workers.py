@@ -28,7 +28,7 @@ from metering.sqlite_ledger import SqliteLedger
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("redis")]
 CHAT = "/v1/chat/completions"
 TOKENS = 12
 TWO = ("--workers", "2")

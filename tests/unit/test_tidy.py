@@ -35,6 +35,7 @@ FUNCTION_LINES_MAX = 70
 
 NOT_MONEY = {
     "metering/poster.py": "seconds: how long rows gather, when to ask again",
+    "metering/redis_pools.py": "seconds: how long to wait for Redis",
     "metering/spool.py": "seconds: how long rows have waited",
     "metering/spool_queue.py": "seconds: how long rows gather, and their pace",
     "metering/sqlite_file.py": "seconds: how long to wait for another process",

@@ -151,6 +151,19 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(run, lines, tmp_path):
     assert [line["account"] for line in lines("account", "list")] == ["alice"]
 
 
+def test_the_limits_of_a_key_are_kept_and_shown(run, lines):
+    options = ("--rpm", "600", "--tpm", "200000", "--concurrency", "8")
+    (made,) = lines("key", "create", "--account", "alice", *options)
+    limits = {"requests_per_minute": 600, "tokens_per_minute": 200_000, "concurrent_requests": 8}
+    assert made.items() >= limits.items()
+    assert lines("key", "list")[0].items() >= limits.items()
+    _, out, _ = run("key", "list")
+    assert {"rpm", "tpm", "concurrency", "600", "200000", "8"} <= set(out.split())
+    code, _, err = run("key", "create", "--account", "alice", "--rpm", "0")
+    assert code == 2
+    assert "--rpm" in err
+
+
 def test_a_new_key_alone_is_on_stdout(run):
     code, out, err = run("key", "create", "--account", "alice")
     assert code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.config import ConfigError, load, parse
+from metering.limits import UNLIMITED, Limits
 
 MODEL = """
 [[model]]
@@ -32,6 +33,12 @@ def test_a_model_and_a_node_are_enough():
     assert record.engine == "openai"
 
 
+def test_limits_of_keys_that_have_none():
+    assert parse(MODEL).limits.limits() == UNLIMITED
+    limits = parse("[limits]\ntokens_per_minute = 1000\n" + MODEL).limits.limits()
+    assert limits == Limits(tokens_per_minute=1000)
+
+
 REFUSED = [
     ("", "no \\[\\[model\\]\\]"),
     ("[server]\nprot = 80\n" + MODEL, "line 2 .*prot"),
@@ -42,6 +49,8 @@ REFUSED = [
     (MODEL.replace('"0.20"', '"0.2000001"'), "prompt_usd_per_million"),
     (MODEL.replace('"0.20"', '"cheap"'), "prompt_usd_per_million"),
     (MODEL.replace('"0.20"', "0.20"), "prompt_usd_per_million"),
+    ("[limits]\nrequests_per_minute = 0\n" + MODEL, "line 2"),
+    ("[limits]\nrpm = 5\n" + MODEL, "line 2 .*rpm"),
     (MODEL + MODEL, "configured twice"),
     (MODEL + NODE.replace('"m"', '"x"'), "no \\[\\[model\\]\\]"),
     (MODEL + NODE.replace("http://", "ftp://"), "url"),
@@ -65,8 +74,33 @@ def test_more_workers_than_one_want_redis():
         alone.at(workers=2)
     with pytest.raises(ConfigError, match=r"3 workers but no \[redis\]"):
         parse("[server]\nworkers = 3\n" + MODEL)
-    shared = parse('[redis]\nurl_env = "REDIS_URL"\n' + MODEL)
+    shared = parse('[redis]\nurl = "redis://127.0.0.1/1"\n' + MODEL)
     assert shared.at(workers=2).server.workers == 2
+
+
+def test_the_address_of_redis_is_given_once_and_no_password_stands_in_the_file(
+    tmp_path, monkeypatch
+):
+    def address(*lines):
+        return parse("[redis]\n" + "\n".join(lines) + "\n" + MODEL).redis.address()
+
+    assert address('url = "redis://host/1"') == "redis://host/1"
+    monkeypatch.setenv("REDIS_URL", "redis://:secret@host/2")
+    assert address('url_env = "REDIS_URL"') == "redis://:secret@host/2"
+    file = tmp_path / "url"
+    file.write_text("redis://:secret@host/3\n")
+    assert address(f'url_file = "{file}"', 'when_away = "refuse"') == "redis://:secret@host/3"
+    monkeypatch.delenv("REDIS_URL")
+    for lines, message in [
+        ((), "only one"),
+        (('url = "redis://a"', 'url_env = "B"'), "only one"),
+        (('url_env = "REDIS_URL"',), "REDIS_URL is empty"),
+        (('url = "redis://:secret@host"',), "holds a password"),
+        (('url = "redis://a"', 'when_away = "hope"'), "when_away"),
+        (('address = "redis://a"',), "line 2 .*address"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            address(*lines)
 
 
 def test_node_key_comes_from_environment_or_file(tmp_path, monkeypatch):

@@ -66,5 +66,9 @@ def test_two_keys_never_share_a_digest(store, tmp_path):
     key, _ = store.create("alice")
     db = sqlite3.connect(tmp_path / "ledger.db")
     with pytest.raises(sqlite3.IntegrityError):
-        db.execute("INSERT INTO api_key VALUES ('k', 'a', '', ?, 0, NULL)", (key.digest,))
+        db.execute(
+            "INSERT INTO api_key (key_id, account, name, digest, created_ns) "
+            "VALUES ('k', 'a', '', ?, 0)",
+            (key.digest,),
+        )
     db.close()
