@@ -37,6 +37,7 @@ AHEAD_BYTES_MAX = 64 * 1024
 """Of requests behind the one that is being answered; one read may go beyond it."""
 
 NEVER_NS = 2**63
+_CARRIAGE_RETURN = 13
 
 
 class Stage(Enum):
@@ -234,7 +235,7 @@ class ClientConnection(asyncio.Protocol):
     def _next(self, data: bytes) -> None:
         """A request begins with these bytes, and may be whole."""
         head_bytes = data.find(b"\r\n\r\n") + 4
-        if head_bytes == 3 or head_bytes > HEAD_BYTES_MAX or data[0] == 13:
+        if head_bytes == 3 or head_bytes > HEAD_BYTES_MAX or data[0] <= _CARRIAGE_RETURN:
             self._partial(data)
             return
         try:
