@@ -115,7 +115,8 @@ class Admission:
         context = model.context_tokens_max
         prompt_tokens = question.prompt_bound(context)
         completion_tokens = question.completion_bound(context)
-        self._check_context(question, model, prompt_tokens, known)
+        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
+            self._check_context(question, model, known)
         self._check_room()
         features = RequestFeatures(
             model=question.model,
@@ -132,8 +133,9 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
+        created_ns = self._ids.now_ns()
         charge = OpenCharge(
-            charge_id=self._ids.charge_id(),
+            charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
             account=key.account,
             key_id=key.key_id,
@@ -141,7 +143,7 @@ class Admission:
             price=model.price,
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
-            created_ns=self._ids.now_ns(),
+            created_ns=created_ns,
         )
         tokens = prompt_tokens + completion_tokens
         shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
@@ -157,22 +159,17 @@ class Admission:
             estimate=model.estimate,
         )
 
-    def _check_context(
-        self, question: Question, model: Model, prompt_tokens_max: int, known: Known
-    ) -> None:
-        """Refuse what certainly exceeds the context.
-
-        Counting is dear, so it is done only for a request that could exceed it.
+    def _check_context(self, question: Question, model: Model, known: Known) -> None:
+        """Refuse what certainly exceeds the context. Counting is dear: only asked for a request
+        that could exceed it.
         """
         context = model.context_tokens_max
         asked = question.completion_tokens_max
         if asked is not None and asked > context:
             found = f"you requested {asked} tokens for the completion"
             raise errors.context_too_long(context, found, "max_tokens")
-        if prompt_tokens_max < context or model.counter is None:
-            return
         texts = question.prompt_texts()
-        if not texts:
+        if model.counter is None or not texts:
             return
         if "tokens" not in known:
             raise Pending("tokens", lambda: model.count(texts))

@@ -13,6 +13,9 @@ from router.types import NodeRecord, Termination
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest whole (unstreamed) answer accepted from a node."""
 
+_NEVER_FED = StreamMeter(keep_closing=False)
+"""Of every answer that is not streamed."""
+
 Estimate = Callable[[Question, str], Usage]
 Counted = tuple[Usage, UsageSource]
 
@@ -27,13 +30,15 @@ class Attempt:
         self.status = 0
         self.first_byte_ns: int | None = None
         self.last_byte_ns: int | None = None
-        self.meter = StreamMeter(
-            keep_closing=question.usage_wanted,
-            keep_running=question.running_usage_wanted,
-            choices=question.choices,
-            choices_per_prompt=question.choices_per_prompt,
-            tally_text=node.engine != "vllm",
-        )
+        self.meter = _NEVER_FED
+        if question.stream:
+            self.meter = StreamMeter(
+                keep_closing=question.usage_wanted,
+                keep_running=question.running_usage_wanted,
+                choices=question.choices,
+                choices_per_prompt=question.choices_per_prompt,
+                tally_text=node.engine != "vllm",
+            )
         self._lease = lease
         self._question = question
         self._estimate = estimate

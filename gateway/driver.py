@@ -50,7 +50,8 @@ class Driver:
         for action in actions:
             kind = type(action)
             if kind is Record:
-                self._record(action)  # type: ignore[arg-type]
+                on_durable = self._durable if action.awaited else None  # type: ignore[union-attr]
+                self._till.record(action.row, on_durable)  # type: ignore[union-attr]
             elif kind is Send:
                 self.send(action.data)  # type: ignore[union-attr]
                 written = True
@@ -141,9 +142,6 @@ class Driver:
         if self._call is not None:
             self._call.abort()
             self._call = None
-
-    def _record(self, record: Record) -> None:
-        self._till.record(record.row, self._durable if record.awaited else None)
 
     def _durable(self, failure: Exception | None) -> None:
         self.perform(self.exchange.durable(failure, time.monotonic_ns()))

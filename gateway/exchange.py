@@ -68,6 +68,9 @@ class Exchange:
     `decision` names the first node to try; `estimate` counts tokens where a node reported none.
     """
 
+    attempt: Attempt
+    """The node that is being asked, or was last: once it is started."""
+
     def __init__(
         self,
         charge: OpenCharge,
@@ -93,8 +96,8 @@ class Exchange:
         self._router = router
         self._timeouts = timeouts
         self._estimate = estimate
-        self._attempt: Attempt | None = None
         self._tried: frozenset[str] = frozenset()
+        self._embeds = question.endpoint is Endpoint.EMBEDDINGS
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
         self._responded = False
@@ -106,12 +109,6 @@ class Exchange:
         """What it is owed once the closing row is."""
         self._progress_at_events = 1
         self._progress_at_ns = 0
-
-    @property
-    def attempt(self) -> Attempt:
-        """The node that is being asked, or was last."""
-        assert self._attempt is not None, "not started"
-        return self._attempt
 
     @property
     def ttft_ns(self) -> int | None:
@@ -153,9 +150,10 @@ class Exchange:
         """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
         Send would be: nearly every event of a stream is that, and is spared the list.
         """
-        state, attempt = self.state, self._attempt
-        if attempt is None or (state is not _ANSWERING and state is not _REFUSED):
+        state = self.state
+        if state is not _ANSWERING and state is not _REFUSED:
             return []
+        attempt = self.attempt
         if attempt.first_byte_ns is None:
             attempt.first_byte_ns = now_ns
         attempt.last_byte_ns = now_ns
@@ -263,7 +261,8 @@ class Exchange:
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
         self._last = [*self._streamed(_DONE_LINE), End()]
-        return self._complete(self.attempt.counted_stream(), now_ns)
+        counted = self.attempt.counted_stream()
+        return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     def _answered_whole(self, now_ns: int) -> list[Action]:
         answer = self.attempt.body
@@ -272,14 +271,7 @@ class Exchange:
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
         self._last = [Respond(200, _JSON, answer), End()]
-        return self._complete(counted, now_ns)
-
-    def _complete(self, counted: Counted | None, now_ns: int) -> list[Action]:
-        """The answer is whole. One without a single generated token is free of charge."""
-        outcome = ChargeOutcome.COMPLETED
-        if counted is None or not self._is_worth_money(counted):
-            outcome = ChargeOutcome.EMPTY
-        return self._settle(outcome, Termination.COMPLETED, counted, now_ns)
+        return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
 
@@ -331,7 +323,7 @@ class Exchange:
         node = decision.node
         assert node is not None, "a refused decision is admission's to answer"
         lease = self._router.start(decision)
-        self._attempt = Attempt(node, lease, self.question, self._estimate)
+        self.attempt = Attempt(node, lease, self.question, self._estimate)
         self._tried |= {node.node_id}
         self.attempts += 1
         self.state = State.DIALLED
@@ -370,30 +362,31 @@ class Exchange:
         counted: Counted | None,
         now_ns: int,
     ) -> list[Action]:
-        """Close the charge (nothing counted voids it) and wait for that to be durable."""
+        """Close the charge and wait for that to be durable. Without a single generated token it is
+        free, however it ended.
+        """
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
+        usage, source = counted or (None, None)
+        if usage is not None and not usage.completion_tokens and not self._embeds:
+            usage = source = None
+        if usage is None and outcome is ChargeOutcome.COMPLETED:
+            outcome = ChargeOutcome.EMPTY
         attempt.release(termination, now_ns, self.started_ns)
-        if counted is not None and not self._is_worth_money(counted):
-            counted = None
         self.state = State.SETTLING
         self.deadline_ns = None
-        self.outcome, self.usage = outcome, counted[0] if counted else None
+        self.outcome, self.usage = outcome, usage
         close = CloseCharge(
             charge_id=self.charge.charge_id,
             outcome=outcome,
             node_id=attempt.node.node_id,
             supplier_id=attempt.node.supplier_id,
-            usage=counted[0] if counted else None,
-            usage_source=counted[1] if counted else None,
+            usage=usage,
+            usage_source=source,
             closed_ns=self.charge.created_ns + now_ns - self.started_ns,
             ttft_ns=self.ttft_ns,
         )
         return [Record(close)]
-
-    def _is_worth_money(self, counted: Counted) -> bool:
-        embeds = self.question.endpoint is Endpoint.EMBEDDINGS
-        return embeds or counted[0].completion_tokens > 0
 
 
 def _refusal(error: ApiError) -> Respond:

@@ -23,9 +23,9 @@ class Ids:
     def request_id(self) -> str:
         return f"req_{self._bits(96):024x}"
 
-    def charge_id(self) -> str:
+    def charge_id(self, now_ns: int) -> str:
         """A UUIDv7 (RFC 9562) in hex: time first, so that charges sort by their beginning."""
-        millis = time.time_ns() // 1_000_000
+        millis = now_ns // 1_000_000
         version, variant = 0x7 << 76, 0x2 << 62
         tail = version | self._bits(12) << 64 | variant | self._bits(62)
         return f"{millis << 80 | tail:032x}"

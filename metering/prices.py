@@ -46,8 +46,9 @@ def hold_nano_usd(price: ModelPrice, *, prompt_tokens_max: int, completion_token
 
     The tokens of all choices are to be in `completion_tokens_max`. Raises MoneyError.
     """
-    return checked(
+    hold = (
         prompt_tokens_max * max(price.prompt_nano_usd, price.cached_prompt_nano_usd)
         + completion_tokens_max * price.completion_nano_usd
         + price.request_nano_usd
     )
+    return hold if hold <= INT64_MAX else checked(hold)

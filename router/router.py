@@ -69,7 +69,15 @@ class Lease:
         if self.finished:
             return False
         self.finished = True
-        self._router._finish(self._node, termination, now_ns, self.trial, ttft_ns is not None)
+        node, trial = self._node, self.trial
+        node.in_flight -= 1
+        if trial:
+            node.on_trial = False
+        if node.health is not GOOD or termination is not Termination.COMPLETED:
+            node.health = after(
+                node.health, termination, now_ns=now_ns, trial=trial, answered=ttft_ns is not None
+            )
+        self._router._show(node)
         return True
 
 
@@ -119,15 +127,6 @@ class Router:
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
         return [view for views in self._views.values() for view in views]
-
-    def _finish(
-        self, node: _Node, termination: Termination, now_ns: int, trial: bool, answered: bool
-    ) -> None:
-        node.in_flight -= 1
-        if trial:
-            node.on_trial = False
-        node.health = after(node.health, termination, now_ns=now_ns, trial=trial, answered=answered)
-        self._show(node)
 
     def _show(self, node: _Node) -> None:
         if node.index >= 0:
