@@ -9,8 +9,6 @@ from typing import Protocol
 
 from metering.spool_file import SpoolError
 
-LOCK = "lock"
-
 
 class File(Protocol):
     """All methods raise OSError."""
@@ -92,7 +90,7 @@ class DiskFolder:
 
     def create(self, name: str, size: int) -> DiskFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_DSYNC
-        descriptor = os.open(self._path / name, flags, 0o644)
+        descriptor = os.open(self._path.joinpath(name), flags, 0o644)
         try:
             os.posix_fallocate(descriptor, 0, size)
         except BaseException:
@@ -101,13 +99,13 @@ class DiskFolder:
         return DiskFile(descriptor)
 
     def open(self, name: str) -> DiskFile:
-        return DiskFile(os.open(self._path / name, os.O_RDONLY))
+        return DiskFile(os.open(self._path.joinpath(name), os.O_RDONLY))
 
     def rename(self, name: str, new_name: str) -> None:
-        os.rename(self._path / name, self._path / new_name)
+        os.rename(self._path.joinpath(name), self._path.joinpath(new_name))
 
     def remove(self, name: str) -> None:
-        os.unlink(self._path / name)
+        os.unlink(self._path.joinpath(name))
 
     def sync(self) -> None:
         _sync(self._path)
@@ -118,7 +116,7 @@ def lock(folder: Path) -> int:
 
     Raises SpoolError if another process has it, OSError.
     """
-    lock_file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    lock_file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -228,7 +228,7 @@ class SpoolLog:
             with closing(self._folder.open(name)) as file:
                 return read_header(file)
         except SpoolError as error:
-            raise SpoolError(f"spool file {self._path / name} {error}") from None
+            raise SpoolError(f"spool file {self._path.joinpath(name)} {error}") from None
 
     def _check(self, segment: Segment, end_seq: int) -> None:
         with closing(self._folder.open(segment.name)) as file:
@@ -255,7 +255,7 @@ class SpoolLog:
                 log.warning(
                     "spool file %s: %d bytes at its end are a write that a crash cut off, never "
                     "acknowledged: left out",
-                    self._path / segment.name,
+                    self._path.joinpath(segment.name),
                     torn,
                 )
         self.last_seq = reader.next_seq - 1
@@ -265,23 +265,23 @@ class SpoolLog:
             return decode_rows(record.body)
         except msgspec.MsgspecError as error:
             raise SpoolError(
-                f"spool file {self._path / segment.name}: rows {record.first_seq} to "
+                f"spool file {self._path.joinpath(segment.name)}: rows {record.first_seq} to "
                 f"{reader.next_seq - 1} cannot be read: {error}"
             ) from error
 
     def _damaged(self, segment: Segment, reader: RecordReader, end_seq: int = 0) -> SpoolError:
         upto = f" to {end_seq}" if end_seq else " and those after it"
         return SpoolError(
-            f"spool file {self._path / segment.name} is damaged at byte {reader.offset}: row "
-            f"{reader.next_seq}{upto} cannot be read. Bring back from a copy what is damaged or "
-            f"missing, or move {self._path} away to begin a new spool: what the ledger does not "
+            f"spool file {self._path.joinpath(segment.name)} is damaged at byte {reader.offset}: "
+            f"row {reader.next_seq}{upto} cannot be read. Bring back from a copy what is damaged "
+            f"or missing, or move {self._path} away to begin a new spool: what the ledger does not "
             "have of this one is lost then"
         )
 
     def _mixed(self, name: str, what: str) -> SpoolError:
         return SpoolError(
-            f"spool file {self._path / name} {what}: it does not belong here. Bring back the files "
-            "as they were"
+            f"spool file {self._path.joinpath(name)} {what}: it does not belong here. Bring back "
+            "the files as they were"
         )
 
 

@@ -7,6 +7,7 @@ alone, it is done.
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable
 from enum import Enum
@@ -72,13 +73,16 @@ class MemoryFolder:
     ) -> None:
         fails = self.faults(name)
         if fails is Moment.BEFORE:
-            raise OSError(self.error, name)
+            raise self._failure(name)
         in_memory()
         if fails is Moment.DURING:
-            raise OSError(self.error, name)
+            raise self._failure(name)
         on_disk()
         if fails is Moment.AFTER:
-            raise OSError(self.error, name)
+            raise self._failure(name)
+
+    def _failure(self, step: str) -> OSError:
+        return OSError(self.error, f"{os.strerror(self.error)}: {step}")
 
     def _change(self, files: dict[str, Content]) -> None:
         self.files = files
