@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_SPOOL = re.compile(r"spool-([1-9]\d*)\.db")
+_SPOOL = re.compile(r"spool-([1-9]\d*)(\.db)?")
+"""With `.db` it is of a development version: `Spool` refuses a folder that has one beside it."""
 
 
 class Home:
@@ -20,15 +21,15 @@ class Home:
     def ledger_file(self) -> Path:
         return self.path / "ledger.db"
 
-    def spool_file(self, worker: int) -> Path:
+    def spool_folder(self, worker: int) -> Path:
         """Each worker has its own; the first one's is that of a gateway of one process."""
-        return self.path / ("spool.db" if worker == 0 else f"spool-{worker}.db")
+        return self.path / ("spool" if worker == 0 else f"spool-{worker}")
 
-    def absent_spool_files(self, workers: int) -> list[Path]:
+    def absent_spool_folders(self, workers: int) -> list[Path]:
         """The spools of workers that there were once and are not among the first so many."""
         found = (_SPOOL.fullmatch(path.name) for path in self.path.iterdir())
-        absent = sorted(int(match[1]) for match in found if match and int(match[1]) >= workers)
-        return [self.spool_file(worker) for worker in absent]
+        absent = {int(match[1]) for match in found if match and int(match[1]) >= workers}
+        return [self.spool_folder(worker) for worker in sorted(absent)]
 
     def metrics_file(self, worker: int) -> Path:
         """What this worker counted, for the others to read."""

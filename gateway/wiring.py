@@ -80,8 +80,8 @@ class Gateway:
         self._ledger = SqliteLedger(home.ledger_file)
         self._keys = SqliteKeys(home.ledger_file)
         workers = config.server.workers
-        self._spool = Spool(home.spool_file(worker), rows_max=config.spool.rows_max)
-        absent = home.absent_spool_files(workers) if worker == 0 else []
+        self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
+        absent = home.absent_spool_folders(workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self._ledger)
         self._sharing: Sharing | None = None
         self._register = SqliteRegister(home.ledger_file)

@@ -1,18 +1,17 @@
 """This gateway's own log: what is in it survives `kill -9` and a power cut.
 
 Rows come from the event loop (`spool_queue.py`); one thread writes them, as many in one commit as
-have come. One commit is one SQLite row that holds the batch encoded: that is cheap, and it takes
-the interpreter lock from the event loop only twice a commit.
+have come. One commit is one write to the log (`spool_log.py`), durable when it returns: cheap, and
+it fights the event loop for the interpreter lock only once.
 
-The log is emptied from its old end once the ledger has the rows. What was open at that point is
-carried in a snapshot, so snapshot and batches together always tell which charges are open.
+The log is emptied from its old end once the ledger has the rows, and never loses which charges are
+open.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -20,20 +19,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from metering.charge import OpenCharges, Row
-from metering.spool_file import (
-    SpoolError,
-    decode,
-    encode,
-    last_seq,
-    lock,
-    open_file,
-    writer_and_start,
-)
+from metering.spool_disk import DiskFolder, Folder, lock
+from metering.spool_file import SpoolError
+from metering.spool_log import SpoolLog
 from metering.spool_queue import OnDurable, SpoolQueue
-from metering.sqlite_file import connect, transaction
 
 log = logging.getLogger("tollgate")
 
@@ -51,32 +41,42 @@ _MARK_INTERVAL_S = 1.0
 class Spool:
     """`append` belongs to the event loop, `read` and `forget` to the poster's thread.
 
-    `writer` is this file's own name in the ledger, made with the file: a lost spool is replaced by
-    one with another name. Raises SpoolError if another process has the file or it is no spool.
+    `writer` is this log's own name in the ledger, made with its folder: a lost spool is replaced by
+    one with another name. Raises SpoolError if another process has the folder, or if what is in it
+    is damaged or no spool.
     """
 
-    def __init__(self, path: Path, name: str = "gateway", *, rows_max: int = ROWS_MAX) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str = "gateway",
+        *,
+        rows_max: int = ROWS_MAX,
+        folder: Folder | None = None,
+    ) -> None:
         self.path = path
         self._rows_max = rows_max
         self.failed: SpoolError | None = None
         self.grown = threading.Event()
         """Set at every commit, for the poster to wait on."""
-        self._lock_file = lock(path)
+        _refuse_sqlite(path)
         try:
-            self._db = open_file(path, name)
-            self._reader = connect(path)
-            self.writer, self._forgotten_seq = writer_and_start(self._db)
-            self.last_seq = last_seq(self._db, self._forgotten_seq)
-        except (sqlite3.Error, SpoolError) as error:
-            os.close(self._lock_file)
-            if isinstance(error, SpoolError):
+            files = DiskFolder(path) if folder is None else folder
+            self._lock_file = lock(path)
+            try:
+                self._log = SpoolLog(files, path, name)
+            except BaseException:
+                os.close(self._lock_file)
                 raise
+        except OSError as error:
             raise SpoolError(f"spool {path}: {error}") from error
+        self.writer = self._log.writer
+        self.last_seq = self._log.last_seq
         self._queue: SpoolQueue[Row] = SpoolQueue()
         self._appended_seq = 0
         self._in_hand: list[tuple[Row, OnDurable | None]] = []
-        self._booked_seq = self._forgotten_seq
-        self._forget: tuple[int, bytes] | None = None
+        self._booked_seq = self._log.forgotten_seq
+        self._forget_seq = 0
         self._tail: deque[tuple[int, list[Row]]] = deque()
         self._tail_rows = 0
         self._tail_lock = threading.Lock()
@@ -96,7 +96,7 @@ class Spool:
         try:
             if closes:
                 self.commit(list(closes))
-        except sqlite3.Error as error:
+        except OSError as error:
             raise self._write_error(error) from error
         return len(closes)
 
@@ -138,31 +138,30 @@ class Spool:
         if self._thread.ident is not None:
             self._queue.close()
             self._thread.join()
-        self._db.close()
-        self._reader.close()
-        os.close(self._lock_file)
+        try:
+            if self.failed is None:
+                self._log.seal()
+                self._log.forget(self._forget_seq)
+        except OSError as error:
+            self._write_error(error)
+        finally:
+            self._log.close()
+            os.close(self._lock_file)
 
     # -- the poster's side ------------------------------------------------------------------------
 
     def open_charges(self, upto_seq: int) -> OpenCharges:
         """The charges open after this row. Raises SpoolError if rows up to it are forgotten."""
-        if not self._forgotten_seq <= upto_seq <= self.last_seq:
+        if not self._log.forgotten_seq <= upto_seq <= self.last_seq:
             raise SpoolError(
-                f"spool {self.path} holds rows {self._forgotten_seq + 1} to {self.last_seq}, the "
-                f"ledger has booked {upto_seq} of writer {self.writer}: one of the two files is an "
+                f"spool {self.path} holds rows {self._log.forgotten_seq + 1} to {self.last_seq}, "
+                f"the ledger has booked {upto_seq} of writer {self.writer}: one of the two is an "
                 "old copy. Bring back the one that is missing rows, or move both away to start anew"
             )
-        charges = OpenCharges()
-        (snapshot,) = self._reader.execute("SELECT body FROM snapshot").fetchone()
-        for row in decode(snapshot):
-            charges.take(row)
-        seq = self._forgotten_seq
-        while seq < upto_seq:
-            for row in self._read_file(seq, BATCH_ROWS_MAX):
-                seq += 1
-                if seq <= upto_seq:
-                    charges.take(row)
-        return charges
+        try:
+            return self._log.open_charges(upto_seq)
+        except OSError as error:
+            raise self._read_error(error) from error
 
     def read(self, after_seq: int, rows: int) -> list[Row]:
         """The rows that follow `after_seq`, in order; about as many as asked for."""
@@ -175,7 +174,10 @@ class Spool:
                     if first_seq + len(batch) > after_seq + 1:
                         found += batch[max(0, after_seq + 1 - first_seq) :]
                 return found
-        return self._read_file(after_seq, rows) if after_seq < self.last_seq else []
+        try:
+            return self._log.read(after_seq, rows)
+        except OSError as error:
+            raise self._read_error(error) from error
 
     def booked(self, upto_seq: int) -> None:
         """The ledger has the rows up to here."""
@@ -191,7 +193,11 @@ class Spool:
 
     def forget(self, upto_seq: int, still_open: OpenCharges) -> None:
         """Rows up to here, which the ledger has, may go; `still_open` is what was open there."""
-        self._forget = (upto_seq, encode(still_open.rows()))
+        self._forget_seq = upto_seq
+        try:
+            self._log.forget(upto_seq)
+        except OSError as error:
+            log.warning("spool %s: could not remove what the ledger has: %s", self.path, error)
 
     def notify(self, call: Callable[[], None]) -> None:
         """Run something on the thread that appends."""
@@ -206,7 +212,7 @@ class Spool:
     def _run(self) -> None:
         try:
             self._write()
-        except sqlite3.Error as error:
+        except OSError as error:
             self._write_error(error)
             self._refuse()
         except BaseException as error:
@@ -218,7 +224,7 @@ class Spool:
         while True:
             stops = self._queue.closed  # asked first: what was put before it closed is taken now
             in_hand = self._in_hand = self._queue.take(BATCH_ROWS_MAX)
-            if in_hand or (stops and self._forget):
+            if in_hand:
                 self.commit([row for row, _ in in_hand])
             callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
             if callbacks:
@@ -229,22 +235,10 @@ class Spool:
     def commit(self, rows: list[Row]) -> None:
         """Make rows durable on the calling thread: the writer's, once it was started.
 
-        Raises sqlite3.Error; what was in hand may then be durable or not.
+        Raises OSError; what was in hand may then be durable or not.
         """
-        first_seq = self.last_seq + 1
-        batch = (first_seq, len(rows), encode(rows))
-        forget, self._forget = self._forget, None
-        if forget is None:
-            self._db.execute("INSERT INTO batch VALUES (?, ?, ?)", batch)
-        else:
-            with transaction(self._db):
-                self._db.execute("DELETE FROM batch WHERE first_seq + rows <= ? + 1", (forget[0],))
-                self._db.execute("UPDATE snapshot SET upto_seq = ?, body = ?", forget)
-                if rows:
-                    self._db.execute("INSERT INTO batch VALUES (?, ?, ?)", batch)
-            self._forgotten_seq = forget[0]
-        if rows:
-            self._remember(first_seq, rows)
+        self._log.append(rows)
+        self._remember(self.last_seq + 1, rows)
         self.grown.set()
 
     def _remember(self, first_seq: int, rows: list[Row]) -> None:
@@ -266,6 +260,9 @@ class Spool:
         log.critical("%s", self.failed)
         return self.failed
 
+    def _read_error(self, error: OSError) -> SpoolError:
+        return SpoolError(f"spool {self.path}: could not read: {error}")
+
     def _refuse(self) -> None:
         """After a failure: tell everyone who appends, until the spool is closed."""
         in_hand = self._in_hand
@@ -277,28 +274,17 @@ class Spool:
             stops = self._queue.closed
             in_hand = self._queue.take(BATCH_ROWS_MAX)
 
-    # -- the file ---------------------------------------------------------------------------------
-
-    def _read_file(self, after_seq: int, rows: int) -> list[Row]:
-        try:
-            return self._read_batches(after_seq, rows)
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
-            raise SpoolError(f"spool {self.path}: could not read: {error}") from error
-
-    def _read_batches(self, after_seq: int, rows: int) -> list[Row]:
-        found: list[Row] = []
-        cursor = self._reader.execute(
-            "SELECT first_seq, body FROM batch WHERE first_seq + rows > ? + 1 ORDER BY first_seq",
-            (after_seq,),
-        )
-        for first_seq, body in cursor:
-            found += decode(body)[max(0, after_seq + 1 - first_seq) :]
-            if len(found) >= rows:
-                break
-        cursor.close()
-        return found
-
 
 def _tell(callbacks: list[OnDurable], error: SpoolError | None) -> None:
     for on_durable in callbacks:
         on_durable(error)
+
+
+def _refuse_sqlite(path: Path) -> None:
+    """A home of a version before the first release may hold rows in the form of that time."""
+    old = path.with_name(f"{path.name}.db")
+    if old.exists():
+        raise SpoolError(
+            f"{old} was written by a development version of Tollgate and may hold charges that the "
+            "ledger does not have: start and stop that version once more, then delete the file"
+        )

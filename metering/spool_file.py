@@ -1,90 +1,134 @@
-"""The spool's file: locked to one process, opened or made, read back."""
+"""A segment of the spool in bytes: a header, then one record for each commit. Pure.
+
+    header   magic 8 | format 4 | length 4 | checksum 4 | writer, first_seq, salt, open charges
+    record   salt 8 | checksum 4 | length 4 | rows 4 | first_seq 8 | the rows
+    then     zeros, as far as room was reserved
+
+Lengths are those of the body in bytes. The checksum is a CRC-32 over all the rest of a header or
+record: it finds flipped bits, sectors that never arrived and writes that were cut. It does not stop
+a forger, who could work it out anew. The salt is random and one segment's own, so nothing that was
+written for another file, or that a client chose, can begin a record here.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
-import sqlite3
-from pathlib import Path
+import struct
+import zlib
+from typing import NamedTuple
 
 import msgspec
 
 from metering.charge import Row
-from metering.sqlite_file import connect, transaction
 
 FORMAT = 1
+SALT_BYTES = 8
 
-_SCHEMA = """
-CREATE TABLE batch (first_seq INTEGER PRIMARY KEY, rows INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE snapshot (writer TEXT NOT NULL, upto_seq INTEGER NOT NULL, body BLOB NOT NULL);
-"""
+_MAGIC = b"TGSPOOL\n"
+_HEADER = struct.Struct("<8sII")
+_RECORD = struct.Struct("<IIQ")
+_CHECKSUM = struct.Struct("<I")
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(list[Row]).decode
+HEADER_BYTES = _HEADER.size + _CHECKSUM.size
+"""Of a header without its body."""
+RECORD_BYTES = SALT_BYTES + _CHECKSUM.size + _RECORD.size
+"""Of a record without its body."""
+
+_CHECKED_BYTES = 4096
+"""zlib lets go of the interpreter lock above 5 KiB; getting it back costs more than the sum."""
 
 
 class SpoolError(Exception):
     """The spool cannot be opened, or could not write: nothing more may be served until it can."""
 
 
-def lock(path: Path) -> int:
-    """The lock that keeps a second process off the file; it ends with its process."""
-    try:
-        lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SpoolError(f"spool {path}: {error}") from error
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(lock_file, 32).decode(errors="replace").strip() or "unknown"
-        os.close(lock_file)
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    writer: str
+    first_seq: int
+    """Of the first row in this segment."""
+    salt: bytes
+    open_rows: list[Row]
+    """What leads to the charges that were open just before it."""
+
+
+class Record(NamedTuple):
+    first_seq: int
+    rows: int
+    body: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
+
+
+def encode_header(header: Header) -> bytes:
+    body = _encode(header)
+    head = _HEADER.pack(_MAGIC, FORMAT, len(body))
+    return b"".join((head, _CHECKSUM.pack(_checksum(head, body)), body))
+
+
+def header_size(head: bytes) -> int:
+    """The size of the header that begins with these bytes. Raises SpoolError if none does."""
+    if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
+        raise SpoolError("is no segment of a spool")
+    _, found, length = _HEADER.unpack_from(head)
+    if found != FORMAT:
         raise SpoolError(
-            f"spool {path} is in use by process {owner}: two gateways cannot share one home. Stop "
-            "the other one, or give this one a home of its own"
-        ) from error
-    os.ftruncate(lock_file, 0)
-    os.pwrite(lock_file, f"{os.getpid()}\n".encode(), 0)
-    return lock_file
+            f"has format {found}, this Tollgate knows {FORMAT}: start the version that wrote it, "
+            "let it drain, then start this one"
+        )
+    return HEADER_BYTES + int(length)
 
 
-def open_file(path: Path, name: str) -> sqlite3.Connection:
-    db = connect(path)
-    try:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
-            raise SpoolError(
-                f"spool {path} has format {found}, this Tollgate knows {FORMAT}: start the version "
-                "that wrote it, let it drain, then start this one"
-            )
-        if found == 0:
-            with transaction(db):
-                for statement in _SCHEMA.strip().splitlines():
-                    db.execute(statement)
-                row = (f"{name}-{secrets.token_hex(4)}", 0, encode([]))
-                db.execute("INSERT INTO snapshot VALUES (?, ?, ?)", row)
-                db.execute(f"PRAGMA user_version = {FORMAT}")
-            _sync_folder(path.parent)
-    except BaseException:
-        db.close()
-        raise
-    return db
+def decode_header(data: bytes) -> Header | None:
+    """None if it is damaged."""
+    head, checksum = data[: _HEADER.size], data[_HEADER.size : HEADER_BYTES]
+    body = data[HEADER_BYTES:]
+    if _CHECKSUM.pack(_checksum(head, body)) != checksum:
+        return None
+    return _decode_header(body)
 
 
-def writer_and_start(db: sqlite3.Connection) -> tuple[str, int]:
-    writer, upto_seq = db.execute("SELECT writer, upto_seq FROM snapshot").fetchone()
-    return str(writer), int(upto_seq)
+def encode_record(salt: bytes, first_seq: int, rows: list[Row]) -> bytes:
+    body = _encode(rows)
+    head = _RECORD.pack(len(body), len(rows), first_seq)
+    return b"".join((salt, _CHECKSUM.pack(_checksum(salt, head, body)), head, body))
 
 
-def last_seq(db: sqlite3.Connection, forgotten_seq: int) -> int:
-    (seq,) = db.execute("SELECT max(first_seq + rows - 1) FROM batch").fetchone()
-    return forgotten_seq if seq is None else int(seq)
+def record_size(head: bytes, salt: bytes) -> int | None:
+    """The size of the record that begins with these bytes; None if none seems to."""
+    if len(head) < RECORD_BYTES or not head.startswith(salt):
+        return None
+    length, _, _ = _RECORD.unpack_from(head, SALT_BYTES + _CHECKSUM.size)
+    return RECORD_BYTES + int(length)
 
 
-def _sync_folder(folder: Path) -> None:
-    """A new file survives a power cut only if its folder's entry does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def decode_record(data: bytes, salt: bytes) -> Record | None:
+    """The record that these bytes are; None if they are not one whole and sound record."""
+    if record_size(data, salt) != len(data):
+        return None
+    head, body = data[SALT_BYTES + _CHECKSUM.size : RECORD_BYTES], data[RECORD_BYTES:]
+    if _CHECKSUM.pack(_checksum(salt, head, body)) != data[SALT_BYTES:][: _CHECKSUM.size]:
+        return None
+    _, rows, first_seq = _RECORD.unpack(head)
+    return Record(first_seq, rows, body)
+
+
+def holds_record(data: bytes, salt: bytes) -> bool:
+    """Whether a sound record begins anywhere in these bytes."""
+    at = data.find(salt)
+    while at >= 0:
+        size = record_size(data[at : at + RECORD_BYTES], salt)
+        if size is not None and decode_record(data[at : at + size], salt) is not None:
+            return True
+        at = data.find(salt, at + 1)
+    return False
+
+
+def _checksum(*parts: bytes) -> int:
+    checksum = 0
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(part), _CHECKED_BYTES):
+            checksum = zlib.crc32(view[start : start + _CHECKED_BYTES], checksum)
+    return checksum

@@ -29,7 +29,7 @@ from metering.sqlite_ledger import SqliteLedger
 
 calls = queue.SimpleQueue()
 folder = Path(sys.argv[1])
-spool = Spool(folder / "spool.db")
+spool = Spool(folder / "spool")
 spool.recover(now_ns=1)
 spool.start(calls.put)
 ledger = SqliteLedger(folder / "ledger.db")
@@ -84,7 +84,7 @@ def test_everything_acknowledged_is_in_the_books_once(tmp_path, seed):
     acknowledged: list[str] = []
     for life in range(3):
         acknowledged += run_and_kill(tmp_path, life, 300 * seed + 211 * life)
-    spool = Spool(tmp_path / "spool.db")
+    spool = Spool(tmp_path / "spool")
     ledger = SqliteLedger(tmp_path / "ledger.db")
     spool.recover(now_ns=2)
     spool.start(lambda call: call())

@@ -157,7 +157,7 @@ async def test_a_worker_that_cannot_come_back_is_tried_again_while_others_serve(
             answered: list[str] = []
             await eventually(lambda: reports(tmp_path)[1].pid in running.workers, bool)
             victim = reports(tmp_path)[1].pid
-            with (tmp_path / "spool-1.db.lock").open("rb") as lock:
+            with (tmp_path / "spool-1" / "lock").open("rb") as lock:
                 os.kill(victim, signal.SIGKILL)
                 await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
                 await eventually(lambda: running.workers_ever(), lambda ever: ever > 3)

@@ -1,8 +1,10 @@
 """A gateway that dies at any write: from a seed, a world; after every death, books that are exact.
 
-All files of the world share a fuse that burns through after some number of statements, before or
-after the one it happens at takes effect; from then on nothing can be read or written, as after a
-power cut. What was not committed is gone. The gateway is then started again, and may die again.
+All files of the world share a fuse that burns through after some number of steps: statements to
+SQLite, and whatever the spool does to a file or its folder. The step it happens at takes effect, or
+does not, or does so in memory alone; from then on nothing can be read or written. Then either the
+process was killed and the kernel's memory is kept, or the power was cut: of the spool's files there
+is what was synced, and any parts of the rest. The gateway is started again, and may die again.
 
 The auditor knows only what the spool acknowledged, and predicts every charge from that.
 """
@@ -17,10 +19,10 @@ from pathlib import Path
 
 import pytest
 from books import PRICE, closed, opened, progressed, single, used
+from memory_folder import MemoryFolder, Moment
 
 from metering import poster as poster_module
-from metering import spool as spool_module
-from metering import spool_file, sqlite_file
+from metering import spool_log, sqlite_file
 from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, Row
 from metering.ledger import LedgerError
@@ -37,54 +39,49 @@ RICH, POOR = "rich", "poor"
 
 
 class Fuse:
-    """Counts statements; burns through at one of them."""
+    """Counts steps; burns through at one of them."""
 
     def __init__(self) -> None:
-        self.arm(None, after=False)
+        self.arm(None, Moment.BEFORE)
 
-    def arm(self, statements: int | None, after: bool) -> None:
-        self.left = statements
-        self.after = after
+    def arm(self, steps: int | None, moment: Moment) -> None:
+        self.left = steps
+        self.moment = moment
         self.burnt = False
 
-    def check(self) -> None:
+    def step(self, name: str) -> Moment | None:
+        """Whether and when this step fails; what changes nothing fails only for want of power."""
         if self.burnt:
-            raise sqlite3.OperationalError("no power")
-
-    def burns_now(self) -> bool:
-        if self.left is None:
-            return False
+            return Moment.BEFORE
+        if self.left is None or name in ("open", "read"):
+            return None
         self.left -= 1
-        return self.left < 0
-
-    def burn(self) -> None:
-        self.burnt = True
-        raise sqlite3.OperationalError("power cut")
+        self.burnt = self.left < 0
+        return self.moment if self.burnt else None
 
 
 FUSE = Fuse()
 
 
 class FusedConnection(sqlite3.Connection):
-    """No fsync: the process is what dies here, the disk stays."""
+    """No fsync: of the ledger the process is what dies here, the disk stays."""
 
     def execute(self, sql, *args):
         if sql == "PRAGMA synchronous = FULL":
             sql = "PRAGMA synchronous = OFF"
-        FUSE.check()
-        now = FUSE.burns_now()
-        if now and not FUSE.after:
-            FUSE.burn()
-        cursor = super().execute(sql, *args)
-        if now:
-            FUSE.burn()
-        return cursor
+        return self._fused(lambda: super(FusedConnection, self).execute(sql, *args))
 
     def executemany(self, *args):
-        FUSE.check()
-        if FUSE.burns_now():
-            FUSE.burn()
-        return super().executemany(*args)
+        return self._fused(lambda: super(FusedConnection, self).executemany(*args))
+
+    def _fused(self, execute):
+        fails = FUSE.step("statement")
+        if fails is Moment.BEFORE:
+            raise sqlite3.OperationalError("power cut")
+        done = execute()
+        if fails:
+            raise sqlite3.OperationalError("power cut")
+        return done
 
 
 def connect_fused(path):
@@ -113,7 +110,9 @@ class World:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.rng = random.Random(seed)
+        self.fate = random.Random(seed)
         self.folder = folder
+        self.spool_files = MemoryFolder(FUSE.step)
         self.names = (f"c{i}" for i in itertools.count())
         self.acknowledged: list[Row] = []
         self.unsure: list[Row] = []
@@ -123,22 +122,24 @@ class World:
 
     # -- one life of the gateway ------------------------------------------------------------------
 
-    def live(self, statements: int | None) -> None:
+    def live(self, steps: int | None, moment: Moment = Moment.BEFORE) -> None:
         """Start, work, and die when the fuse burns; without one, finish everything."""
-        FUSE.arm(statements, after=self.rng.random() < 0.5)
+        FUSE.arm(steps, moment)
         opened_files: list[SqliteLedger | Spool] = []
         try:
             ledger = SqliteLedger(self.folder / "ledger.db")
             opened_files.append(ledger)
-            spool = Spool(self.folder / "spool.db")
+            spool = Spool(self.folder, folder=self.spool_files)
             opened_files.append(spool)
-            self.work(ledger, spool, last=statements is None)
-        except (LedgerError, SpoolError, sqlite3.OperationalError):
+            self.work(ledger, spool, last=steps is None)
+        except (LedgerError, SpoolError, sqlite3.OperationalError, OSError):
             assert FUSE.burnt, "an error without a power cut"
-            self.deaths += 1
         finally:
             for file in reversed(opened_files):
                 file.close()
+        self.deaths += FUSE.burnt
+        if self.fate.random() < 0.7:
+            self.spool_files.cut_power(self.fate)
 
     def work(self, ledger: SqliteLedger, spool: Spool, last: bool) -> None:
         spool.recover(now_ns=99)
@@ -273,9 +274,7 @@ def ending(opening: OpenCharge, last: list[ChargeProgress]) -> tuple[ChargeOutco
 @pytest.fixture
 def fused(monkeypatch):
     monkeypatch.setattr(sqlite_file, "connect", connect_fused)
-    monkeypatch.setattr(spool_module, "connect", connect_fused)
-    monkeypatch.setattr(spool_file, "connect", connect_fused)
-    monkeypatch.setattr(spool_file, "_sync_folder", lambda folder: None)
+    monkeypatch.setattr(spool_log, "SEGMENT_BYTES", 1000)
     monkeypatch.setattr(poster_module, "GATHER_S", 0)
     monkeypatch.setattr(poster_module, "FORGET_ROWS", 5)
 
@@ -291,7 +290,7 @@ def play(folder: Path, new_ledger: Path, seed: int) -> World:
         )
     ledger.close()
     for _ in range(world.rng.randrange(2, 6)):
-        world.live(world.rng.randrange(1, 90))
+        world.live(world.rng.randrange(1, 120), world.rng.choice(list(Moment)))
     world.live(None)
     world.audit()
     return world
@@ -314,10 +313,11 @@ def test_the_books_are_exact_whenever_the_gateway_dies(fused, new_ledger, tmp_pa
 
 
 def test_every_single_write_of_one_life_is_a_survivable_moment_to_die(fused, new_ledger, tmp_path):
-    """The same life again and again, ending one statement later each time."""
-    for statement in range(250):
-        for after in (False, True):
-            world = World(tmp_path / f"{statement}-{after}", seed=11)
+    """The same life again and again, ending one step later each time."""
+    for step in range(250):
+        for moment, fate in itertools.product(Moment, range(3)):
+            world = World(tmp_path / f"{step}-{moment}-{fate}", seed=11)
+            world.fate = random.Random(1000 * step + fate)
             world.folder.mkdir()
             shutil.copy(new_ledger, world.folder / "ledger.db")
             ledger = SqliteLedger(world.folder / "ledger.db")
@@ -325,12 +325,12 @@ def test_every_single_write_of_one_life_is_a_survivable_moment_to_die(fused, new
                 "cli", [single("in", "usd:external", f"usd:customer:{RICH}", 100 * DEPOSIT)]
             )
             ledger.close()
-            world.live(statement)
+            world.live(step, moment)
             died = world.deaths
             world.live(None)
             world.audit()
             shutil.rmtree(world.folder)
         if not died:
-            assert statement > 60
+            assert step > 60
             return
     raise AssertionError("the life is longer than the test: raise its bound")

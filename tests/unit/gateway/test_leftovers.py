@@ -37,7 +37,7 @@ def ledger(tmp_path):
 
 def leave(home: Home, worker: int) -> None:
     """A spool with one charge that ended and one under way."""
-    spool = Spool(home.spool_file(worker))
+    spool = Spool(home.spool_folder(worker))
     ended, open_ = f"ended-{worker}", f"open-{worker}"
     spool.commit([opened(ended), closed(ended, used(5)), opened(open_), progressed(open_, 2)])
     spool.close()
@@ -45,12 +45,19 @@ def leave(home: Home, worker: int) -> None:
 
 def test_the_first_worker_has_the_spool_of_a_gateway_alone(tmp_path):
     home = Home(tmp_path)
-    assert home.spool_file(0).name == "spool.db"
+    assert home.spool_folder(0).name == "spool"
     for worker in (0, 1, 2, 10):
         leave(home, worker)
-    (tmp_path / "spool-01.db").touch()
-    names = [[path.name for path in home.absent_spool_files(workers)] for workers in (1, 2, 11)]
-    assert names == [["spool-1.db", "spool-2.db", "spool-10.db"], ["spool-2.db", "spool-10.db"], []]
+    (tmp_path / "spool-01").touch()
+    names = [[path.name for path in home.absent_spool_folders(count)] for count in (1, 2, 11)]
+    assert names == [["spool-1", "spool-2", "spool-10"], ["spool-2", "spool-10"], []]
+
+
+def test_a_spool_of_a_development_version_is_not_passed_over(tmp_path, ledger):
+    home = Home(tmp_path)
+    (tmp_path / "spool-3.db").touch()
+    with pytest.raises(SpoolError, match=r"spool-3\.db was written by a development version"):
+        Leftovers(home.absent_spool_folders(1), ledger)
 
 
 def test_all_is_booked_once(tmp_path, ledger):
@@ -58,10 +65,10 @@ def test_all_is_booked_once(tmp_path, ledger):
     for worker in (1, 2):
         leave(home, worker)
     for _ in range(2):
-        leftovers = Leftovers(home.absent_spool_files(1), ledger)
+        leftovers = Leftovers(home.absent_spool_folders(1), ledger)
         leftovers.book(now_ns=1, within_s=DEADLINE_S)
         for worker in (1, 2):
-            Spool(home.spool_file(worker)).close()  # nobody holds it any more
+            Spool(home.spool_folder(worker)).close()  # nobody holds it any more
         leftovers.close()
     outcomes = {charge.charge_id: charge.outcome for charge in ledger.charges()}
     assert outcomes == {
@@ -77,7 +84,7 @@ def test_all_is_booked_once(tmp_path, ledger):
 def test_while_the_ledger_is_away_it_waits_and_holds_up_nobody(tmp_path, ledger):
     home = Home(tmp_path)
     leave(home, 1)
-    leftovers = Leftovers(home.absent_spool_files(1), ledger)
+    leftovers = Leftovers(home.absent_spool_folders(1), ledger)
     ledger.away = True
     leftovers.book(now_ns=1, within_s=0.05)
     assert not list(ledger.charges())
@@ -91,7 +98,7 @@ def test_while_the_ledger_is_away_it_waits_and_holds_up_nobody(tmp_path, ledger)
 def test_a_worker_that_lives_on_is_named(tmp_path, ledger):
     home = Home(tmp_path)
     with (
-        contextlib.closing(Spool(home.spool_file(1))),
-        pytest.raises(SpoolError, match=r"spool-1\.db is in use by process"),
+        contextlib.closing(Spool(home.spool_folder(1))),
+        pytest.raises(SpoolError, match=r"spool-1 is in use by process"),
     ):
-        Leftovers(home.absent_spool_files(1), ledger)
+        Leftovers(home.absent_spool_folders(1), ledger)

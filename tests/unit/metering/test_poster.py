@@ -9,6 +9,7 @@ import pytest
 from books import closed, deposit, opened, progressed, single, used
 
 from metering import poster as poster_module
+from metering import spool_log
 from metering.budget import Budget
 from metering.ledger import LedgerError, PostResult
 from metering.poster import Poster
@@ -24,7 +25,7 @@ class Gateway:
 
     def __init__(self, folder):
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.spool = Spool(folder / "spool.db")
+        self.spool = Spool(folder / "spool")
         self.budget = Budget()
         self.changes = []
         self.poster = Poster(
@@ -260,13 +261,15 @@ def test_a_row_that_the_books_contradict_stops_the_poster_and_is_kept(gateway):
 
 def test_a_spool_is_emptied_once_the_ledger_has_it(gateway, monkeypatch):
     monkeypatch.setattr(poster_module, "FORGET_ROWS", 2)
+    monkeypatch.setattr(spool_log, "SEGMENT_BYTES", 1000)
     gateway.start()
     gateway.write(opened("open"))
     for i in range(10):
         gateway.write(opened(f"c{i}"), progressed(f"c{i}", 1), closed(f"c{i}", used(5)))
         assert gateway.poster.drain(DEADLINE_S)
-    kept = gateway.spool._reader.execute("SELECT sum(rows) FROM batch").fetchone()[0]
-    assert kept < 10
+    assert gateway.spool.last_seq == 31
+    with pytest.raises(SpoolError, match=r"holds rows (1\d|2\d|30) to 31"):
+        gateway.spool.open_charges(0)
 
 
 def test_a_restart_goes_on_where_the_books_are(tmp_path):
@@ -294,7 +297,7 @@ def test_a_ledger_restored_from_an_old_copy_is_refused(tmp_path):
     for file in tmp_path.glob("ledger.db*"):
         file.unlink()
     again = Gateway(tmp_path)
-    with pytest.raises(SpoolError, match="one of the two files is an old copy"):
+    with pytest.raises(SpoolError, match="one of the two is an old copy"):
         again.poster.start()
     again.stop()
 

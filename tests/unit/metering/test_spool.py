@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import queue
-import sqlite3
 
 import pytest
 from books import closed, opened, progressed, used
+from memory_folder import MemoryFolder, Moment
 
+from metering import spool_log
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharges
 from metering.spool import TAIL_ROWS_MAX, Spool
-from metering.spool_file import FORMAT, SpoolError
+from metering.spool_disk import DiskFolder
+from metering.spool_file import SpoolError
+from metering.spool_segment import RecordReader, read_header
 
 
 class Loop:
@@ -34,13 +39,26 @@ def loop():
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "spool.db"
+    return tmp_path / "spool"
 
 
 def fill(spool, rows):
     """Make rows durable as one batch each."""
     for row in rows:
         spool.commit([row])
+
+
+def records(path):
+    """(first_seq, rows) of every record on disk."""
+    found = []
+    folder = DiskFolder(path)
+    for name in sorted(name for name in folder.names() if name.endswith(".log")):
+        with contextlib.closing(folder.open(name)) as file:
+            header, start = read_header(file)
+            reader = RecordReader(file, header.salt, start, header.first_seq)
+            while record := reader.next():
+                found.append(record[:2])
+    return found
 
 
 def test_a_row_is_durable_before_it_is_said_to_be(path, loop):
@@ -51,9 +69,7 @@ def test_a_row_is_durable_before_it_is_said_to_be(path, loop):
     assert answers == []  # never from within append
     loop.run_one()
     assert answers == [None]
-    with sqlite3.connect(path) as db:
-        assert db.execute("SELECT first_seq, rows FROM batch").fetchall() == [(1, 1)]
-    db.close()
+    assert records(path) == [(1, 1)]
     spool.close()
 
 
@@ -65,7 +81,7 @@ def test_rows_that_gather_share_a_commit_and_a_hop(path, loop):
     spool.start(loop.notify)
     loop.run_one()
     assert answers == [(i, None) for i in range(50)]
-    assert spool._db.execute("SELECT first_seq, rows FROM batch").fetchall() == [(1, 50)]
+    assert records(path) == [(1, 50)]
     spool.close()
 
 
@@ -189,19 +205,19 @@ def folded(rows):
     return charges
 
 
-def test_forgetting_keeps_what_is_open(path):
+def test_forgetting_keeps_what_is_open(path, monkeypatch):
+    monkeypatch.setattr(spool_log, "SEGMENT_BYTES", 600)
     spool = Spool(path)
     rows = [opened("a"), opened("b"), progressed("b", 2), closed("a", used(1)), opened("c")]
+    rows += [progressed("b", 7)] * 10
     fill(spool, rows)
-    spool.booked(4)
-    spool.forget(4, folded(rows[:4]))
-    fill(spool, [progressed("b", 7)])
-    assert spool._db.execute("SELECT first_seq FROM batch").fetchall() == [(5,), (6,)]
+    spool.booked(12)
+    spool.forget(12, folded(rows[:12]))
+    assert 1 < records(path)[0][0] <= 13
     spool.close()
     again = Spool(path)
-    assert again.last_seq == 6
-    assert again.open_charges(4).rows() == [opened("b"), progressed("b", 2)]
-    assert again.open_charges(6).rows() == [opened("b"), opened("c"), progressed("b", 7)]
+    assert again.last_seq == len(rows)
+    assert again.open_charges(12).rows() == [opened("b"), opened("c"), progressed("b", 7)]
     assert again.recover(now_ns=1) == 2
     again.close()
 
@@ -213,15 +229,15 @@ def test_a_spool_that_forgot_everything_goes_on_counting(path):
     spool.forget(2, OpenCharges())
     spool.start(lambda call: None)
     spool.close()
+    assert records(path) == []
     again = Spool(path)
-    assert again._db.execute("SELECT count(*) FROM batch").fetchone() == (0,)
     assert (again.last_seq, again.backlog) == (2, 0)
     again.commit([opened("b")])
     assert again.last_seq == 3
     again.close()
 
 
-def test_a_batch_is_kept_until_all_of_it_is_booked(path):
+def test_a_file_is_kept_until_all_of_it_is_booked(path):
     spool = Spool(path)
     rows = [opened("a"), closed("a"), opened("b")]
     spool.commit(rows)
@@ -234,22 +250,46 @@ def test_a_batch_is_kept_until_all_of_it_is_booked(path):
     again.close()
 
 
+def test_what_cannot_be_removed_is_tried_again(path, caplog):
+    path.mkdir()
+    folder = MemoryFolder()
+    spool = Spool(path, folder=folder)
+    spool.commit([opened("a"), closed("a")])
+    spool.close()
+    again = Spool(path, folder=folder)
+    folder.faults = lambda step: Moment.BEFORE if step == "remove" else None
+    again.forget(2, OpenCharges())
+    assert "could not remove" in caplog.text
+    assert again.read(0, 10) == [opened("a"), closed("a")]
+    folder.faults = lambda step: None
+    again.forget(2, OpenCharges())
+    assert len(folder.files) == 1
+    again.close()
+
+
 @pytest.mark.parametrize("upto", [1, 7])
 def test_a_ledger_that_does_not_belong_to_the_spool_is_noticed(path, upto):
     spool = Spool(path)
     rows = [opened("a"), opened("b"), closed("a")]
-    fill(spool, rows)
+    fill(spool, rows[:2])
+    spool.close()
+    spool = Spool(path)
     spool.forget(2, folded(rows[:2]))
-    fill(spool, [closed("b")])
+    fill(spool, [rows[2], closed("b")])
     with pytest.raises(SpoolError, match=rf"holds rows 3 to 4, the ledger has booked {upto}"):
         spool.open_charges(upto)
     spool.close()
 
 
-def test_a_full_disk_fails_everyone_who_waits_and_all_who_come_later(path, loop):
-    spool = Spool(path)
-    pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
-    spool._db.execute(f"PRAGMA max_page_count = {pages}")
+@pytest.mark.parametrize(
+    ("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EIO, "Input/output error")]
+)
+def test_a_disk_that_fails_fails_everyone_who_waits_and_all_who_come_later(path, loop, code, says):
+    path.mkdir()
+    folder = MemoryFolder()
+    folder.error = code
+    spool = Spool(path, folder=folder)
+    folder.faults = lambda step: Moment.DURING if step == "write" else None
     answers = []
     for i in range(200):
         spool.append(opened(f"c{i}"), answers.append)
@@ -258,15 +298,47 @@ def test_a_full_disk_fails_everyone_who_waits_and_all_who_come_later(path, loop)
     loop.run_one()
     assert len(answers) == 200
     assert all(isinstance(error, SpoolError) for error in answers)
-    assert "full" in str(answers[0])
+    assert says in str(answers[0])
     assert spool.failed is answers[0]
-    spool._db.execute("PRAGMA max_page_count = 100000")  # room again: still refused
+    folder.faults = lambda step: None  # all is well again: still refused
     spool.append(opened("later"), answers.append)
     loop.run_one()
     assert answers[-1] is spool.failed
+    assert spool.last_seq == 0
+    before = dict(folder.files)
     spool.close()
-    again = Spool(path)
-    assert again.last_seq == 0
+    assert folder.files == before
+
+
+def test_a_full_disk_at_the_end_or_the_start_is_an_error_by_name(path, caplog):
+    path.mkdir()
+    folder = MemoryFolder()
+    folder.error = errno.ENOSPC
+    spool = Spool(path, folder=folder)
+    spool.commit([opened("a")])
+    folder.faults = lambda step: Moment.BEFORE if step == "create" else None
+    spool.close()
+    assert "could not write" in caplog.text
+    with pytest.raises(SpoolError, match=r"spool: \[Errno 28\]"):
+        Spool(path, folder=folder)
+    folder.faults = lambda step: None
+    again = Spool(path, folder=folder)
+    assert again.read(0, 10) == [opened("a")]
+    again.close()
+
+
+def test_what_cannot_be_read_back_is_an_error_by_name(path):
+    path.mkdir()
+    folder = MemoryFolder()
+    spool = Spool(path, folder=folder)
+    spool.commit([opened("a")])
+    spool.close()
+    again = Spool(path, folder=folder)
+    folder.faults = lambda step: Moment.BEFORE if step == "read" else None
+    with pytest.raises(SpoolError, match="spool: could not read"):
+        again.read(0, 10)
+    with pytest.raises(SpoolError, match="spool: could not read"):
+        again.open_charges(0)
     again.close()
 
 
@@ -297,20 +369,3 @@ def test_nobody_left_to_tell_is_no_reason_not_to_write(path):
     again = Spool(path)
     assert again.last_seq == 2
     again.close()
-
-
-def test_files_that_are_no_spool_are_refused_by_name(path, tmp_path):
-    path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(SpoolError, match=r"spool\.db: file is not a database"):
-        Spool(path)
-    with pytest.raises(SpoolError, match="nowhere"):
-        Spool(tmp_path / "nowhere" / "spool.db")
-
-
-def test_a_spool_of_another_format_is_left_alone(path):
-    Spool(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 7")
-    db.close()
-    with pytest.raises(SpoolError, match=f"format 7, this Tollgate knows {FORMAT}"):
-        Spool(path)
