@@ -58,10 +58,11 @@ async def settled_bytes(node: Flood) -> int:
     return before
 
 
-async def test_slow_reader_stops_the_node_and_still_gets_everything(tmp_path):
+@pytest.mark.parametrize("driver", ["protocol", "asgi"])
+async def test_slow_reader_stops_the_node_and_still_gets_everything(tmp_path, driver):
     async with (
         Flood(30_000) as node,
-        serve(tmp_path, configuration([node], engine="openai")) as served,
+        serve(tmp_path, configuration([node], engine="openai"), driver=driver) as served,
         await RawClient.connect(served, receive_bytes=64 * 1024) as client,
     ):
         client.send(client.post({**ASKED, "stream": True}))
