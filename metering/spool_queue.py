@@ -18,8 +18,8 @@ T = TypeVar("T")
 OnDurable = Callable[[Exception | None], None]
 
 GATHER_S = 0.002
-BUSY_ROWS_PER_S = 2_000
-"""Above this pace of awaited rows they gather: an fsync for each would take a third of a core."""
+BUSY_ROWS_PER_S = 1_000
+"""Above this pace of awaited rows they gather: an fsync for each would take a tenth of a core."""
 PACE_WINDOW_S = 0.02
 UNAWAITED_S = 0.05
 """How long a row may lie that nobody waits for."""
