@@ -44,16 +44,17 @@ class Fuse:
     def __init__(self) -> None:
         self.arm(None, Moment.BEFORE)
 
-    def arm(self, steps: int | None, moment: Moment) -> None:
+    def arm(self, steps: int | None, moment: Moment, spares_ledger: bool = False) -> None:
         self.left = steps
         self.moment = moment
+        self.spared = ("open", "read", "statement") if spares_ledger else ("open", "read")
         self.burnt = False
 
     def step(self, name: str) -> Moment | None:
         """Whether and when this step fails; what changes nothing fails only for want of power."""
         if self.burnt:
             return Moment.BEFORE
-        if self.left is None or name in ("open", "read"):
+        if self.left is None or name in self.spared:
             return None
         self.left -= 1
         self.burnt = self.left < 0
@@ -122,23 +123,31 @@ class World:
 
     # -- one life of the gateway ------------------------------------------------------------------
 
-    def live(self, steps: int | None, moment: Moment = Moment.BEFORE) -> None:
-        """Start, work, and die when the fuse burns; without one, finish everything."""
-        FUSE.arm(steps, moment)
+    def live_until(self, steps: int, moment: Moment, *, spares_ledger: bool = False) -> None:
+        """Start, work, and die when the fuse burns."""
+        FUSE.arm(steps, moment, spares_ledger)
+        self.live(last=False)
+
+    def live_on(self) -> None:
+        """Start, work, and finish everything."""
+        FUSE.arm(None, Moment.BEFORE)
+        self.live(last=True)
+
+    def live(self, last: bool) -> None:
         opened_files: list[SqliteLedger | Spool] = []
         try:
             ledger = SqliteLedger(self.folder / "ledger.db")
             opened_files.append(ledger)
             spool = Spool(self.folder, folder=self.spool_files)
             opened_files.append(spool)
-            self.work(ledger, spool, last=steps is None)
+            self.work(ledger, spool, last)
         except (LedgerError, SpoolError, sqlite3.OperationalError, OSError):
             assert FUSE.burnt, "an error without a power cut"
         finally:
             for file in reversed(opened_files):
                 file.close()
         self.deaths += FUSE.burnt
-        if self.fate.random() < 0.7:
+        if self.fate.random() < 0.6:
             self.spool_files.cut_power(self.fate)
 
     def work(self, ledger: SqliteLedger, spool: Spool, last: bool) -> None:
@@ -290,8 +299,10 @@ def play(folder: Path, new_ledger: Path, seed: int) -> World:
         )
     ledger.close()
     for _ in range(world.rng.randrange(2, 6)):
-        world.live(world.rng.randrange(1, 120), world.rng.choice(list(Moment)))
-    world.live(None)
+        spares_ledger = world.rng.random() < 0.5
+        steps = world.rng.randrange(1, 60 if spares_ledger else 120)
+        world.live_until(steps, world.rng.choice(list(Moment)), spares_ledger=spares_ledger)
+    world.live_on()
     world.audit()
     return world
 
@@ -325,9 +336,9 @@ def test_every_single_write_of_one_life_is_a_survivable_moment_to_die(fused, new
                 "cli", [single("in", "usd:external", f"usd:customer:{RICH}", 100 * DEPOSIT)]
             )
             ledger.close()
-            world.live(step, moment)
+            world.live_until(step, moment)
             died = world.deaths
-            world.live(None)
+            world.live_on()
             world.audit()
             shutil.rmtree(world.folder)
         if not died:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import random
 
 import pytest
 from books import opened
-from memory_folder import MemoryFolder
+from memory_folder import MemoryFolder, Moment
 
 from metering import spool_log
 from metering.spool import Spool
@@ -85,3 +87,29 @@ def test_a_real_disk_and_the_tests_own_agree(path):
         folder.remove("named")
         assert "named" not in folder.names()
     real.close()
+
+
+def test_a_write_is_durable_before_it_returns(path):
+    with contextlib.closing(DiskFolder(path).create("made", 100)) as file:
+        assert fcntl.fcntl(file._descriptor, fcntl.F_GETFL) & os.O_DSYNC == os.O_DSYNC
+
+
+def test_the_tests_own_disk_loses_what_was_not_synced_and_keeps_what_was():
+    ends = set()
+    for seed in range(50):
+        folder = MemoryFolder()
+        file = folder.create("a", 0)
+        file.write(b"x" * 40, 0)
+        folder.sync()
+        folder.create("b", 10)
+        folder.faults = lambda step: Moment.DURING
+        with pytest.raises(OSError, match="write"):
+            file.write(b"y" * 40, 40)
+        folder.faults = lambda step: None
+        folder.cut_power(random.Random(seed))
+        data = folder.open("a").read(99, 0)
+        assert data.startswith(b"x" * 40)
+        assert set(data[40:]) <= set(b"y\0")
+        ends.add(("b" in folder.names(), data))
+    assert len({has_b for has_b, _ in ends}) == 2
+    assert {b"x" * 40, b"x" * 40 + b"y" * 40} < {data for _, data in ends}
