@@ -112,8 +112,6 @@ def _idle_connections_are_clean(world: World, played: Played) -> Faults:
     for index, asked in enumerate(played.nodes):
         wire = played.wires[asked.wire]
         if (last[asked.wire] != index or wire in idle) and not asked.honest:
-            # llhttp lets empty lines pass between two messages, h11 does not.
-            said = bytes(asked.said).rstrip(b"\r\n") + b"\r\n\r\n"
             read = reference.response_in(bytes(asked.said), closed=False)
             if not read.reusable:
                 yield f"a connection was kept after {bytes(asked.said)[-200:]!r} ({read.verdict})"

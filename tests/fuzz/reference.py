@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import h11
@@ -29,31 +30,42 @@ class Response(msgspec.Struct):
     body: bytes = b""
     verdict: Verdict = Verdict.PART
     reusable: bool = False
-    """The connection may serve another request: nothing is left on it."""
+    """The connection may serve another request: nothing is left on it but empty lines, which
+    llhttp skips too."""
 
 
 def requests_in(data: bytes) -> list[Request]:
-    """The requests that begin in these bytes, up to where they are no HTTP any more."""
+    """The requests that begin in these bytes, up to where they are no HTTP any more. Empty lines
+    before a request are skipped here: h11 does not know them, RFC 9112 (2.2) does.
+    """
     found: list[Request] = []
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST)
-    connection.receive_data(data)
+    while data := data.lstrip(b"\r\n"):
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST)
+        connection.receive_data(data)
+        read = _request_in(connection)
+        if read is None:
+            return found
+        found.append(read)
+        if not read.whole:
+            return found
+        data = connection.trailing_data[0]
+    return found
+
+
+def _request_in(connection: h11.Connection) -> Request | None:
+    found = None
     while True:
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError:
             return found
         if isinstance(event, h11.Request):
-            found.append(Request(bytes(event.method), bytes(event.target)))
-        elif isinstance(event, h11.Data):
-            found[-1].body += bytes(event.data)
-        elif isinstance(event, h11.EndOfMessage):
-            found[-1].whole = True
-            connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-            connection.send(h11.EndOfMessage())
-            if connection.our_state is not h11.DONE:
-                return found
-            connection.start_next_cycle()
+            found = Request(bytes(event.method), bytes(event.target))
+        elif isinstance(event, h11.Data) and found is not None:
+            found.body += bytes(event.data)
         else:
+            if isinstance(event, h11.EndOfMessage) and found is not None:
+                found.whole = True
             return found
 
 
@@ -63,7 +75,7 @@ def response_in(data: bytes, *, closed: bool) -> Response:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST)
     connection.send(h11.Request(method="POST", target="/", headers=[("host", "x")]))
     connection.send(h11.EndOfMessage())
-    connection.receive_data(data)
+    connection.receive_data(_one_coding(data))
     if closed:
         connection.receive_data(b"")
     while True:
@@ -79,7 +91,15 @@ def response_in(data: bytes, *, closed: bool) -> Response:
         elif isinstance(event, h11.EndOfMessage):
             found.verdict = Verdict.WHOLE
             alive = connection.our_state is h11.DONE and connection.their_state is h11.DONE
-            found.reusable = alive and not connection.trailing_data[0]
+            found.reusable = alive and not connection.trailing_data[0].strip(b"\r\n")
             return found
         elif not isinstance(event, h11.InformationalResponse):
             return found
+
+
+_CODING = re.compile(rb"(?i)\r\n(transfer-encoding: chunked\r\n)(?=(?:[^\r\n]+\r\n)*?\1)")
+
+
+def _one_coding(data: bytes) -> bytes:
+    """llhttp takes two lines that say `chunked` for one, as nearly everyone does; h11 does not."""
+    return _CODING.sub(b"\r\n", data, count=1)
