@@ -198,14 +198,24 @@ class NodeConnection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             self._interims += 1
             return
-        self._stage = _BODY
         if not self._parser.should_keep_alive():
             self._spent = True
-            head = self._head.lower().split(b"\r\n\r\n")[self._interims]
-            self._until_close = (
-                b"\r\ncontent-length:" not in head and b"\r\ntransfer-encoding:" not in head
-            )
+            self._until_close = self._ends_with_connection()
+        self._stage = _BODY
         self._head = b""
+
+    def _ends_with_connection(self) -> bool:
+        """Of an answer that is the last one. Raises HttpParserError for one coded in a way that we
+        do not know: llhttp would take its framing for its text.
+        """
+        head = self._head.lstrip(b"\r\n")
+        for _ in range(self._interims):
+            head = head.partition(b"\r\n\r\n")[2].lstrip(b"\r\n")
+        lines = head.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+        codings = [line[18:].strip() for line in lines if line.startswith(b"transfer-encoding:")]
+        if any(coding != b"chunked" for coding in codings):
+            raise httptools.HttpParserError(f"transfer-encoding {codings}")
+        return not codings and not any(line.startswith(b"content-length:") for line in lines)
 
     def on_message_complete(self) -> None:
         if self._stage is _BODY:

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway import errors
 from gateway.errors import ApiError
+from metering.stream_meter import UNREADABLE
 
 OVERLOADED_STATUSES = frozenset({429, 503})
 """The node is well but full: another replica may take the request."""
@@ -58,7 +59,7 @@ def translate(status: int, body: bytes, *, prompt_param: str) -> ApiError:
 def _read(body: bytes) -> tuple[str, str | None]:
     try:
         answer = _decoder.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return "The model's server refused the request without a readable reason.", None
     if isinstance(answer.error, _NodeError):
         field = (answer.error.param or "").removeprefix("body").removeprefix(".")

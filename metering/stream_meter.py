@@ -93,12 +93,15 @@ _answer_decoder = msgspec.json.Decoder(_Answer)
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises over bytes that are no JSON, no UTF-8, or nested without end."""
+
 
 def usage_of_answer(body: bytes) -> Usage | None:
     """The usage of a whole JSON answer, None if it has none. Raises MalformedStreamError."""
     try:
         usage = _answer_decoder.decode(body).usage
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise MalformedStreamError(
             f"the answer is not a JSON object with sane usage: {error}"
         ) from None
@@ -201,15 +204,20 @@ class StreamMeter:
 
     @property
     def running(self) -> Usage | None:
-        """The sum over choices of the last running figures; None if no event carried any."""
-        if not self._running:
-            return None
+        """The sum over choices of the last running figures; None if no event carried any. One that
+        makes no sense counts nothing: the events with it are gone to the client already.
+        """
         prompts: dict[int, int] = {}
         completion_tokens = 0
         for index, figure in self._running.items():
-            usage = _usage_decoder.decode(figure)
+            try:
+                usage = _usage_decoder.decode(figure)
+            except UNREADABLE:
+                continue
             prompts[index // self._choices_per_prompt] = usage.prompt_tokens
             completion_tokens += usage.completion_tokens
+        if not prompts:
+            return None
         return Usage(prompt_tokens=sum(prompts.values()), completion_tokens=completion_tokens)
 
     def _keep(self, data: bytes) -> bytes:
@@ -225,6 +233,7 @@ class StreamMeter:
         end = event.find(b"}", start) + 1
         if (
             self._decodes_all
+            or not end
             or event.find(b"{", start + len(_RUNNING), end) >= 0
             or event.find(_NO_CHOICES) >= 0
         ):
@@ -237,7 +246,8 @@ class StreamMeter:
         """An event without running usage in vLLM's shape: the end, a comment, an error, another
         server's, or one behind the end.
         """
-        if self.ended:
+        event = event.lstrip(b"\n")
+        if self.ended or not event:
             return b""
         if event.startswith(_DONE):
             self.done = self.ended = True
@@ -254,10 +264,8 @@ class StreamMeter:
         payload = _payload(event)
         try:
             read = _event_decoder.decode(payload)
-        except msgspec.MsgspecError as error:
-            raise MalformedStreamError(
-                f"an event is not a JSON object with sane usage: {error}"
-            ) from None
+        except UNREADABLE as error:
+            raise _not_an_event(error) from None
         if bytes(read.error) != b"null":
             self.error = bytes(read.error)
             self.ended = True
@@ -268,7 +276,10 @@ class StreamMeter:
             self._closing = read.usage
             return event if self._keep_closing else b""
         if read.usage is not None and read.choices:
-            self._running[read.choices[0].index] = _encoder.encode(read.usage)
+            index = read.choices[0].index
+            if not 0 <= index < self._choices:
+                raise MalformedStreamError(f"choice {index} of {self._choices}")
+            self._running[index] = _encoder.encode(read.usage)
         self.events += 1
         return event if self._keep_running else _without_usage(payload)
 
@@ -288,9 +299,16 @@ def _payload(event: bytes) -> bytes:
 
 
 def _without_usage(payload: bytes) -> bytes:
-    fields = _fields_decoder.decode(payload)
+    try:
+        fields = _fields_decoder.decode(payload)
+    except UNREADABLE as error:
+        raise _not_an_event(error) from None
     fields.pop("usage", None)
     return b"data: " + _encoder.encode(fields) + b"\n\n"
+
+
+def _not_an_event(error: Exception) -> MalformedStreamError:
+    return MalformedStreamError(f"an event is not a JSON object with sane usage: {error}")
 
 
 def _to_usage(wire: _WireUsage) -> Usage:

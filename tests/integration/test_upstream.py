@@ -105,6 +105,31 @@ async def test_malformed_answer_is_a_broken_node(tmp_path, driver, form):
         assert await served.metric("tollgate_node_in_flight") == 0
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"chunked\r\nTransfer-Encoding: gzip"])
+async def test_stream_in_an_unknown_coding_is_not_passed_on(tmp_path, driver, coding):
+    """Its framing would reach the client as if it were text."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % coding
+    async with (
+        RawNode(head + STREAM) as node,
+        serve(tmp_path, configuration([node]), driver=driver) as served,
+    ):
+        answer = await served.client.post(CHAT, json=chat(stream=True))
+        assert answer.json()["error"]["code"] == "no_capacity"
+        await eventually(lambda: node.open, lambda count: count == 0)
+
+
+@pytest.mark.parametrize("lines", [b"", b"\r\n\r\n"])
+async def test_length_behind_empty_lines_is_heeded(tmp_path, driver, lines):
+    """A connection's end does not end an answer that has a length."""
+    short = ok(WHOLE, "Connection: close")[:-1]
+    async with (
+        RawNode(lines + b"HTTP/1.1 103 Early\r\n\r\n" + lines + short, closes=True) as node,
+        serve(tmp_path, configuration([node]), driver=driver) as served,
+    ):
+        answer = await served.client.post(CHAT, json=chat())
+        assert answer.json()["error"]["code"] == "no_capacity"
+
+
 @pytest.mark.parametrize(
     "more", [b"X", b"HTTP/1.1 200 OK\r\nContent-Len", ok(b"{}"), ok(b"evil" * 9)], ids=len
 )

@@ -40,7 +40,18 @@ def test_context_errors_have_openais_code_and_field(name, param):
     assert (error.code, error.param) == ("context_length_exceeded", param)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":"Unauthorized"}', b'{"detail":[]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'{"error":"Unauthorized"}',
+        b'{"detail":[]}',
+        b'{"error":{"message":"\xff"}}',
+        b'{"detail":' + b"[" * 100_000,
+    ],
+    ids=range(6),
+)
 def test_unreadable_refusals_still_say_something(body):
     error = translate(422, body, prompt_param="messages")
     assert error.status == 400

@@ -158,12 +158,33 @@ def test_zero_is_a_figure_and_absence_is_none():
         b'data: {"choices":[],"usage":{"prompt_tokens":"many"}}\n\n',
         b'data: {"choices":[],"usage":{"prompt_tokens":99999999999999999999}}\n\n',
         b'data: nonsense "usage"\n\n',
+        b'data: {"choices":[{"delta":{"content":"\xff"}}],"usage":{"x":{}}}\n\n',
+        b'data: {"\xff":1,"choices":[{}],"usage":{"prompt_tokens":5,"x":{}}}\n\n',
+        b'data: {"error":' + b"[" * 100_000 + b"\n\n",
+        b'data: {"choices":[{"index":1}],"usage":{"prompt_tokens":5,"x":{}}}\n\n',
+        b'data: {"choices":[{"index":-1}],"usage":{"prompt_tokens":5,"x":{}}}\n\n',
+        b'data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":5\n\n',
         b"x" * (1024 * 1024 + 1),
     ],
 )
 def test_garbage_is_refused(garbage):
     with pytest.raises(MalformedStreamError):
         StreamMeter(keep_closing=False).feed(garbage)
+
+
+@pytest.mark.parametrize("figure", ['{"prompt_tokens":-1}', '{"prompt_tokens":5e99}', "{}"])
+def test_running_figure_without_sense_counts_nothing(figure):
+    meter = StreamMeter(keep_closing=False)
+    meter.feed(b'data: {"choices":[{"delta":{}}],"usage":%b}\n\n' % figure.encode())
+    assert meter.running is None
+
+
+@pytest.mark.parametrize("lines", [b"\n", b"\n\n\n", b"\r\n"])
+def test_empty_lines_between_events_hide_no_end(lines):
+    meter = StreamMeter(keep_closing=False)
+    first = b'data: {"choices":[{"delta":{}}]}\n\n'
+    assert meter.feed(first + lines + b"data: [DONE]\n\n") == first
+    assert meter.done
 
 
 def test_whole_answers():
@@ -174,5 +195,6 @@ def test_whole_answers():
     assert usage_of_answer(body) == Usage(prompt_tokens=5, completion_tokens=2)
     assert text_of_answer(body) == "hm Hi"
     assert usage_of_answer(b'{"choices":[]}') is None
-    with pytest.raises(MalformedStreamError):
-        usage_of_answer(b"<html>")
+    for garbage in (b"<html>", b'{"choices":[{"text":"\xff"}]}', b'{"x":' + b"[" * 100_000):
+        with pytest.raises(MalformedStreamError):
+            usage_of_answer(garbage)

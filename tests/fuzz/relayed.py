@@ -1,0 +1,159 @@
+"""Is an answer to a client what its node said? A slow second reading of streams, with json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
+
+from .answers import Answer
+from .play import Answered, Played
+from .reference import Response, Verdict, response_in
+from .script import End
+
+DONE = b"data: [DONE]"
+_REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]*)\r\n")
+
+Faults = Iterator[str]
+
+
+def relayed_faults(played: Played, answers: list[Answer]) -> Faults:
+    """What is wrong with answers that came from nodes."""
+    asked: dict[bytes, list[Answered]] = {}
+    for each in played.nodes:
+        found = _REQUEST_ID.search(each.request)
+        assert found is not None
+        asked.setdefault(found[1], []).append(each)
+    closes = _closes(played)
+    for answer in answers:
+        request_id = answer.headers.get(b"x-request-id", b"")
+        tried = asked.get(request_id)
+        if answer.status != 200 or tried is None or all(each.honest for each in tried):
+            continue
+        close = closes.get(request_id.decode())
+        if answer.headers[b"content-type"] == b"application/json":
+            yield from _whole_faults(answer, tried[-1])
+        else:
+            yield from _stream_faults(answer, tried[-1], close)
+
+
+def _closes(played: Played) -> dict[str, CloseCharge]:
+    requests = {r.charge_id: r.request_id for r in played.rows if isinstance(r, OpenCharge)}
+    return {requests[r.charge_id]: r for r in played.rows if isinstance(r, CloseCharge)}
+
+
+def _read(asked: Answered) -> Response:
+    said = bytes(asked.said)
+    ended = asked.meant.end is End.CLOSES and len(said) == len(asked.meant.data)
+    return response_in(said, closed=ended)
+
+
+def _whole_faults(answer: Answer, asked: Answered) -> Faults:
+    theirs = _read(asked)
+    if answer.whole and (theirs.verdict is not Verdict.WHOLE or theirs.status != 200):
+        yield f"a 200 of an answer that is {theirs.verdict} {theirs.status}: {answer.body!r}"
+    elif not theirs.body.startswith(answer.body):
+        yield f"the node said {theirs.body!r}, the client was told {answer.body!r}"
+
+
+def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -> Faults:
+    theirs = _read(asked)
+    if theirs.status != 200:
+        yield f"a stream of an answer that is {theirs.verdict} {theirs.status}"
+    said = _events(theirs.body)
+    told = [each.lstrip(b"\n") for each in answer.body.split(b"\n\n") if each.lstrip(b"\n")]
+    done = bool(told) and told[-1] == DONE
+    ours = told[-1:] if done or (told and isinstance(_json(told[-1]).get("error"), dict)) else []
+    told = told[: len(told) - len(ours)]
+    if answer.whole and not ours:
+        yield f"a stream that ends with neither [DONE] nor an error: {told[-1:]!r}"
+    expected = [event for event in _until_end(said) if not _is_closing(event)]
+    shown = [event for event in told if not _is_closing(event)]
+    if not answer.whole and shown and not expected[: len(shown)]:
+        shown = shown[:-1]
+    for mine, node in zip(shown, expected, strict=False):
+        if not _same(mine, node):
+            yield f"the node said {node!r}, the client was told {mine!r}"
+            return
+    if len(shown) > len(expected):
+        yield f"an event that no node sent: {shown[len(expected)]!r}"
+    if done:
+        yield from _success_faults(theirs, said, shown, expected)
+    if close is not None and done and close.outcome is not ChargeOutcome.CLIENT_GONE:
+        yield from _bill_faults(said, close)
+
+
+def _success_faults(
+    theirs: Response, said: list[bytes], shown: list[bytes], expected: list[bytes]
+) -> Faults:
+    closing = any(_is_closing(event) for event in said)
+    ended = DONE in [event[: len(DONE)] for event in said]
+    if not (ended or closing or theirs.verdict is Verdict.WHOLE):
+        yield f"[DONE] after a stream that is {theirs.verdict}"
+    if len(shown) < len(expected) and not closing:
+        yield f"[DONE] although {len(expected) - len(shown)} events were not passed on"
+
+
+def _bill_faults(said: list[bytes], close: CloseCharge) -> Faults:
+    """The closing total is what is billed, if there is one that json can read."""
+    closing = [event for event in _until_end(said) if _is_closing(event)]
+    if not closing or close.usage is None or closing[-1].count(b'"usage"') != 1:
+        return
+    usage = _json(closing[-1])["usage"]
+    billed = (close.usage.prompt_tokens, close.usage.completion_tokens)
+    told = (usage.get("prompt_tokens"), usage.get("completion_tokens", 0))
+    if billed != told:
+        yield f"billed {billed}, the node reported {told}"
+
+
+def _events(body: bytes) -> list[bytes]:
+    """Whole events."""
+    events = body.replace(b"\r\n", b"\n").split(b"\n\n")[:-1]
+    return [event for event in (event.lstrip(b"\n") for event in events) if event]
+
+
+def _until_end(said: list[bytes]) -> list[bytes]:
+    found = []
+    for event in said:
+        if event.startswith(DONE) or _json(event).get("error") is not None:
+            break
+        found.append(event)
+    return found
+
+
+def _json(event: bytes) -> dict:
+    """What an event says; nothing if that is no JSON object."""
+    found = _object(event)
+    return {} if found is None else found
+
+
+def _object(event: bytes) -> dict | None:
+    lines = [line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:")]
+    try:
+        found = json.loads(b"\n".join(lines))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _same(mine: bytes, node: bytes) -> bool:
+    """The same bytes, with or without usage; or the same object, written anew."""
+    if mine in (node, _cut(node)):
+        return True
+    told, said = _object(mine), _object(node)
+    if told is None or said is None:
+        return False
+    return told == {key: value for key, value in said.items() if key != "usage"}
+
+
+def _cut(event: bytes) -> bytes:
+    """Without the first thing in it that looks like vLLM's usage."""
+    start = event.find(b',"usage":{')
+    return event[:start] + event[event.find(b"}", start) + 1 :]
+
+
+def _is_closing(event: bytes) -> bool:
+    found = _json(event)
+    return found.get("usage") is not None and not found.get("choices")
