@@ -131,6 +131,7 @@ class SharesMachine(RuleBasedStateMachine):
     def _exchange(self, index, way_ns=0, heard=True, answered=True, tokens=0):
         member, sent_ns = self.members[index], self.now_ns
         (share,) = member.rates
+        member.lapse(sent_ns)
         said = share.state(True)
         self.now_ns += way_ns
         slot = self.now_ns // SLOT_NS
