@@ -19,7 +19,7 @@ from metering.charge import OpenCharge
 from metering.ledger import LedgerError
 from metering.limits import Limiter, Limits, Shortage
 from metering.limits_window import SLOT_NS
-from metering.pools import Answer, Pools, PoolsUnavailableError, Question
+from metering.pools import Answer, DisownedError, Pools, PoolsUnavailableError, Question
 from metering.shared_budget import CreditShare, CreditStatement, SharedBudget
 from metering.shared_limits import SharedKeyLimits
 from metering.shares import PlaceShare, PlaceStatement, RateShare, WindowStatement
@@ -69,6 +69,7 @@ class Sharing:
         self._register = register
         self._refresh = refresh
         self._serves_on_leases = serves_on_leases
+        self._number = 0
         self._generation = ""
         self._told = False
         """The pools know all that we have."""
@@ -123,7 +124,8 @@ class Sharing:
         """For the gateway's lifetime."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):  # `wait_for` may swallow the task's own end
+                    await self._asked.wait()
             self._asked.clear()
             answered, self._answered = self._answered, None
             try:
@@ -144,7 +146,8 @@ class Sharing:
     async def opened(self, within_s: float) -> bool:
         """Wait until money is granted; False if it is not by then."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._open.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._open.wait()
         return self._open.is_set()
 
     async def step(self) -> None:
@@ -190,6 +193,9 @@ class Sharing:
             keys, credit = list(self._limiter.keys.values()), list(self._budget.accounts.values())
         if not self.settled:
             credit = []
+        now_ns = time.monotonic_ns()
+        for key in keys:
+            key.lapse(now_ns)
         return _Said(
             keys,
             [(rate, rate.state(not self._told)) for key in keys for rate in key.rates],
@@ -198,10 +204,12 @@ class Sharing:
         )
 
     def _question(self) -> Question:
+        self._number += 1
         return Question(
             member=self._member,
             writer=self._writer,
             generation=self._generation,
+            number=self._number,
             nonce=secrets.token_hex(8),
             booked_seq=self._budget.booked_seq,
             dropped=self._dropped,
@@ -249,6 +257,8 @@ class Sharing:
             log.warning("Redis is away, nothing is leased until it is back: %s", error)
         self.away = True
         self._told = False
+        if isinstance(error, DisownedError) and self.settled:
+            self.drop(self._writer, self._budget.booked_seq)
         if not self._serves_on_leases:
             self._expire()
 

@@ -14,6 +14,10 @@ class PoolsUnavailableError(Exception):
     """Redis cannot be reached, or does not answer as it should. Ask again later."""
 
 
+class DisownedError(PoolsUnavailableError):
+    """Another life of the same writer was heard last. To be heard again, drop the writer."""
+
+
 class Question(msgspec.Struct, kw_only=True):
     """What a member says and asks. A `generation` that is not the pools' gets only theirs back."""
 
@@ -22,6 +26,8 @@ class Question(msgspec.Struct, kw_only=True):
     writer: str
     """Its spool's, which outlives it: leases on money go by it."""
     generation: str
+    number: int
+    """Of this member, rising: one that is overtaken, on a connection given up, is not heard."""
     nonce: str
     """The name of the next generation, should one begin now."""
     booked_seq: int
@@ -56,4 +62,6 @@ class Pools(Protocol):
     """Judges each question in one step, before it looks at the next one."""
 
     async def ask(self, question: Question) -> Answer:
-        """Raises PoolsUnavailableError; the question may have been heard all the same."""
+        """Raises PoolsUnavailableError, and the question may have been heard all the same; or
+        DisownedError.
+        """

@@ -7,6 +7,8 @@
 --   <p>accounts           set   accounts with leases
 --   <p>of:<writer>        set   accounts that this writer leases
 --   <p>seen               hash  member -> when it last asked, ms
+--   <p>lives              hash  writer -> its member
+--   <p>numbers            hash  member -> the number of its last question
 --   <p>w:<pool>           hash  slot, sum, want, <member>:<slot> -> taken
 --   <p>c:<pool>           hash  want, m:<member> -> places
 --   <p>a:<account>        hash  want, posted, seq, l:<writer> -> lease
@@ -15,6 +17,7 @@
 local P = 'tollgate:{' .. ARGV[1] .. '}:'
 local LEASE_MS = 2000       -- a member that is silent for longer has left
 local WANT_MS = 300         -- for so long the others keep nothing back for themselves
+local BUSY_MS = 250         -- a member with something to say speaks more often than that
 local WINDOW_SLOTS = 62     -- a minute, and a slot at either end
 local POOL_TTL_S = 70
 
@@ -38,7 +41,7 @@ if not gen[1] or gen[2] ~= run then
   for _, writer in ipairs(redis.call('SMEMBERS', P .. 'joined')) do
     redis.call('DEL', P .. 'of:' .. writer)
   end
-  redis.call('DEL', P .. 'accounts', P .. 'joined', P .. 'gen', P .. 'seen')
+  redis.call('DEL', P .. 'accounts', P .. 'joined', P .. 'gen', P .. 'seen', P .. 'lives', P .. 'numbers')
   gen = { q.nonce, run, now_ms, '0', '0' }
   redis.call('HSET', P .. 'gen', 'id', q.nonce, 'run', run, 'born_ms', now_ms, 'open', 0,
     'booked_seq', 0)
@@ -55,6 +58,24 @@ if q.generation ~= gen[1] then
   return cjson.encode({ generation = gen[1], slot = slot, left_ms = left_ms, joined = false,
     open = false })
 end
+local function ends_its_own(list)
+  for _, writer in ipairs(list) do if writer == q.writer then return true end end
+  return false
+end
+
+-- What was sent on a connection that was given up may be read late: after later questions of the
+-- same member, or after its writer began another life.
+if q.number <= number(redis.call('HGET', P .. 'numbers', q.member)) then
+  return redis.error_reply('OVERTAKEN by a later question')
+end
+local life = redis.call('HGET', P .. 'lives', q.writer)
+if ends_its_own(q.dropped) then
+  redis.call('HSET', P .. 'lives', q.writer, q.member)
+elseif life and life ~= q.member then
+  return redis.error_reply('DISOWNED by another life of this writer')
+end
+redis.call('HSET', P .. 'numbers', q.member, q.number)
+
 for _, writer in ipairs(q.dropped) do
   for _, account in ipairs(redis.call('SMEMBERS', P .. 'of:' .. writer)) do
     redis.call('HDEL', P .. 'a:' .. account, 'l:' .. writer)
@@ -67,17 +88,30 @@ redis.call('HSET', P .. 'seen', q.member, now_ms)
 
 -- What all pools have in common.
 
+-- Is somebody else short of this pool? Then nobody keeps what it does not use.
 local function wanted(pool)
-  local who, until_ms = string.match(redis.call('HGET', pool, 'want') or '', '^(.*)@(%d+)$')
+  local who, until_ms = string.match(redis.call('HGET', pool, 'want') or '', '^(.*)@%d+-(%d+)$')
   return who ~= nil and who ~= q.member and number(until_ms) > now_ms
 end
 
-local function hoarded(name)
+-- Note that the asker is short of it. Returns since when anybody was.
+local function want(pool)
+  local since_ms, until_ms = string.match(redis.call('HGET', pool, 'want') or '', '@(%d+)-(%d+)$')
+  if not since_ms or number(until_ms) <= now_ms then since_ms = whole(now_ms) end
+  redis.call('HSET', pool, 'want', q.member .. '@' .. since_ms .. '-' .. whole(now_ms + WANT_MS))
+  return number(since_ms)
+end
+
+-- May others have some that they do not use? One that was busy a moment ago, and did not speak since
+-- somebody went short, may have more by now than it said.
+local function hoarded(name, since_ms)
   local found = redis.call('HGETALL', P .. 'k:' .. name)
   for i = 1, #found, 2 do
-    local unused, at_ms = string.match(found[i + 1], '^(%d+)@(%d+)$')
-    if found[i] ~= q.member and number(unused) > 0 and number(at_ms) > now_ms - LEASE_MS then
-      return true
+    if found[i] ~= q.member then
+      local unused, at = string.match(found[i + 1], '^(%d+)@(%d+)$')
+      local at_ms = number(at)
+      if number(unused) > 0 and at_ms > now_ms - LEASE_MS then return true end
+      if at_ms < since_ms and at_ms > now_ms - BUSY_MS then return true end
     end
   end
   return false
@@ -89,14 +123,15 @@ local function grant(name, pool, free, keep, demand, may)
   local others_want = wanted(pool)
   if may and total > 0 and free >= least then given = math.max(0, math.min(free, total)) end
   local short = least > 0 and given == 0
-  if short then redis.call('HSET', pool, 'want', q.member .. '@' .. whole(now_ms + WANT_MS)) end
+  local more = short and (hoarded(name, want(pool)) or not may)
   if may and not short and not others_want then
     given = given + math.max(0, math.min(extra, math.floor((free - given) / 4)))
   end
-  local unused = total > 0 and math.max(0, given - total) or math.max(0, keep + given)
+  local unused = math.max(0, keep + given)
+  if total > 0 and not short then unused = math.max(0, given - total) end
   redis.call('HSET', P .. 'k:' .. name, q.member, whole(unused) .. '@' .. whole(now_ms))
   redis.call('EXPIRE', P .. 'k:' .. name, POOL_TTL_S)
-  return given, others_want, short and (not may or hoarded(name)), short
+  return given, others_want, more, short
 end
 
 -- Windows.

@@ -8,9 +8,9 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from metering.pools import Answer, PoolsUnavailableError, Question
+from metering.pools import Answer, DisownedError, PoolsUnavailableError, Question
 
 SCRIPT = Path(__file__).with_name("redis_pools.lua")
 
@@ -33,7 +33,7 @@ class RedisPools:
         self._decoder = msgspec.json.Decoder(Answer, strict=False)
 
     async def ask(self, question: Question) -> Answer:
-        """Raises PoolsUnavailableError."""
+        """Raises PoolsUnavailableError, DisownedError."""
         data = self._encoder.encode(question)
         try:
             try:
@@ -42,6 +42,9 @@ class RedisPools:
                 self._sha = await self._redis.script_load(self._script)
                 answer = await self._redis.evalsha(self._sha, 0, self._ledger_name, data)
             return self._decoder.decode(answer)
+        except ResponseError as error:
+            failed = DisownedError if str(error).startswith("DISOWNED") else PoolsUnavailableError
+            raise failed(str(error)) from error
         except (RedisError, OSError, msgspec.DecodeError) as error:
             raise PoolsUnavailableError(str(error)) from error
 

@@ -64,6 +64,11 @@ class SharedKeyLimits(KeyPools):
         self._slot = slot
         self._slot_ends_ns = ends_ns
 
+    def lapse(self, now_ns: int) -> None:
+        """Before anything is told: what is leased for an earlier time is not leased any more."""
+        if now_ns >= self._slot_ends_ns:
+            self.expire()
+
     def expire(self) -> None:
         """What is free may be taken no longer; each `take` is refused until the next lease."""
         for rate in self.rates:

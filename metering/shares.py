@@ -20,7 +20,7 @@ from metering.limits_window import WINDOW_SLOTS
 SHARED_WINDOW_SLOTS = WINDOW_SLOTS + 1
 NOWHERE = -1
 """No slot: nothing is leased."""
-HOPELESS_NS = 250_000_000
+HOPELESS_NS = 100_000_000
 """For so long a pool that had nothing left, here or elsewhere, is not asked again."""
 
 

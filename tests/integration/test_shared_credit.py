@@ -7,6 +7,7 @@ two numbers, whose news come late; gateways that die, answers that are lost, a R
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
@@ -26,7 +27,7 @@ from hypothesis.stateful import (
 from gateway.sharing import Sharing
 from metering.budget import BalanceUpdate
 from metering.limits import Limits
-from metering.pools import Answer, PoolsUnavailableError
+from metering.pools import Answer, DisownedError, PoolsUnavailableError
 from metering.redis_pools import SCRIPT
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import shared_limiter
@@ -41,13 +42,24 @@ class Wire:
     def __init__(self, client):
         self._script = client.register_script(SCRIPT.read_text())
         self.question_lost = self.answer_lost = False
+        self.late = None
 
     async def ask(self, question):
         if self.question_lost:
+            self.late = question
             raise PoolsUnavailableError("the question was lost")
-        told = self._script(args=["ledger", msgspec.json.encode(question)])
+        answer = self.hear(question)
         if self.answer_lost:
             raise PoolsUnavailableError("the answer was lost")
+        return answer
+
+    def hear(self, question):
+        try:
+            told = self._script(args=["ledger", msgspec.json.encode(question)])
+        except redis_client.ResponseError as error:
+            if not str(error).startswith(("OVERTAKEN", "DISOWNED")):
+                raise
+            raise DisownedError(str(error)) from error
         return msgspec.json.decode(told, type=Answer, strict=False)
 
 
@@ -153,6 +165,14 @@ class SharedCredit(RuleBasedStateMachine):
         asyncio.run(gateway.sharing.step())
         gateway.wire.question_lost = gateway.wire.answer_lost = False
 
+    @rule(index=MEMBERS)
+    def hear_what_seemed_lost(self, index):
+        wire = self.gateways[index].wire
+        if wire.late is not None:
+            with contextlib.suppress(DisownedError):
+                wire.hear(wire.late)
+            wire.late = None
+
     @rule(index=MEMBERS, need=st.one_of(st.none(), AMOUNT))
     def ask_and_hear(self, index, need):
         self.look(index)
@@ -193,7 +213,9 @@ class SharedCredit(RuleBasedStateMachine):
         gateway = self.gateways[index]
         if not gateway.alive:
             self._book(gateway)
+            late = gateway.wire.late
             gateway.begin(self)
+            gateway.wire.late = late
 
     @precondition(lambda self: all(gateway.alive for gateway in self.gateways))
     @rule()

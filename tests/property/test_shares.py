@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from metering.limits import REFUSED, Limits
 from metering.limits_window import SLOT_NS
+from metering.redis_pools import SCRIPT
 from metering.shared_limits import SharedKeyLimits
 from metering.shares import NOWHERE, SHARED_WINDOW_SLOTS, Grant
 
@@ -131,6 +132,7 @@ class SharesMachine(RuleBasedStateMachine):
     def _exchange(self, index, way_ns=0, heard=True, answered=True, tokens=0):
         member, sent_ns = self.members[index], self.now_ns
         (share,) = member.rates
+        member.lapse(sent_ns)
         said = share.state(True)
         self.now_ns += way_ns
         slot = self.now_ns // SLOT_NS
@@ -141,6 +143,25 @@ class SharesMachine(RuleBasedStateMachine):
             left_ns = (slot + 1) * SLOT_NS - self.now_ns
             share.apply(said, grant, slot, self.now_ns)
             member.leased(slot, sent_ns + left_ns + SLOT_NS)
+
+
+def test_what_is_leased_in_one_second_and_taken_in_the_next_counts_for_a_minute_from_then():
+    machine = SharesMachine()
+    machine.begin(10, SLOT_NS // 2)
+    machine.members[0].need(10)
+    machine._exchange(0)
+    machine.now_ns = 2 * SLOT_NS - 1
+    machine.take(0, 10)
+    machine.now_ns += MINUTE_NS - 1
+    machine.want_and_take(1, 10)
+    assert [request.tokens for request in machine.requests] == [10]
+    machine.now_ns += 2
+    machine.want_and_take(1, 10)
+    assert [request.tokens for request in machine.requests] == [10, 10]
+
+
+def test_redis_counts_as_many_slots_as_the_model():
+    assert f"local WINDOW_SLOTS = {SHARED_WINDOW_SLOTS} " in SCRIPT.read_text()
 
 
 TestShares = SharesMachine.TestCase
