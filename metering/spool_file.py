@@ -1,13 +1,13 @@
 """A segment of the spool in bytes: a header, then one record for each commit. Pure.
 
-    header   magic 8 | format 4 | length 4 | checksum 4 | writer, first_seq, salt, open charges
-    record   salt 8 | checksum 4 | length 4 | rows 4 | first_seq 8 | the rows
+    header   magic 8 | format 4 | length 4 | writer, first_seq, salt, open charges | checksum 4
+    record   salt 8 | length 4 | rows 4 | first_seq 8 | the rows | checksum 4
     then     zeros, as far as room was reserved
 
-Lengths are those of the body in bytes. The checksum is a CRC-32 over all the rest of a header or
-record: it finds flipped bits, sectors that never arrived and writes that were cut. It does not stop
-a forger, who could work it out anew. The salt is random and one segment's own, so nothing that was
-written for another file, or that a client chose, can begin a record here.
+A length is that of the body in bytes. The checksum is a CRC-32 of all before it: it finds flipped
+bits, sectors that never arrived and writes that were cut. It does not stop a forger, who could work
+it out anew. The salt is random and one segment's own, so nothing that was written for another file,
+or that a client chose, can begin a record here.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SALT_BYTES = 8
 
 _MAGIC = b"TGSPOOL\n"
 _HEADER = struct.Struct("<8sII")
-_RECORD = struct.Struct("<IIQ")
+_RECORD = struct.Struct("<8sIIQ")
 _CHECKSUM = struct.Struct("<I")
 
-HEADER_BYTES = _HEADER.size + _CHECKSUM.size
-"""Of a header without its body."""
-RECORD_BYTES = SALT_BYTES + _CHECKSUM.size + _RECORD.size
-"""Of a record without its body."""
+HEADER_BYTES = _HEADER.size
+"""Of a header before its body."""
+RECORD_BYTES = _RECORD.size
+"""Of a record before its body."""
 
 _CHECKED_BYTES = 4096
 """zlib lets go of the interpreter lock above 5 KiB; getting it back costs more than the sum."""
@@ -63,8 +63,7 @@ decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 def encode_header(header: Header) -> bytes:
     body = _encode(header)
-    head = _HEADER.pack(_MAGIC, FORMAT, len(body))
-    return b"".join((head, _CHECKSUM.pack(_checksum(head, body)), body))
+    return _with_checksum(_HEADER.pack(_MAGIC, FORMAT, len(body)) + body)
 
 
 def header_size(head: bytes) -> int:
@@ -77,41 +76,35 @@ def header_size(head: bytes) -> int:
             f"has format {found}, this Tollgate knows {FORMAT}: start the version that wrote it, "
             "let it drain, then start this one"
         )
-    return HEADER_BYTES + int(length)
+    return HEADER_BYTES + int(length) + _CHECKSUM.size
 
 
 def decode_header(data: bytes) -> Header | None:
     """None if it is damaged."""
-    head, checksum = data[: _HEADER.size], data[_HEADER.size : HEADER_BYTES]
-    body = data[HEADER_BYTES:]
-    if _CHECKSUM.pack(_checksum(head, body)) != checksum:
+    if not _is_sound(data):
         return None
-    return _decode_header(body)
+    return _decode_header(data[HEADER_BYTES : -_CHECKSUM.size])
 
 
 def encode_record(salt: bytes, first_seq: int, rows: list[Row]) -> bytes:
     body = _encode(rows)
-    head = _RECORD.pack(len(body), len(rows), first_seq)
-    return b"".join((salt, _CHECKSUM.pack(_checksum(salt, head, body)), head, body))
+    return _with_checksum(_RECORD.pack(salt, len(body), len(rows), first_seq) + body)
 
 
 def record_size(head: bytes, salt: bytes) -> int | None:
     """The size of the record that begins with these bytes; None if none seems to."""
     if len(head) < RECORD_BYTES or not head.startswith(salt):
         return None
-    length, _, _ = _RECORD.unpack_from(head, SALT_BYTES + _CHECKSUM.size)
-    return RECORD_BYTES + int(length)
+    _, length, _, _ = _RECORD.unpack_from(head)
+    return RECORD_BYTES + int(length) + _CHECKSUM.size
 
 
 def decode_record(data: bytes, salt: bytes) -> Record | None:
     """The record that these bytes are; None if they are not one whole and sound record."""
-    if record_size(data, salt) != len(data):
+    if record_size(data, salt) != len(data) or not _is_sound(data):
         return None
-    head, body = data[SALT_BYTES + _CHECKSUM.size : RECORD_BYTES], data[RECORD_BYTES:]
-    if _CHECKSUM.pack(_checksum(salt, head, body)) != data[SALT_BYTES:][: _CHECKSUM.size]:
-        return None
-    _, rows, first_seq = _RECORD.unpack(head)
-    return Record(first_seq, rows, body)
+    _, _, rows, first_seq = _RECORD.unpack_from(data)
+    return Record(first_seq, rows, data[RECORD_BYTES : -_CHECKSUM.size])
 
 
 def holds_record(data: bytes, salt: bytes) -> bool:
@@ -125,10 +118,19 @@ def holds_record(data: bytes, salt: bytes) -> bool:
     return False
 
 
-def _checksum(*parts: bytes) -> int:
-    checksum = 0
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(part), _CHECKED_BYTES):
-            checksum = zlib.crc32(view[start : start + _CHECKED_BYTES], checksum)
+def _with_checksum(data: bytes) -> bytes:
+    return data + _CHECKSUM.pack(_checksum(data))
+
+
+def _is_sound(data: bytes) -> bool:
+    end = -_CHECKSUM.size
+    return _CHECKSUM.pack(_checksum(data[:end])) == data[end:]
+
+
+def _checksum(data: bytes) -> int:
+    if len(data) <= _CHECKED_BYTES:
+        return zlib.crc32(data)
+    checksum, view = 0, memoryview(data)
+    for start in range(0, len(data), _CHECKED_BYTES):
+        checksum = zlib.crc32(view[start : start + _CHECKED_BYTES], checksum)
     return checksum
