@@ -54,7 +54,7 @@ class SpoolQueue(Generic[T]):
             time.sleep(GATHER_S)
         self._awaited = False
         taken = self._rows[:most]
-        del self._rows[:most]
+        del self._rows[: len(taken)]  # not [:most]: more may have come since
         if self._rows:
             self._awaited = True
         self._pace.rows += sum(on_durable is not None for _, on_durable in taken)
