@@ -45,6 +45,20 @@ def test_no_row_is_lost_or_moved_however_the_threads_change_places(hasty):
     assert taken == list(range(100_000))
 
 
+def test_a_row_that_comes_while_others_are_taken_is_taken_next():
+    class Meanwhile(list):
+        def __getitem__(self, key):
+            found = super().__getitem__(key)
+            if isinstance(key, slice) and len(self) == 1:
+                self.append(("late", ignore))
+            return found
+
+    rows: SpoolQueue[str] = SpoolQueue()
+    rows._rows = Meanwhile()
+    rows.put("early", ignore)
+    assert [[row for row, _ in rows.take(10)] for _ in range(2)] == [["early"], ["late"]]
+
+
 def test_an_awaited_row_is_taken_at_once_and_takes_the_others_along():
     rows: SpoolQueue[str] = SpoolQueue()
     rows.put("progress", None)
