@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from metering.charge import OpenCharges, Row
-from metering.spool_disk import File, Folder
+from metering.spool_disk import Folder
 from metering.spool_file import (
     SALT_BYTES,
     Header,
@@ -35,7 +35,13 @@ from metering.spool_file import (
     encode_header,
     encode_record,
 )
-from metering.spool_segment import RecordReader, Segment, charges_before, read_header
+from metering.spool_segment import (
+    RecordReader,
+    Segment,
+    SegmentWriter,
+    charges_before,
+    read_header,
+)
 
 log = logging.getLogger("tollgate")
 
@@ -62,7 +68,7 @@ class SpoolLog:
         self.last_seq = 0
         self._open = OpenCharges()
         self._find()
-        self._file, self._end = self._begin_file()
+        self._file = self._begin_file()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -73,10 +79,10 @@ class SpoolLog:
         self._refuse_after_failure()
         record = encode_record(self._newest.salt, self.last_seq + 1, rows)
         try:
-            if self._end + len(record) > SEGMENT_BYTES and self._has_records:
+            if self._file.end + len(record) > SEGMENT_BYTES and self._has_records:
                 self._begin()
                 record = encode_record(self._newest.salt, self.last_seq + 1, rows)
-            self._end = _write(self._file, record, self._end)
+            self._file.append(record)
         except OSError:
             self._failed = True
             raise
@@ -91,7 +97,7 @@ class SpoolLog:
         self._refuse_after_failure()
         if self._has_records:
             self._begin()
-        self._file.truncate(self._end)
+        self._file.give_back_room()
 
     def close(self) -> None:
         self._file.close()
@@ -106,23 +112,22 @@ class SpoolLog:
 
     @property
     def _has_records(self) -> bool:
-        return self._end > self._newest.start
+        return self._file.end > self._newest.start
 
     def _begin(self) -> None:
-        full, full_end = self._file, self._end
-        self._file, self._end = self._begin_file()
+        full, self._file = self._file, self._begin_file()
         with closing(full):
-            full.truncate(full_end)
+            full.give_back_room()
 
-    def _begin_file(self) -> tuple[File, int]:
+    def _begin_file(self) -> SegmentWriter:
         """The header is durable before the segment has its name, the name before it is used."""
         salt = secrets.token_bytes(SALT_BYTES)
         first_seq = self.last_seq + 1
         header = encode_header(Header(self.writer, first_seq, salt, self._open.rows()))
         segment = Segment(f"{first_seq:020}.log", first_seq, salt, len(header))
-        file = self._folder.create(_NEW, max(SEGMENT_BYTES, len(header)))
+        file = SegmentWriter(self._folder.create(_NEW, SEGMENT_BYTES), SEGMENT_BYTES)
         try:
-            _write(file, header, 0)
+            file.append(header)
             file.sync()
             self._folder.rename(_NEW, segment.name)
             self._folder.sync()
@@ -132,7 +137,7 @@ class SpoolLog:
         with self._segments_lock:
             kept = [known for known in self._segments if known.first_seq < first_seq]
             self._segments = (*kept, segment)
-        return file, segment.start
+        return file
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -283,13 +288,3 @@ class SpoolLog:
             f"spool file {self._path.joinpath(name)} {what}: it does not belong here. Bring back "
             "the files as they were"
         )
-
-
-def _write(file: File, data: bytes, offset: int) -> int:
-    """Write all of it; returns where it ends."""
-    while data:
-        written = file.write(data, offset)
-        if not written:
-            raise OSError("the disk takes no more bytes")
-        data, offset = data[written:], offset + written
-    return offset

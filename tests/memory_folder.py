@@ -131,6 +131,7 @@ class MemoryFile:
     def __init__(self, folder: MemoryFolder, content: Content) -> None:
         self._folder = folder
         self._content = content
+        self._closed = False
 
     def write(self, data: bytes, offset: int) -> int:
         part = data[: self._folder.bytes_a_write]
@@ -166,4 +167,6 @@ class MemoryFile:
         self._folder.step("truncate", in_memory)
 
     def close(self) -> None:
-        """Closing makes nothing durable."""
+        """Makes nothing durable."""
+        assert not self._closed, "closed twice: by then the descriptor may be another file's"
+        self._closed = True

@@ -61,10 +61,10 @@ def copy_with(folder: MemoryFolder, name: str, data: bytes) -> MemoryFolder:
 def record_ends(batches) -> list[int]:
     folder = written()
     log = open_log(folder)
-    ends = [log._end]
+    ends = [log._file.end]
     for batch in batches:
         log.append(batch)
-        ends.append(log._end)
+        ends.append(log._file.end)
     return ends
 
 

@@ -22,6 +22,7 @@ from spooled import (
 from metering import spool_log
 from metering.charge import Row
 from metering.spool_file import SpoolError
+from metering.spool_segment import FILLED_BYTES, SegmentWriter
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,29 @@ def test_rows_before_the_first_are_not_made_up():
     log.forget(log.last_seq)
     with pytest.raises(SpoolError, match="holds no row 1, the first is"):
         log.read(0, 1)
+
+
+class Writes:
+    """A file that knows only how much was written where."""
+
+    def __init__(self):
+        self.seen = []
+
+    def write(self, data, offset):
+        self.seen.append((offset, len(data), len(data.rstrip(b"\0"))))
+        return len(data)
+
+
+def test_a_write_that_reaches_reserved_room_fills_some_of_it():
+    room = 2 * FILLED_BYTES + 500
+    file = Writes()
+    writer = SegmentWriter(file, room)
+    for size in (100, 200, FILLED_BYTES, FILLED_BYTES - 300, 250, 400):
+        writer.append(b"x" * size)
+    full = 2 * FILLED_BYTES
+    ends = [FILLED_BYTES, 300, full, full, room, room + 150]
+    assert [offset + size for offset, size, _ in file.seen] == ends
+    assert sum(size for _, _, size in file.seen) == writer.end == room + 150
 
 
 # A disk that fails.
