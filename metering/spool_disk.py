@@ -76,8 +76,7 @@ class DiskFile:
 
 class DiskFolder:
     """Files are written with O_DSYNC: write and fdatasync in one call, so that the interpreter lock
-    is fought for once. Room is reserved beforehand, so that a commit changes no file's size: that
-    is a fifth off its time and a quarter off what it costs the kernel.
+    is fought for once. Their room is reserved, so that a commit changes no file's size.
     """
 
     def __init__(self, path: Path) -> None:

@@ -23,10 +23,14 @@ CHILD = """
 import os, queue, sys
 from pathlib import Path
 from books import closed, opened, progressed, used
+from metering import poster as poster_module
+from metering import spool_log
 from metering.poster import Poster
 from metering.spool import Spool
 from metering.sqlite_ledger import SqliteLedger
 
+spool_log.SEGMENT_BYTES = 20_000
+poster_module.FORGET_ROWS = 100
 calls = queue.SimpleQueue()
 folder = Path(sys.argv[1])
 spool = Spool(folder / "spool")
@@ -84,6 +88,7 @@ def test_everything_acknowledged_is_in_the_books_once(tmp_path, seed):
     acknowledged: list[str] = []
     for life in range(3):
         acknowledged += run_and_kill(tmp_path, life, 300 * seed + 211 * life)
+    assert not (tmp_path / "spool" / f"{1:020}.log").exists(), "nothing was forgotten meanwhile"
     spool = Spool(tmp_path / "spool")
     ledger = SqliteLedger(tmp_path / "ledger.db")
     spool.recover(now_ns=2)
