@@ -260,7 +260,7 @@ class Poster:
 
     def _forget(self) -> None:
         if self._watermark > self._forgotten_seq:
-            self._spool.forget(self._watermark, self._open)
+            self._spool.forget(self._watermark)
             self._forgotten_seq = self._watermark
 
     def _poll(self) -> None:

@@ -191,8 +191,8 @@ class Spool:
             while self._tail and self._tail[0][0] + len(self._tail[0][1]) <= upto_seq + 1:
                 self._tail_rows -= len(self._tail.popleft()[1])
 
-    def forget(self, upto_seq: int, still_open: OpenCharges) -> None:
-        """Rows up to here, which the ledger has, may go; `still_open` is what was open there."""
+    def forget(self, upto_seq: int) -> None:
+        """Rows up to here, which the ledger has, may go."""
         self._forget_seq = upto_seq
         try:
             self._log.forget(upto_seq)

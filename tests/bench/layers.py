@@ -163,7 +163,7 @@ async def _durability(folder: Path, rows: tuple, calls: int) -> list[Layer]:
     home = Home(folder / "books")
     home.path.mkdir()
     serve.open_account(home)
-    spool, ledger = Spool(home.path / "spool.db"), SqliteLedger(home.ledger_file)
+    spool, ledger = Spool(home.spool_folder(0)), SqliteLedger(home.ledger_file)
     poster = Poster(spool, ledger, lambda updates: None, lambda: None)
     spool.recover(0)
     spool.start(asyncio.get_running_loop().call_soon_threadsafe)

@@ -12,7 +12,7 @@ from books import closed, opened, progressed, used
 from memory_folder import MemoryFolder, Moment
 
 from metering import spool_log
-from metering.charge import ChargeOutcome, CloseCharge, OpenCharges
+from metering.charge import ChargeOutcome, CloseCharge
 from metering.spool import TAIL_ROWS_MAX, Spool
 from metering.spool_disk import DiskFolder
 from metering.spool_file import SpoolError
@@ -198,13 +198,6 @@ def test_what_was_open_at_a_crash_is_closed_as_far_as_was_recorded(path):
     once_more.close()
 
 
-def folded(rows):
-    charges = OpenCharges()
-    for row in rows:
-        charges.take(row)
-    return charges
-
-
 def test_forgetting_keeps_what_is_open(path, monkeypatch):
     monkeypatch.setattr(spool_log, "SEGMENT_BYTES", 600)
     spool = Spool(path)
@@ -212,7 +205,7 @@ def test_forgetting_keeps_what_is_open(path, monkeypatch):
     rows += [progressed("b", 7)] * 10
     fill(spool, rows)
     spool.booked(12)
-    spool.forget(12, folded(rows[:12]))
+    spool.forget(12)
     assert 1 < records(path)[0][0] <= 13
     spool.close()
     again = Spool(path)
@@ -226,7 +219,7 @@ def test_a_spool_that_forgot_everything_goes_on_counting(path):
     spool = Spool(path)
     fill(spool, [opened("a"), closed("a")])
     spool.booked(2)
-    spool.forget(2, OpenCharges())
+    spool.forget(2)
     spool.start(lambda call: None)
     spool.close()
     assert records(path) == []
@@ -241,7 +234,7 @@ def test_a_file_is_kept_until_all_of_it_is_booked(path):
     spool = Spool(path)
     rows = [opened("a"), closed("a"), opened("b")]
     spool.commit(rows)
-    spool.forget(2, OpenCharges())
+    spool.forget(2)
     spool.commit([closed("b")])
     spool.close()
     again = Spool(path)
@@ -258,11 +251,11 @@ def test_what_cannot_be_removed_is_tried_again(path, caplog):
     spool.close()
     again = Spool(path, folder=folder)
     folder.faults = lambda step: Moment.BEFORE if step == "remove" else None
-    again.forget(2, OpenCharges())
+    again.forget(2)
     assert "could not remove" in caplog.text
     assert again.read(0, 10) == [opened("a"), closed("a")]
     folder.faults = lambda step: None
-    again.forget(2, OpenCharges())
+    again.forget(2)
     assert len(folder.files) == 1
     again.close()
 
@@ -274,7 +267,7 @@ def test_a_ledger_that_does_not_belong_to_the_spool_is_noticed(path, upto):
     fill(spool, rows[:2])
     spool.close()
     spool = Spool(path)
-    spool.forget(2, folded(rows[:2]))
+    spool.forget(2)
     fill(spool, [rows[2], closed("b")])
     with pytest.raises(SpoolError, match=rf"holds rows 3 to 4, the ledger has booked {upto}"):
         spool.open_charges(upto)
