@@ -38,6 +38,8 @@ AHEAD_BYTES_MAX = 64 * 1024
 
 NEVER_NS = 2**63
 
+_LINE_END = b"\r\n"
+
 
 class Stage(Enum):
     HEAD = auto()
@@ -133,9 +135,7 @@ class ClientConnection(asyncio.Protocol):
         elif stage is _BODY:
             self._body(data)
         elif stage is _ANSWER or stage is _HEAD:
-            self._held += data
-            if len(self._held) > AHEAD_BYTES_MAX:
-                self.flow.pause_reading()
+            self._hold(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stage = _CLOSED
@@ -234,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
     def _next(self, data: bytes) -> None:
         """A request begins with these bytes, and may be whole."""
         head_bytes = data.find(b"\r\n\r\n") + 4
-        if head_bytes == 3 or head_bytes > HEAD_BYTES_MAX or data[0] == 13:
+        if head_bytes == 3 or head_bytes > HEAD_BYTES_MAX or data[0] in _LINE_END:
             self._partial(data)
             return
         try:
@@ -255,7 +255,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = NEVER_NS
         end = head_bytes + head.body_bytes
         if end != len(data):
-            data, self._held = data[:end], data[end:]
+            self._hold(data[end:])
+            data = data[:end]
         self._listener.begin(self, head, data[head_bytes:])
 
     def _partial(self, data: bytes) -> None:
@@ -321,8 +322,15 @@ class ClientConnection(asyncio.Protocol):
             return data, self._chunked.complete
         self._missing -= len(data)
         if self._missing < 0:
-            data, self._held = data[: self._missing], data[self._missing :]
+            self._hold(data[self._missing :])
+            data = data[: self._missing]
         return data, self._missing <= 0
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what is behind the request that is being answered."""
+        self._held += data
+        if len(self._held) > AHEAD_BYTES_MAX:
+            self.flow.pause_reading()
 
     def _idle(self) -> None:
         """Ready for the next request, once the client has read the answers that it has."""
