@@ -200,6 +200,11 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def read_on(self) -> None:
+        """Read more of the client, unless enough of it waits for its turn."""
+        if len(self._held) <= AHEAD_BYTES_MAX:
+            self.flow.resume_reading()
+
     def is_closing(self) -> bool:
         return self._stage is _CLOSED or self.transport.is_closing()
 
@@ -339,13 +344,14 @@ class ClientConnection(asyncio.Protocol):
             self._await_flush(self._listener.timeouts.stall_ns)
             return
         self.deadline_ns = self._listener.now_ns + self._listener.timeouts.idle_ns
-        self.flow.resume_reading()
+        self.read_on()
         if self._held:
             self._loop.call_soon(self._go_on)  # not at once: a long pipeline would be a deep stack
 
     def _go_on(self) -> None:
         if self._stage is _HEAD and self._held and not self._write_paused:
             data, self._held = self._held, b""
+            self.read_on()
             self._next(data)
 
     # -- ending -----------------------------------------------------------------------------------
