@@ -46,7 +46,7 @@ class AsgiRequest(Request):
         self._cycle = cycle = RequestResponseCycle(
             scope=cast(Any, self._scope(config, app_state)),
             transport=cast(asyncio.Transport, connection),
-            flow=connection.flow,
+            flow=cast(Any, _Flow(connection)),
             logger=_error_log,
             access_logger=_access_log,
             access_log=config.access_log,
@@ -106,6 +106,25 @@ class AsgiRequest(Request):
             "headers": read.headers,
             "state": app_state.copy(),
         }
+
+
+class _Flow:
+    """What a cycle needs of uvicorn's FlowControl. It asks to read on whenever it waits for more of
+    its body, also where there is none: other requests must not pile up by that.
+    """
+
+    __slots__ = ("_flow", "resume_reading")
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._flow = connection.flow
+        self.resume_reading = connection.read_on
+
+    @property
+    def write_paused(self) -> bool:
+        return self._flow.write_paused
+
+    async def drain(self) -> None:
+        await self._flow.drain()
 
 
 class _Fields:

@@ -134,9 +134,7 @@ class ClientConnection(asyncio.Protocol):
         elif stage is _BODY:
             self._body(data)
         elif stage is _ANSWER or stage is _HEAD:
-            self._held += data
-            if len(self._held) > AHEAD_BYTES_MAX:
-                self.flow.pause_reading()
+            self._hold(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stage = _CLOSED
@@ -201,6 +199,11 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def read_on(self) -> None:
+        """Read more of the client, unless enough of it waits for its turn."""
+        if len(self._held) <= AHEAD_BYTES_MAX:
+            self.flow.resume_reading()
+
     def is_closing(self) -> bool:
         return self._stage is _CLOSED or self.transport.is_closing()
 
@@ -256,7 +259,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline_ns = NEVER_NS
         end = head_bytes + head.body_bytes
         if end != len(data):
-            data, self._held = data[:end], data[end:]
+            self._hold(data[end:])
+            data = data[:end]
         self._listener.begin(self, head, data[head_bytes:])
 
     def _partial(self, data: bytes) -> None:
@@ -322,8 +326,15 @@ class ClientConnection(asyncio.Protocol):
             return data, self._chunked.complete
         self._missing -= len(data)
         if self._missing < 0:
-            data, self._held = data[: self._missing], data[self._missing :]
+            self._hold(data[self._missing :])
+            data = data[: self._missing]
         return data, self._missing <= 0
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what is behind the request that is being answered."""
+        self._held += data
+        if len(self._held) > AHEAD_BYTES_MAX:
+            self.flow.pause_reading()
 
     def _idle(self) -> None:
         """Ready for the next request, once the client has read the answers that it has."""
@@ -332,13 +343,14 @@ class ClientConnection(asyncio.Protocol):
             self._await_flush(self._listener.timeouts.stall_ns)
             return
         self.deadline_ns = self._listener.now_ns + self._listener.timeouts.idle_ns
-        self.flow.resume_reading()
+        self.read_on()
         if self._held:
             self._loop.call_soon(self._go_on)  # not at once: a long pipeline would be a deep stack
 
     def _go_on(self) -> None:
         if self._stage is _HEAD and self._held and not self._write_paused:
             data, self._held = self._held, b""
+            self.read_on()
             self._next(data)
 
     # -- ending -----------------------------------------------------------------------------------

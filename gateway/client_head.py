@@ -55,12 +55,15 @@ def read_head(raw: bytes) -> Head:
     http_1_1 = line.endswith(b" HTTP/1.1")
     if not http_1_1 and not line.endswith(b" HTTP/1.0"):
         raise errors.bad_http("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    endpoint = _ENDPOINT_OF_LINE.get(line)
+    if endpoint is None and line.count(b" ") != 2:
+        raise errors.bad_http("a request line is three words with one space between them")
     lower = raw.lower()
     if lower.count(b"\r\nhost:") != 1 and (http_1_1 or b"\r\nhost:" in lower):
         raise errors.bad_http("there must be one Host header")
     return Head(
         raw,
-        _ENDPOINT_OF_LINE.get(line),
+        endpoint,
         http_1_1,
         http_1_1 and b"close" not in _value(lower, lower, b"\r\nconnection:"),
         _body_bytes(lower, http_1_1),

@@ -81,6 +81,7 @@ class ClientListener:
                 body, self._config, self._state, self._app_state, self._loop
             )
         except ApiError as error:
+            connection.keep_alive = False  # after HEAD the refusal's body would be the next answer
             connection.refuse(error)
 
     def sweep(self, now_ns: int) -> None:

@@ -349,7 +349,7 @@ class Exchange:
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
         error = errors.not_recording()
-        if self._responded and self._opened:
+        if self._responded and self._opened and Respond not in map(type, self._last):
             return [HangUp(), Send(error.stream_event()), End()]
         return [HangUp(), _refusal(error), End()]
 

@@ -27,6 +27,12 @@ from gateway.openai_schema import (
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
 
+NESTING_SAFE = 500
+"""So many brackets cannot be nested too deeply for a decoder, however they are nested."""
+
+SPARE_FRAMES = 50
+"""Further down the stack than now a node's body may be written."""
+
 STOP_MAX = 16
 INPUTS_MAX = 2048
 
@@ -150,6 +156,8 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
     """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
     try:
         request: AnyRequest = _DECODERS[endpoint].decode(body)
+        if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
+            _read_from_below(body, SPARE_FRAMES)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -164,6 +172,16 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
         else:
             prompts = _prompts(request.prompt, "prompt")
     return Question(endpoint, request, len(body), prompts)
+
+
+def _read_from_below(body: bytes, frames: int) -> None:
+    """Nesting counts against the same limit as calls: what can just be read here could be too deep
+    for `for_node`, when credit is reserved and a node counted. Raises RecursionError.
+    """
+    if frames:
+        _read_from_below(body, frames - 1)
+    else:
+        _raw_fields.decode(body)
 
 
 def for_node(question: Question, body: bytes, *, served_model: str, is_vllm: bool) -> bytes:

@@ -92,7 +92,8 @@ def _body(answer: Answer, raw: bytes, at: int, *, bodiless: bool, closed: bool) 
         raise MalformedAnswerError("a length and a coding")
     if bodiless or answer.status in (204, 304):
         answer.whole = True
-        return at
+        # A client that asked HEAD reads no body; on a connection that ends none can hurt.
+        return min(len(raw), at + int(length or 0)) if answer.ends_connection else at
     if coding is not None:
         if coding != b"chunked":
             raise MalformedAnswerError(f"coded as {coding!r}")

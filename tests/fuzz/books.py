@@ -68,7 +68,9 @@ class MemorySpool:
         waiting, self._waiting = self._waiting, []
         rows = [row for row, _ in waiting]
         first = not self.rows
-        if self.durability is Durability.NEVER or (self.durability is Durability.ONCE and not first):
+        if self.durability is Durability.NEVER or (
+            self.durability is Durability.ONCE and not first
+        ):
             self.failed = SpoolError("the disk is full")
         else:
             self.rows += decode(encode(rows))

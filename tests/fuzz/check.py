@@ -16,13 +16,10 @@ from .answers import Answer, MalformedAnswerError, read_answers
 from .books import ACCOUNTS
 from .play import LEAPS_MAX, Played
 from .relayed import relayed_faults
-from .script import Script
+from .script import READ_BYTES_MAX, Script
 from .world import World
 
 Faults = Iterator[str]
-
-_SLACK_BYTES = 64 * 1024
-"""Of heads, framing and what one turn writes."""
 
 
 def check(world: World, script: Script, played: Played) -> tuple[list[Answer], list[str]]:
@@ -30,7 +27,7 @@ def check(world: World, script: Script, played: Played) -> tuple[list[Answer], l
     faults = [*_nothing_escaped(world), *_all_ended(world, played)]
     if script.durability.lasts:
         faults += _books_balance(world, played)
-    faults += [*_bounded(script, played), *_idle_connections_are_clean(world, played)]
+    faults += [*_bounded(played), *_idle_connections_are_clean(world, played)]
     answers: list[Answer] = []
     try:
         methods = [head.raw.partition(b" ")[0] for head, _ in world.begun]
@@ -95,13 +92,10 @@ def _books_balance(world: World, played: Played) -> Faults:
             yield f"{key}: {pools._places.free} of {pools._places.limit} places are free"
 
 
-def _bounded(script: Script, played: Played) -> Faults:
-    largest = max((len(piece) for piece in script.client.pieces()), default=0)
-    if played.held_most > AHEAD_BYTES_MAX + largest:
+def _bounded(played: Played) -> Faults:
+    if played.held_most > AHEAD_BYTES_MAX + READ_BYTES_MAX:
         yield f"{played.held_most} bytes of requests were held"
-    relayed = max((len(side.data) for side in script.answers), default=0)
-    bound = WRITE_BUFFER_BYTES_HIGH + _SLACK_BYTES + 2 * relayed + len(script.client.data)
-    if played.client.unsent_most > bound:
+    if played.client.unsent_most > WRITE_BUFFER_BYTES_HIGH + 2 * READ_BYTES_MAX:
         yield f"{played.client.unsent_most} bytes were written to a client that read nothing"
 
 
@@ -117,9 +111,7 @@ def _idle_connections_are_clean(world: World, played: Played) -> Faults:
                 yield f"a connection was kept after {bytes(asked.said)[-200:]!r} ({read.verdict})"
 
 
-def _answers_fit(
-    world: World, script: Script, played: Played, answers: list[Answer]
-) -> Faults:
+def _answers_fit(world: World, script: Script, played: Played, answers: list[Answer]) -> Faults:
     whole = [answer for answer in answers if answer.whole]
     if len(answers) > len(world.begun) + 1:
         yield f"{len(answers)} answers to {len(world.begun)} requests"
@@ -164,4 +156,3 @@ def _requests_are_what_h11_reads(world: World, script: Script) -> Faults:
     for body in world.bodies:
         if body not in {each.body for each in read if each.whole}:
             yield f"a body that h11 does not read: {body!r}"
-

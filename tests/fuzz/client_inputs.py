@@ -15,6 +15,8 @@ from .world import BODY_BYTES_MAX
 Json = dict[str, Any]
 
 _TEXTS = ("hi", "", "naïve 日本語 🙂", "\0\x1f\x7f", '","usage":{"prompt_tokens":1}', "a" * 3000)
+_DEEP = "@deep@"
+"""Stands for something nested deeply, until the body is written."""
 _TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 _HEADERS = (
     b"Content-Length: 3", b"Content-Length: 0", b"Content-Length: +3", b"Content-Length : 3",
@@ -43,6 +45,7 @@ _OTHERS = (
     b"GET http://x/healthz?q", b"POST http://x/v1/chat/completions", b"GET //healthz",
     b"PATCH /echo?x=y", b"POST /echo", b"POST /echo", b"GET /echo", b"CONNECT x:443",
     b"POST /v1/chat/completions?api-version=1", b"GET /openapi.json", b"TRACE /healthz",
+    b"HEAD h://", b"GET http://:/", b"HEAD //healthz", b"GET /healthz#x",
 )  # fmt: skip
 
 
@@ -75,7 +78,10 @@ def _request(rng: Random) -> bytes:
     path, fields = rng.choice((_chat, _chat, _completion, _embedding))(rng)
     if rng.random() < 0.1:
         fields[rng.choice(("n", "max_tokens", "stream", "x", "messages", "model"))] = _strange(rng)
+    if rng.random() < 0.02:
+        fields[rng.choice(("structured_outputs", "chat_template_kwargs"))] = {"a": _DEEP}
     body = json.dumps(fields, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    body = body.replace(b'"%b"' % _DEEP.encode(), _deep(rng))
     if rng.random() < 0.05:
         body = mutate(rng, body, _WORDS)
     if rng.random() < 0.01:
@@ -125,10 +131,13 @@ def _sampling(rng: Random) -> Json:
 
 
 def _strange(rng: Random) -> Any:
-    deep: Any = []
-    for _ in range(rng.choice((1, 50, 900))):
-        deep = [deep] if rng.random() < 0.5 else {"a": deep}
-    return rng.choice((None, True, -1, 2**64, 1e308, 0.5, "x", "\ud800", [], {}, deep, [[]], 0))
+    return rng.choice((None, True, -1, 2**64, 1e308, 0.5, "x", "\ud800", [], {}, [[]], 0, _DEEP))
+
+
+def _deep(rng: Random) -> bytes:
+    depth = rng.choice((1, 50, rng.randrange(900, 1010), 100_000))
+    opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    return opening * depth + b"0" + closing * depth
 
 
 def _other(rng: Random) -> bytes:

@@ -73,6 +73,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 handle._run()
         raise StuckError(f"after {TURNS_MAX} callbacks there are still {len(ready)}")
 
+    def run_turn(self) -> bool:
+        """Run what is ready now, as a loop does before it reads sockets again; False if nothing."""
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+        return bool(self._ready)
+
     def leap(self, nanoseconds: int) -> None:
         """Let time pass at once, as for a process that was not scheduled; then run what is due."""
         self.now_ns += nanoseconds

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 
 from .books import Durability
+
+READ_BYTES_MAX = 256 * 1024
+"""What uvloop reads from a socket at a time."""
 
 
 class End(StrEnum):
@@ -34,10 +38,11 @@ class Side(msgspec.Struct, frozen=True):
     end: End = End.STAYS
 
     def pieces(self) -> list[bytes]:
-        bounds = [0, *(cut for cut in self.cuts if 0 < cut < len(self.data)), len(self.data)]
-        return [
-            self.data[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if end
-        ]
+        """As they are read."""
+        size = len(self.data)
+        cuts = {*self.cuts, *range(0, size, READ_BYTES_MAX)}
+        bounds = [*sorted(cut for cut in cuts if 0 <= cut < size), size]
+        return [self.data[start:end] for start, end in pairwise(bounds)]
 
     def whole(self) -> Side:
         return msgspec.structs.replace(self, cuts=())

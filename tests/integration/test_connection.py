@@ -163,6 +163,8 @@ SMUGGLING = {
     "HTTP/0.9": "GET /healthz\r\n\r\n",
     "HTTP/1.2": "GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n",
     "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "two spaces": "POST  /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n",
+    "target and body of HEAD": "HEAD h:// HTTP/1.1\r\nHost: x\r\n\r\n",
     "space in the target": "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
     "no URL": "GET healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

@@ -105,6 +105,18 @@ async def test_malformed_answer_is_a_broken_node(tmp_path, driver, form):
         assert await served.metric("tollgate_node_in_flight") == 0
 
 
+async def test_connection_that_speaks_http_1_0_serves_one_request(tmp_path, driver):
+    """RFC 9112, 6.1: it may keep alive and yet know nothing of chunks."""
+    answer = ok(WHOLE, "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with (
+        RawNode(answer) as node,
+        serve(tmp_path, configuration([node]), driver=driver) as served,
+    ):
+        for _ in range(2):
+            assert (await served.client.post(CHAT, json=chat())).content == WHOLE
+        assert node.connections == 2
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"chunked\r\nTransfer-Encoding: gzip"])
 async def test_stream_in_an_unknown_coding_is_not_passed_on(tmp_path, driver, coding):
     """Its framing would reach the client as if it were text."""

@@ -52,7 +52,6 @@ def test_each_header_means_what_it_says(lines, field, value):
         b"POST /v1/chat/completions?a HTTP/1.1\r\n",
         b"POST /v1/chat/completions/ HTTP/1.1\r\n",
         b"POST http://x/v1/chat/completions HTTP/1.1\r\n",
-        b"POST  /v1/chat/completions HTTP/1.1\r\n",
     ],
 )
 def test_only_the_plain_form_takes_the_short_way(line):

@@ -388,3 +388,10 @@ def test_nothing_is_served_that_cannot_be_recorded(when):
     assert play.exchange.state is State.ENDED
     assert play.in_flight == 0
     assert play.of(HangUp)
+
+
+def test_stream_of_nothing_that_cannot_be_recorded_is_refused_with_a_head():
+    play = Play().opened().head().body(DONE)
+    play.do(play.exchange.durable(OSError("disk full"), play.tick()))
+    (respond,) = play.of(Respond)
+    assert (respond.status, play.of(Send)) == (429, [])

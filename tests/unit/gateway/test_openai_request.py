@@ -147,3 +147,26 @@ def test_unstreamed_request_gains_no_options():
     question = read(CHAT, body(**HI))
     out = for_node(question, body(**HI), served_model="m", is_vllm=True)
     assert json.loads(out) == HI
+
+
+def test_nesting_that_was_accepted_can_be_written_for_any_node():
+    """However much further down the stack that happens, within reason."""
+
+    def write(frames: int) -> bytes:
+        if frames:
+            return write(frames - 1)
+        return for_node(question, body, served_model="other", is_vllm=False)
+
+    for depth in range(500, 1100):
+        nested = b'{"a":%b}' % (b"[" * depth + b"]" * depth)
+        body = (
+            b'{"model":"m","messages":[{"role":"user","content":"x"}],"chat_template_kwargs":%b}'
+            % nested
+        )
+        try:
+            question = read(Endpoint.CHAT, body)
+        except ApiError as refused:
+            error = refused
+            break
+        assert nested in write(40)
+    assert error.code == "invalid_json"
