@@ -21,8 +21,9 @@ _TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "o
 _HEADERS = (
     b"Content-Length: 3", b"Content-Length: 0", b"Content-Length: +3", b"Content-Length : 3",
     b"Content-Length: 3, 3", b"content-length: 18446744073709551617", b"Content-Length:",
-    b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"transfer-encoding: Chunked",
-    b"Transfer-Encoding: identity", b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding:\tchunked ",
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked",
+    b"transfer-encoding: Chunked", b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding:\tchunked ",
     b"Transfer-Encoding : chunked", b"TRANSFER-ENCODING: chunked, identity", b"X: a\r\n b",
     b"Host: y", b"Host:", b"host:x", b"Connection: close", b"Connection: keep-alive, Upgrade",
     b"Upgrade: websocket", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQ", b"Expect: 100-continue",

@@ -44,9 +44,9 @@ _HEADS = (
 )  # fmt: skip
 _WORDS = (
     *_USAGES, *_EVENTS, *_HEADS, b',"usage":', b',"usage":{', b'"choices":[]', b'"error":',
-    b"data: ", b"\n\ndata: ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"0\r\n\r\n",
-    b"HTTP/1.1 101 Switching\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 503 Busy\r\n\r\n",
-    b"HTTP/1.1 204 No\r\n\r\n", b"ffffffff\r\n", b"3;x\r\n", b'"finish_reason":"stop"',
+    b"data: ", b"\n\ndata: ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"0\r\n\r\n", b"HTTP/1.1 101 Switching\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n", b"ffffffff\r\n", b"3;x\r\n", b'"finish_reason":"stop"',
 )  # fmt: skip
 _REFUSALS = (
     (400, "BadRequestError"), (400, "x"), (404, "NotFoundError"), (429, "busy"), (500, "Internal"),
@@ -125,10 +125,8 @@ def _answer(rng: Random, path: bytes, fields: Json) -> Side:
 
 
 def _stream(rng: Random, path: bytes, fields: Json) -> bytes:
-    if rng.random() < 0.15:
-        found = [rng.choice(_golden("sse"))]
-    else:
-        found = _events(rng, path, fields)
+    captured = rng.random() < 0.15
+    found = [rng.choice(_golden("sse"))] if captured else _events(rng, path, fields)
     for _ in range(rng.choice((0, 0, 0, 1, 2, 4))):
         if not found:
             break

@@ -75,7 +75,7 @@ def response_in(data: bytes, *, closed: bool) -> Response:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST)
     connection.send(h11.Request(method="POST", target="/", headers=[("host", "x")]))
     connection.send(h11.EndOfMessage())
-    connection.receive_data(_one_coding(data.lstrip(b"\r\n")))
+    connection.receive_data(_final(data))
     if closed:
         connection.receive_data(b"")
     while True:
@@ -98,13 +98,18 @@ def response_in(data: bytes, *, closed: bool) -> Response:
 
 
 _CODING = re.compile(rb"(?i)\r\ntransfer-encoding:([^\r\n]*)")
+_INTERIM = re.compile(rb"[\r\n]*HTTP/1\.\d 1\d\d[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
-def _one_coding(data: bytes) -> bytes:
-    """As llhttp reads an answer whose last coding is `chunked`, whatever is before it, h11 knows
-    only `chunked` once. Where the answer ends is the same.
+def _final(data: bytes) -> bytes:
+    """Behind the interim answers, and behind empty lines, which llhttp skips.
+
+    Where the last coding is `chunked` llhttp reads chunks, whatever is before it; h11 knows only
+    `chunked` once. Where the answer ends is the same.
     """
-    head, end, body = data.partition(b"\r\n\r\n")
+    while interim := _INTERIM.match(data):
+        data = data[interim.end() :]
+    head, end, body = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
     codings = b",".join(_CODING.findall(head)).split(b",")
     if len(codings) > 1 and codings[-1].strip().lower() == b"chunked":
         head = _CODING.sub(b"", head) + b"\r\ntransfer-encoding: chunked"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
+from metering.usage import UsageSource
 
 from .answers import Answer
 from .play import Answered, Played
@@ -62,6 +63,8 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     theirs = _read(asked)
     if theirs.status != 200:
         yield f"a stream of an answer that is {theirs.verdict} {theirs.status}"
+    if b"\r\r\n" in theirs.body:
+        return  # what that ends depends on where it was cut
     said = _events(theirs.body)
     told = [each.lstrip(b"\n") for each in answer.body.split(b"\n\n") if each.lstrip(b"\n")]
     done = bool(told) and told[-1] == DONE
@@ -75,8 +78,8 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     left = iter(expected)
     for mine in told:
         # An event with usage alone need not be passed on.
-        node = next((each for each in left if _same(mine, each) or not _is_closing(each)), None)
-        if node is None or not _same(mine, node):
+        node = next((each for each in left if _same(mine, each) or not _is_closing(each)), b"")
+        if not _same(mine, node):
             yield f"the node said {node!r}, the client was told {mine!r}"
             return
     kept_back = [event for event in left if not _is_closing(event)]
@@ -98,7 +101,9 @@ def _success_faults(theirs: Response, said: list[bytes], kept_back: list[bytes])
 def _bill_faults(said: list[bytes], close: CloseCharge) -> Faults:
     """The closing total is what is billed, if there is one that json can read."""
     closing = [event for event in _until_end(said) if _is_closing(event)]
-    if not closing or close.usage is None or any(e.count(b'"usage"') != 1 for e in closing):
+    if not closing or close.usage_source is not UsageSource.NODE:
+        return
+    if close.usage is None or any(e.count(b'"usage"') != 1 for e in closing):
         return
     told = [_json(event)["usage"] for event in closing]
     pairs = [(u.get("prompt_tokens"), u.get("completion_tokens", 0)) for u in told]
@@ -139,8 +144,8 @@ def _object(event: bytes) -> dict | None:
 
 def _same(mine: bytes, node: bytes) -> bool:
     """The same bytes, with or without usage; or the same object, written anew."""
-    if mine in (node, _cut(node)):
-        return True
+    if mine in (node, _cut(node)) or _is_closing(node):
+        return mine in (node, _cut(node))
     told, said = _object(mine), _object(node)
     if told is None or said is None:
         return False

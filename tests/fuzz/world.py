@@ -125,7 +125,7 @@ class World:
         self.spool = cast(MemorySpool, self.gateway._spool)
         self.nodes = [node.record() for node in config.node]
         self.state = ServerState()
-        self._driver = driver
+        self.driver = driver
         http: Any = self.gateway.listener if driver == "protocol" else "httptools"
         self._uvicorn = uvicorn.Config(
             Echo(self.gateway.app), http=http, ws="none", lifespan="off", log_config=None
@@ -163,7 +163,7 @@ class World:
     def client(self, *, reads_all: bool) -> Wire:
         """A new connection from a client."""
         wire = Wire(self.loop, reads_all=reads_all)
-        if self._driver == "protocol":
+        if self.driver == "protocol":
             protocol: Any = self.gateway.listener(self._uvicorn, self.state, {}, self.loop)
         else:
             protocol = HttpToolsProtocol(self._uvicorn, self.state, {}, self.loop)
