@@ -156,6 +156,8 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
     """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
     try:
         request: AnyRequest = _DECODERS[endpoint].decode(body)
+        if not body.isascii():
+            body.decode()  # msgspec does not look at the keys that it skips
         if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
             _read_from_below(body, SPARE_FRAMES)
     except msgspec.ValidationError as error:

@@ -170,3 +170,11 @@ def test_nesting_that_was_accepted_can_be_written_for_any_node():
             break
         assert nested in write(40)
     assert error.code == "invalid_json"
+
+
+def test_a_key_that_is_no_utf8_is_refused_wherever_it_is():
+    tool = b'{"type":"function","function":{"name":"f","\xff":1}}'
+    asked = b'{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[%b]}' % tool
+    with pytest.raises(ApiError) as refused:
+        read(CHAT, asked)
+    assert refused.value.code == "invalid_json"
