@@ -47,18 +47,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """`asyncio.get_running_loop()` is this one, and the gateway's clocks tell its time."""
+        assert events._get_running_loop() is None, "one world at a time: loop and clocks are global"
         swapped = list(_clocks())
         clock = SimpleNamespace(
             monotonic_ns=lambda: self.now_ns, time_ns=lambda: self.now_ns, monotonic=self.time
         )
         for module, name, value in swapped:
             setattr(module, name, clock if value is time else clock.monotonic_ns)
-        before = events._get_running_loop()
         events._set_running_loop(self)
         try:
             yield
         finally:
-            events._set_running_loop(before)
+            events._set_running_loop(None)
             for module, name, value in swapped:
                 setattr(module, name, value)
 

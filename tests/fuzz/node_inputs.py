@@ -46,7 +46,8 @@ _WORDS = (
     *_USAGES, *_EVENTS, *_HEADS, b',"usage":', b',"usage":{', b'"choices":[]', b'"error":',
     b"data: ", b"\n\ndata: ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
     b"0\r\n\r\n", b"HTTP/1.1 101 Switching\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n",
-    b"HTTP/1.1 503 Busy\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n", b"ffffffff\r\n", b"3;x\r\n", b'"finish_reason":"stop"',
+    b"HTTP/1.1 503 Busy\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n", b"ffffffff\r\n", b"3;x\r\n",
+    b'"finish_reason":"stop"',
 )  # fmt: skip
 _REFUSALS = (
     (400, "BadRequestError"), (400, "x"), (404, "NotFoundError"), (429, "busy"), (500, "Internal"),

@@ -39,6 +39,7 @@ def requests_in(data: bytes) -> list[Request]:
     before a request are skipped here: h11 does not know them, RFC 9112 (2.2) does.
     """
     found: list[Request] = []
+    data = short_zeros(data)
     while data := data.lstrip(b"\r\n"):
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST)
         connection.receive_data(data)
@@ -50,6 +51,11 @@ def requests_in(data: bytes) -> list[Request]:
             return found
         data = connection.trailing_data[0]
     return found
+
+
+def short_zeros(data: bytes) -> bytes:
+    """h11 takes no number of more than 20 digits, also where the first are zeros."""
+    return re.sub(rb"0{16,}", b"0", data)
 
 
 def _request_in(connection: h11.Connection) -> Request | None:

@@ -107,14 +107,20 @@ def nodes() -> dict[str, Script]:
     whole = honest_answer(b"POST %b HTTP/1.1\r\n\r\n%b" % (CHAT.encode(), json.dumps(HI).encode()))
     plain = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
     error = b'data: {"error":{"message":"x","type":"InternalServerError","code":500}}\n\n'
+    interim = b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\nA: b\r\n\r\n"
+    body = whole.partition(b"\r\n\r\n")[2]
+    lines = [event.replace(b"\n", b"\r\n") for event in told]
+    silent = events(True, 1, 4, running=False, closing=False)
+    lie = good.replace(b'"prompt_tokens":5', b'"prompt_tokens":-5')
+    broken = streamed(told[:-1])[:-5]
     busy = framed(b'{"error":{"message":"busy"}}', status=b"503 Busy")
     found = {
-        "interim answers": _scripts(HI, b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\nA: b\r\n\r\n" + whole),
+        "interim answers": _scripts(HI, interim + whole),
         "trailers": _scripts(stream, good[:-2] + b"X: y\r\n\r\n"),
         "until it closes": _scripts(stream, plain + b"".join(told), end=End.CLOSES),
-        "whole until it closes": _scripts(HI, plain + whole.partition(b"\r\n\r\n")[2], end=End.CLOSES),
-        "carriage returns": _scripts(stream, streamed([e.replace(b"\n", b"\r\n") for e in told])),
-        "comments": _scripts(stream, streamed([b": ping\n\n", *told[:2], b": ping\n\n", *told[2:]])),
+        "whole until it closes": _scripts(HI, plain + body, end=End.CLOSES),
+        "carriage returns": _scripts(stream, streamed(lines)),
+        "comments": _scripts(stream, streamed([b": ping\n\n", *told[:2], b": x\n\n", *told[2:]])),
         "busy": _scripts(stream, busy),
         "broken before a byte": _scripts(stream, b"", end=End.RESETS),
         "garbage": _scripts(stream, b"SSH-2.0-OpenSSH\r\n"),
@@ -124,9 +130,9 @@ def nodes() -> dict[str, Script]:
         "error in the middle": _scripts(stream, streamed([*told[:3], error, told[-1]])),
         "error at first": _scripts(stream, streamed([error, told[-1]])),
         "no [DONE]": _scripts(stream, streamed(told[:-1])),
-        "nothing behind the closing event": _scripts(stream, streamed(told[:-1])[:-5], end=End.CLOSES),
-        "no usage": _scripts({**stream, "model": "plain"}, streamed(events(True, 1, 4, running=False, closing=False))),
-        "usage that is a lie": _scripts(stream, good.replace(b'"prompt_tokens":5', b'"prompt_tokens":-5')),
+        "nothing behind the closing event": _scripts(stream, broken, end=End.CLOSES),
+        "no usage": _scripts({**stream, "model": "plain"}, streamed(silent)),
+        "usage that is a lie": _scripts(stream, lie),
         "two answers": _scripts(HI, whole + whole),
         "short": _scripts(HI, whole[:-1], end=End.CLOSES),
         "no JSON": _scripts(HI, framed(b"<html>")),
