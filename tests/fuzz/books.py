@@ -11,12 +11,13 @@ from metering.charge import OpenCharges, Row
 from metering.keys import ApiKey, digest, key_id
 from metering.limits import UNLIMITED, Limits
 from metering.posting import whole_group
-from metering.spool_file import SpoolError, decode, encode
+from metering.spool_file import SpoolError, decode_record, decode_rows, encode_record
 from metering.spool_queue import OnDurable
 from metering.transfer import Group
 
 CREDIT_NANO_USD = 10**12
 SECRET, LIMITED, POOR, REVOKED = "sk-good", "sk-limited", "sk-poor", "sk-revoked"
+_SALT = b"saltsalt"
 ACCOUNTS = {"acme": CREDIT_NANO_USD, "poor": 1_000}
 
 
@@ -73,7 +74,9 @@ class MemorySpool:
         ):
             self.failed = SpoolError("the disk is full")
         else:
-            self.rows += decode(encode(rows))
+            record = decode_record(encode_record(_SALT, len(self.rows) + 1, rows), _SALT)
+            assert record is not None
+            self.rows += decode_rows(record.body)
         return [(tell, self.failed) for _, tell in waiting if tell is not None]
 
     def booked(self) -> tuple[list[Group], OpenCharges]:

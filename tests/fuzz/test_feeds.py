@@ -49,7 +49,8 @@ def outcome(world, script: Script) -> tuple[list[Answer], list[ChargeRecord]]:
     charges, still_open = world.spool.booked()
     assert len(still_open) == 0
     records = [
-        msgspec.structs.replace(group.charge, **dict.fromkeys(_TIMES, 0)) for group in charges
+        msgspec.structs.replace(group.charge, charge_id="", **dict.fromkeys(_TIMES, 0))
+        for group in charges
     ]
     for answer in answers:
         answer.chunks = []

@@ -23,6 +23,7 @@ from gateway.client_head import Head
 from gateway.config import Config, parse
 from gateway.exchange import Exchange
 from gateway.home import Home
+from gateway.ids import Ids
 from gateway.wiring import STATIC, Gateway
 from metering.budget import BalanceUpdate
 
@@ -31,6 +32,7 @@ from .loop import Connected, NewProtocol, VirtualLoop
 from .transport import Wire
 
 SECOND_NS = 1_000_000_000
+_HOUR_NS = 3600 * SECOND_NS
 BODY_BYTES_MAX = 400_000
 CONFIG = f"""
 [server]
@@ -69,25 +71,6 @@ capacity = 4
 )
 
 
-class CountedIds:
-    """`Ids` that are the same for the same input."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-        self.count = 0
-
-    def now_ns(self) -> int:
-        return self._loop.now_ns
-
-    def request_id(self) -> str:
-        self.count += 1
-        return f"req_{self.count:024x}"
-
-    def charge_id(self) -> str:
-        self.count += 1
-        return f"{self.count:032x}"
-
-
 class Complaints(logging.Handler):
     """Everything that the gateway logs as an error, or with a traceback."""
 
@@ -109,7 +92,7 @@ class World:
         self.loop = loop
         self.complaints = complaints
         self.rng = random.Random()
-        self.ids = CountedIds(loop)
+        self.ids = Ids()
         self.begun: list[tuple[Head, bytes | None]] = []
         self.bodies: list[bytes] = []
         config: Config = parse(CONFIG)
@@ -185,7 +168,7 @@ class World:
         gateway = self.gateway
         gateway._upstream.close()
         gateway._update_nodes(STATIC, [])
-        self.loop.leap(3600 * SECOND_NS)
+        self.loop.leap(2 * _HOUR_NS - self.loop.now_ns % _HOUR_NS)
         gateway._router.nodes(self.loop.now_ns)
         gateway._update_nodes(STATIC, self.nodes)
         budget = cast(Any, gateway._till._budget)
@@ -204,7 +187,7 @@ class World:
         gateway._till._limiter.keys.clear()
         self.spool.reset(durability)
         self.rng.seed(seed)
-        self.ids.count = 0
+        self.ids._bits = random.Random(seed).getrandbits
 
 
 class Echo:
