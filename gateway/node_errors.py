@@ -36,6 +36,7 @@ class _NodeErrorBody(msgspec.Struct):
     detail: object = None
 
 
+_NO_REASON = "The model's server refused the request without a readable reason."
 _decoder = msgspec.json.Decoder(_NodeErrorBody)
 
 
@@ -46,7 +47,7 @@ def translate(status: int, body: bytes, *, prompt_param: str) -> ApiError:
     gateway's to hide or to own.
     """
     message, param = _read(body)
-    message = _PARAMETER_SUFFIX.sub("", message)
+    message = _PARAMETER_SUFFIX.sub("", message) or _NO_REASON
     too_long = _CONTEXT_MESSAGE.search(message)
     if too_long:
         where = "max_tokens" if too_long.group(2) else prompt_param
@@ -60,7 +61,7 @@ def _read(body: bytes) -> tuple[str, str | None]:
     try:
         answer = _decoder.decode(body)
     except UNREADABLE:
-        return "The model's server refused the request without a readable reason.", None
+        return _NO_REASON, None
     if isinstance(answer.error, _NodeError):
         field = (answer.error.param or "").removeprefix("body").removeprefix(".")
         return answer.error.message, field or None

@@ -48,9 +48,10 @@ def test_context_errors_have_openais_code_and_field(name, param):
         b'{"error":"Unauthorized"}',
         b'{"detail":[]}',
         b'{"error":{"message":"\xff"}}',
+        b'{"error":{"message":"(parameter=x)"}}',
         b'{"detail":' + b"[" * 100_000,
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_unreadable_refusals_still_say_something(body):
     error = translate(422, body, prompt_param="messages")
