@@ -3,7 +3,8 @@
 # make check   style, types, imports
 # make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
 # make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
-.PHONY: install run test check bench endurance
+# make fuzz    200,000 inputs that no client and no node should send; ten minutes
+.PHONY: install run test check bench endurance fuzz
 
 ARGS ?=
 BIN := .venv/bin
@@ -28,3 +29,6 @@ bench: install
 
 endurance: install
 	@$(BIN)/python -m tests.bench endurance $(ARGS)
+
+fuzz: install
+	@$(BIN)/python -m tests.fuzz $(ARGS)
