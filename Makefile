@@ -16,6 +16,7 @@ run: install
 	@exec $(BIN)/tollgate up $(ARGS)
 
 test: install
+	@deploy/test_tools.sh
 	$(BIN)/pytest $(ARGS)
 
 check: install
