@@ -32,9 +32,10 @@ def main(side: str, inputs: int, seed: int, minutes: float | None) -> None:
 
 
 def _tell(report: Report) -> None:
+    failed = ", ".join(str(failure.seed) for failure in report.failures)
     sys.stderr.write(
         f"\r{report.side}: {report.inputs} inputs, {report.inputs_per_s:.0f}/s, "
-        f"{len(report.outcomes)} kinds of outcome, {len(report.failures)} failed "
+        f"{len(report.outcomes)} kinds of outcome, failed: {failed or 'none'} "
     )
     sys.stderr.flush()
 

@@ -15,7 +15,6 @@ from . import reference
 from .answers import Answer, MalformedAnswerError, read_answers
 from .books import ACCOUNTS
 from .play import LEAPS_MAX, Played
-from .reference import short_zeros
 from .relayed import relayed_faults
 from .script import READ_BYTES_MAX, Script
 from .world import World
@@ -152,12 +151,12 @@ def _requests_are_what_h11_reads(world: World, script: Script) -> Faults:
             yield f"h11 reads no request {index}, we read {head.raw!r}"
             return
         theirs = read[index]
-        if (theirs.method, theirs.target) != (method, short_zeros(target)):
+        if (theirs.method, theirs.target) != (method, target):
             yield f"h11 reads {theirs.method!r} {theirs.target!r}, we {head.raw!r}"
             return
-        if body is not None and not (theirs.whole and theirs.body == short_zeros(body)):
+        if body is not None and not (theirs.whole and theirs.body == body):
             yield f"h11 reads the body {theirs.body!r}, we {body!r}"
             return
     for body in world.bodies:
-        if short_zeros(body) not in {each.body for each in read if each.whole}:
+        if body not in {each.body for each in read if each.whole}:
             yield f"a body that h11 does not read: {body!r}"

@@ -39,7 +39,7 @@ def requests_in(data: bytes) -> list[Request]:
     before a request are skipped here: h11 does not know them, RFC 9112 (2.2) does.
     """
     found: list[Request] = []
-    data = short_zeros(data)
+    data = _short_zeros(data)
     while data := data.lstrip(b"\r\n"):
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST)
         connection.receive_data(data)
@@ -53,9 +53,12 @@ def requests_in(data: bytes) -> list[Request]:
     return found
 
 
-def short_zeros(data: bytes) -> bytes:
-    """h11 takes no number of more than 20 digits, also where the first are zeros."""
-    return re.sub(rb"0{16,}", b"0", data)
+_ZEROS = re.compile(rb"(?i)(\r\ncontent-length:[ \t]*|\r\n)0{16,}(?=[0-9a-f]*[ \t]*[\r;])")
+
+
+def _short_zeros(data: bytes) -> bytes:
+    """h11 takes no length of more than 20 digits, also where the first are zeros."""
+    return _ZEROS.sub(rb"\g<1>0", data)
 
 
 def _request_in(connection: h11.Connection) -> Request | None:

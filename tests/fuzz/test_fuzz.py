@@ -18,7 +18,7 @@ from .script import Script, Side
 from .shrink import shrink
 from .world import world
 
-INPUTS = 1_500
+INPUTS = 2_000
 RELAYED = nodes()["trailers"]
 
 
