@@ -107,6 +107,8 @@ def response_in(data: bytes, *, closed: bool) -> Response:
 
 
 _CODING = re.compile(rb"(?i)\r\ntransfer-encoding:([^\r\n]*)")
+_REASON = re.compile(rb"\A(HTTP/1\.\d \d{3}) [^\r\n]*")
+"""What follows a status nobody reads, and llhttp minds less than h11 what it is."""
 _INTERIM = re.compile(rb"[\r\n]*HTTP/1\.\d 1\d\d[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
@@ -118,7 +120,8 @@ def _final(data: bytes) -> bytes:
     """
     while interim := _INTERIM.match(data):
         data = data[interim.end() :]
-    head, end, body = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    data = _short_zeros(_REASON.sub(rb"\g<1> X", data.lstrip(b"\r\n"), count=1))
+    head, end, body = data.partition(b"\r\n\r\n")
     codings = b",".join(_CODING.findall(head)).split(b",")
     if len(codings) > 1 and codings[-1].strip().lower() == b"chunked":
         head = _CODING.sub(b"", head) + b"\r\ntransfer-encoding: chunked"

@@ -15,6 +15,8 @@ from .reference import Response, Verdict, response_in
 from .script import End
 
 DONE = b"data: [DONE]"
+_USAGE = b',"usage":{'
+"""What vLLM's running usage begins with: an event with it is taken for nothing else."""
 _REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]*)\r\n")
 
 Faults = Iterator[str]
@@ -66,6 +68,8 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     if b"\r\r\n" in theirs.body:
         return  # what that ends depends on where it was cut
     said = _events(theirs.body)
+    if any(b"\n\n" in _cut(event) for event in said):
+        return  # usage alone on its line: what is left of the event looks like two
     told = [each.lstrip(b"\n") for each in answer.body.split(b"\n\n") if each.lstrip(b"\n")]
     done = bool(told) and told[-1] == DONE
     ours = told[-1:] if done or (told and isinstance(_json(told[-1]).get("error"), dict)) else []
@@ -121,7 +125,8 @@ def _events(body: bytes) -> list[bytes]:
 def _until_end(said: list[bytes]) -> list[bytes]:
     found = []
     for event in said:
-        if event.startswith(DONE) or _json(event).get("error") is not None:
+        done = event.startswith(DONE) and _USAGE not in event
+        if done or _json(event).get("error") is not None:
             break
         found.append(event)
     return found
@@ -154,7 +159,9 @@ def _same(mine: bytes, node: bytes) -> bool:
 
 def _cut(event: bytes) -> bytes:
     """Without the first thing in it that looks like vLLM's usage."""
-    start = event.find(b',"usage":{')
+    start = event.find(_USAGE)
+    if start < 0:
+        return event
     return event[:start] + event[event.find(b"}", start) + 1 :]
 
 
