@@ -18,7 +18,7 @@ from .script import Script, Side
 from .shrink import shrink
 from .world import world
 
-INPUTS = 2_000
+INPUTS = 1_500
 RELAYED = nodes()["trailers"]
 
 
