@@ -109,9 +109,10 @@ def _idle_connections_are_clean(world: World, played: Played) -> Faults:
     for index, asked in enumerate(played.nodes):
         wire = played.wires[asked.wire]
         if (last[asked.wire] != index or wire in idle) and not asked.honest:
-            read = reference.response_in(bytes(asked.said), closed=False)
+            said = bytes(asked.said[: asked.reused_after])
+            read = reference.response_in(said, closed=False)
             if not read.reusable:
-                yield f"a connection was kept after {bytes(asked.said)[-200:]!r} ({read.verdict})"
+                yield f"a connection was kept after {said[-200:]!r} ({read.verdict})"
 
 
 def _answers_fit(world: World, script: Script, played: Played, answers: list[Answer]) -> Faults:

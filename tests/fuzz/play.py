@@ -33,6 +33,9 @@ class Answered(msgspec.Struct):
     meant: Side
     honest: bool
     """It answered as a good node does."""
+    reused_after: int | None = None
+    """How much of that was said when the next request came on this connection: nobody can tell that
+    what is said from then on is not the answer to it."""
 
 
 class Played(msgspec.Struct):
@@ -96,6 +99,7 @@ class _Node:
         self._name = name
         self._index = index
         self._talker: _Talker | None = None
+        self._told: Answered | None = None
         self._answered = 0
 
     @property
@@ -106,6 +110,8 @@ class _Node:
 
     def step(self) -> None:
         if self._talker is not None and self._talker.busy:
+            if self._told is not None and len(self._wire.sent) > self._answered:
+                self._told.reused_after = self._told.reused_after or len(self._talker.said)
             self._talker.step()
             return
         request = bytes(self._wire.sent[self._answered :])
@@ -117,9 +123,10 @@ class _Node:
         self._answered += end
         side, honest = self._play.next_answer(request[:end])
         self._talker = _Talker(self._wire, side)
-        self._play.nodes.append(
-            Answered(request[:end], self._name, self._index, self._talker.said, side, honest)
+        self._told = Answered(
+            request[:end], self._name, self._index, self._talker.said, side, honest
         )
+        self._play.nodes.append(self._told)
         self._talker.step()
 
 

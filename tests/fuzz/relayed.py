@@ -68,7 +68,7 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     if b"\r\r\n" in theirs.body:
         return  # what that ends depends on where it was cut
     said = _events(theirs.body)
-    if any(b"\n\n" in _cut(event) for event in said):
+    if any(b"\n\n" in _cut(event) + b"\n" for event in said):
         return  # usage alone on its line: what is left of the event looks like two
     told = [each.lstrip(b"\n") for each in answer.body.split(b"\n\n") if each.lstrip(b"\n")]
     done = bool(told) and told[-1] == DONE
