@@ -24,6 +24,7 @@ from gateway.till import Till
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
+from metering.ledger import LedgerError
 from metering.limits import LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
@@ -45,13 +46,19 @@ class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a momen
 
 
 async def settled(judge: Callable[[Known], T]) -> T:
-    """What `judge` returns once it has what it needs, or has asked for it often enough."""
+    """What `judge` returns once it has what it needs, or has asked for it often enough.
+
+    Raises ApiError, also (429) while the ledger cannot be asked.
+    """
     known: dict[str, object] = {}
     while True:
         try:
             return judge(known)
         except Pending as pending:
-            known[pending.what] = await pending.look_up()
+            try:
+                known[pending.what] = await pending.look_up()
+            except LedgerError:
+                raise errors.limits_unknown() from None
 
 
 class Admission:

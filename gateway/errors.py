@@ -247,7 +247,7 @@ def no_capacity(model: str, retry_after_ns: int) -> ApiError:
 
 
 def limits_unknown() -> ApiError:
-    """Redis is away, and what was leased of a limit or a balance is used up."""
+    """The ledger is away, or Redis is and what was leased of a limit or a balance is used up."""
     return overloaded(
         "The gateway cannot check limits and balances at the moment. Please retry.",
         retry_after_s=1,
