@@ -201,7 +201,7 @@ class Limiter(Generic[Pools_co]):
     def __init__(
         self, default: Limits, new_pools: Callable[[str, Limits, Limits], Pools_co]
     ) -> None:
-        self._default = default
+        self._default = UNLIMITED if default == UNLIMITED else default
         self._new_pools = new_pools
         self.keys: dict[str, Pools_co] = {}
 
@@ -209,7 +209,7 @@ class Limiter(Generic[Pools_co]):
         """What is left of this key's limits; None if it has none. A key whose limits were changed
         starts afresh.
         """
-        if own is UNLIMITED and self._default is UNLIMITED:
+        if own == UNLIMITED and self._default is UNLIMITED:
             return None
         found = self.keys.get(key_id)
         if found is not None and (found.own is own or found.own == own):
