@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.openai_request import Endpoint
+from gateway.openai.request import Endpoint
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.money import MoneyError, parse_price_per_million

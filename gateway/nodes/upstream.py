@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from gateway.node_connection import NodeConnection, NodeListener
+from gateway.nodes.connection import NodeConnection, NodeListener
 from router.types import NodeRecord, Termination
 
 CONNECT_TIMEOUT_S = 5.0

@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from gateway import errors
-from gateway.actions import Respond
-from gateway.admission import Admission, settled
-from gateway.cors import Cors, Header
-from gateway.driver import Driver, Watcher
+from gateway.admission.admission import Admission, settled
+from gateway.admission.till import Till
+from gateway.client.cors import Cors, Header
+from gateway.drivers.driver import Driver, Watcher
 from gateway.errors import ApiError
-from gateway.exchange import Exchange
-from gateway.openai_request import ENDPOINT_OF_PATH
-from gateway.till import Till
-from gateway.upstream import Upstream
+from gateway.exchange.actions import Respond
+from gateway.exchange.exchange import Exchange
+from gateway.nodes.upstream import Upstream
+from gateway.openai.request import ENDPOINT_OF_PATH
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.openai_request import Question
+from gateway.openai.request import Question
 from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
 from metering.usage import Usage, UsageSource
 from router.router import Lease

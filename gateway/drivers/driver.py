@@ -1,7 +1,7 @@
 """What both drivers of an exchange share: its actions carried out towards node and spool.
 
 A driver owns the sockets and the clock; the exchange decides. The client's side is left to the two
-subclasses: `asgi_driver.py` and `protocol_driver.py`.
+subclasses: `asgi.py` and `protocol.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from gateway.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange import Exchange, State
-from gateway.till import Till
-from gateway.upstream import Call, Upstream
+from gateway.admission.till import Till
+from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.exchange import Exchange, State
+from gateway.nodes.upstream import Call, Upstream
 from router.types import Termination
 
 _ENDED = State.ENDED

@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, TypeVar, cast
 
 from gateway import errors
-from gateway.catalogue import Catalogue, Model
-from gateway.exchange import Exchange
-from gateway.ids import Ids
-from gateway.keyring import Keyring
-from gateway.openai_request import Endpoint, Question, read
-from gateway.till import Till
+from gateway.admission.catalogue import Catalogue, Model
+from gateway.admission.ids import Ids
+from gateway.admission.keyring import Keyring
+from gateway.admission.till import Till
+from gateway.exchange.exchange import Exchange
+from gateway.openai.request import Endpoint, Question, read
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey

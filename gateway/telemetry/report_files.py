@@ -6,9 +6,9 @@ import os
 
 import msgspec
 
-from gateway.counts import Counts
 from gateway.home import Home
-from gateway.reports import Report
+from gateway.telemetry.counts import Counts
+from gateway.telemetry.reports import Report
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Report).decode

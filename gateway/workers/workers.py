@@ -26,7 +26,7 @@ import msgspec
 
 from gateway.config import Config
 from gateway.home import Home
-from gateway.listening import reserve
+from gateway.workers.listening import reserve
 
 log = logging.getLogger("tollgate")
 
@@ -163,7 +163,7 @@ class Workers:
             log.warning("worker %d: %s; tried again in %g s", child.worker, error, delay_s)
 
     def _start(self, child: _Child) -> None:
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         spec = WorkerSpec(
             home=str(self._home.path),
@@ -176,7 +176,7 @@ class Workers:
             stdin.write(msgspec.json.encode(spec))
             stdin.seek(0)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gateway.worker"],
+                [sys.executable, "-P", "-m", "gateway.workers.worker"],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path},

@@ -16,9 +16,9 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from gateway import errors
-from gateway.client_connection import ClientConnection
-from gateway.client_head import Head
-from gateway.client_request import Request
+from gateway.client.connection import ClientConnection
+from gateway.client.head import Head
+from gateway.client.request import Request
 
 _error_log = logging.getLogger("uvicorn.error")
 _access_log = logging.getLogger("uvicorn.access")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 from prometheus_client.metrics_core import Metric
 
-from gateway.counts import Counts, total
-from gateway.exposition import families
+from gateway.telemetry.counts import Counts, total
+from gateway.telemetry.exposition import families
 
 _ACROSS_WORKERS: dict[str, Callable[[float, float], float]] = {
     "tollgate_requests_in_flight": float.__add__,

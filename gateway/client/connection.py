@@ -24,10 +24,10 @@ from typing import Protocol, cast
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway import errors
-from gateway.client_answer import Headers, error_answer
-from gateway.client_body import ChunkedBody
-from gateway.client_head import HEAD_BYTES_MAX, Head, judge_partial, read_head
-from gateway.client_request import Request
+from gateway.client.answer import Headers, error_answer
+from gateway.client.body import ChunkedBody
+from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
+from gateway.client.request import Request
 from gateway.errors import ApiError
 from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, ClientTimeouts
 

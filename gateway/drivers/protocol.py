@@ -11,17 +11,17 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Protocol
 
-from gateway.actions import Respond
-from gateway.admission import Admission, Known, Pending, settled
-from gateway.client_answer import Headers, answer_head
-from gateway.client_connection import ClientConnection
-from gateway.client_head import Head
-from gateway.client_request import Request
-from gateway.driver import Driver, Watcher
+from gateway.admission.admission import Admission, Known, Pending, settled
+from gateway.admission.till import Till
+from gateway.client.answer import Headers, answer_head
+from gateway.client.connection import ClientConnection
+from gateway.client.head import Head
+from gateway.client.request import Request
+from gateway.drivers.driver import Driver, Watcher
 from gateway.errors import ApiError
-from gateway.exchange import Exchange
-from gateway.till import Till
-from gateway.upstream import Upstream
+from gateway.exchange.actions import Respond
+from gateway.exchange.exchange import Exchange
+from gateway.nodes.upstream import Upstream
 from metering.keys import ApiKey
 
 COPIED_BYTES_MAX = 64 * 1024

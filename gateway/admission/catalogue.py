@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.config import ConfigError, ModelConfig
-from gateway.openai_request import Question
+from gateway.openai.request import Question
 from metering.prices import ModelPrice
 from metering.tokens import TokenCounter, TokenizerError
 from metering.usage import Usage

@@ -11,7 +11,7 @@ import httptools
 import msgspec
 
 from gateway import errors
-from gateway.openai_request import ENDPOINT_OF_PATH, Endpoint
+from gateway.openai.request import ENDPOINT_OF_PATH, Endpoint
 
 HEAD_BYTES_MAX = 32 * 1024
 """Of the request line and all headers."""

@@ -22,11 +22,11 @@ from types import FrameType
 
 import msgspec
 
-from gateway import up_home
 from gateway.config import ConfigError, load
 from gateway.home import Home
-from gateway.up_home import UpState
-from gateway.up_screen import Screen
+from gateway.up import files
+from gateway.up.files import UpState
+from gateway.up.screen import Screen
 from serving import process_table
 from serving.child_process import ChildProcess, log_tail
 from serving.engine_spec import EngineSpec, memory_bytes
@@ -118,15 +118,15 @@ class Supervisor:
                 advice="Take another one: tollgate up --port N",
             )
         self._check_memory()
-        up_home.ensure_config(self._home, self._options.spec, self._options.port)
+        files.ensure_config(self._home, self._options.spec, self._options.port)
         self._check_config()
         self._secrets = (
-            up_home.ensure_demo_account(self._home),
-            up_home.ensure_admin_key(self._home),
+            files.ensure_demo_account(self._home),
+            files.ensure_admin_key(self._home),
         )
 
     def _end_leftovers(self) -> None:
-        up_home.up_file(self._home).unlink(missing_ok=True)
+        files.up_file(self._home).unlink(missing_ok=True)
         pids = process_table.owned_by(str(self._home.path))
         if not pids:
             return
@@ -183,7 +183,7 @@ class Supervisor:
                 self._pause()
             step.update(progress.step)
         address = engine.address()
-        up_home.write_serve_config(self._home, address)
+        files.write_serve_config(self._home, address)
         if self._gateway is not None and address != self._address:
             self._gateway.terminate()  # it comes back and reads where the engine is now
         self._address = address
@@ -191,14 +191,14 @@ class Supervisor:
     def _start_gateway(self) -> None:
         port = self._options.port
         command = [sys.executable, "-m", "gateway", "serve", "--home", str(self._home.path)]
-        command += ["--config", str(up_home.serve_config_file(self._home)), "--port", str(port)]
+        command += ["--config", str(files.serve_config_file(self._home)), "--port", str(port)]
         with self._screen.step("starting the gateway"):
             self._gateway = gateway = ChildProcess(
                 "gateway",
                 command,
                 owner=str(self._home.path),
                 log=self._home.path / "logs" / "gateway.log",
-                env={"PYTHONPATH": str(Path(__file__).parents[1])},
+                env={"PYTHONPATH": str(Path(__file__).parents[2])},
                 grace_s=GATEWAY_GRACE_S,
                 # The engine dies with this process too: a gateway that drained would only see its
                 # streams fail. Killed, it bills them at the next start as far as was recorded.
@@ -217,7 +217,7 @@ class Supervisor:
 
     def _write_state(self, gateway_pid: int) -> None:
         api_key, admin_key = self._secrets
-        up_home.write_state(
+        files.write_state(
             self._home,
             UpState(
                 base_url=f"{self._options.origin}/v1",
@@ -232,7 +232,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         if self._options.as_json:
-            state = json.loads(up_home.up_file(self._home).read_text(encoding="utf-8"))
+            state = json.loads(files.up_file(self._home).read_text(encoding="utf-8"))
             sys.stdout.write(json.dumps(state) + "\n")
             sys.stdout.flush()
         model, (api_key, _) = self._options.spec.served_name, self._secrets
@@ -243,7 +243,7 @@ class Supervisor:
             f"\nTollgate serves {model}.\n"
             f"  base URL  {self._options.origin}/v1\n"
             f"  API key   {api_key}\n"
-            f"  state     {up_home.up_file(self._home)}\n\n"
+            f"  state     {files.up_file(self._home)}\n\n"
             f"curl -s {self._options.origin}/v1/chat/completions "
             f"-H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' "
             f"-d '{body}'\n\nCtrl-C ends it."
@@ -286,7 +286,7 @@ class Supervisor:
             raise StoppedError
 
     def _stop(self) -> None:
-        up_home.up_file(self._home).unlink(missing_ok=True)
+        files.up_file(self._home).unlink(missing_ok=True)
         if self._gateway is not None:
             with self._screen.step("draining the gateway"):
                 self._end(self._gateway)

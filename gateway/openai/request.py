@@ -15,7 +15,7 @@ from msgspec import UnsetType
 
 from gateway import errors
 from gateway.errors import ApiError
-from gateway.openai_schema import (
+from gateway.openai.schema import (
     AnyRequest,
     ChatRequest,
     CompletionRequest,

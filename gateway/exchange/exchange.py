@@ -27,11 +27,12 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from gateway import errors, node_errors
-from gateway.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.attempt import Attempt, Counted, Estimate
+from gateway import errors
 from gateway.errors import ApiError
-from gateway.openai_request import Endpoint, Question, for_node
+from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.openai import node_errors
+from gateway.openai.request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
 from metering.stream_meter import MalformedStreamError, StreamMeter

@@ -1,6 +1,6 @@
 """One of several processes that serve on one port. `workers.py` starts it, with its spec on stdin.
 
-    python -m gateway.worker < SPEC
+    python -m gateway.workers.worker < SPEC
 
 It drains when its supervisor dies, however that happens: the kernel sends it SIGTERM then.
 """
@@ -18,10 +18,10 @@ import msgspec
 
 from gateway.config import ConfigError
 from gateway.home import Home
-from gateway.listening import AddressError, bind
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
-from gateway.workers import SERVING, WorkerSpec
+from gateway.workers.listening import AddressError, bind
+from gateway.workers.workers import SERVING, WorkerSpec
 from metering.ledger import LedgerError
 from metering.spool_file import SpoolError
 

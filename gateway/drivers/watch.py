@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from gateway.driver import Driver
-from gateway.telemetry import Telemetry
+from gateway.drivers.driver import Driver
+from gateway.telemetry.telemetry import Telemetry
 
 SWEEP_INTERVAL_S = 0.25
 """One timer for all deadlines: a timer for each request would cost more than it is precise."""

@@ -18,7 +18,10 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.counts import (
+from gateway.admission.till import Till
+from gateway.errors import ApiError
+from gateway.exchange.exchange import Exchange
+from gateway.telemetry.counts import (
     DURATION_BOUNDS_NS,
     ITL_BOUNDS_NS,
     TTFT_BOUNDS_NS,
@@ -26,11 +29,8 @@ from gateway.counts import (
     Ended,
     Refused,
 )
-from gateway.errors import ApiError
-from gateway.exchange import Exchange
-from gateway.report_files import ReportFiles, encode
-from gateway.reports import Report, as_one, family_of
-from gateway.till import Till
+from gateway.telemetry.report_files import ReportFiles, encode
+from gateway.telemetry.reports import Report, as_one, family_of
 from metering.prices import cost_nano_usd
 from router.router import Router
 from router.types import Condition

@@ -10,14 +10,14 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.admission import Admission
-from gateway.asgi_request import AsgiRequest
-from gateway.client_answer import Headers
-from gateway.client_connection import ClientConnection
-from gateway.client_head import Head
-from gateway.cors import Cors
+from gateway.admission.admission import Admission
+from gateway.client.answer import Headers
+from gateway.client.asgi_request import AsgiRequest
+from gateway.client.connection import ClientConnection
+from gateway.client.cors import Cors
+from gateway.client.head import Head
+from gateway.drivers.protocol import NewDriver, infer
 from gateway.errors import ApiError
-from gateway.protocol_driver import NewDriver, infer
 from gateway.timeouts import ClientTimeouts
 
 Refused = Callable[[str, ApiError], None]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import up_home
 from gateway.config import parse
 from gateway.home import Home
-from gateway.up_home import HomeInUseError, HomeLock, UpState
+from gateway.up import files
+from gateway.up.files import HomeInUseError, HomeLock, UpState
 from metering.accounts import customer
 from metering.money import parse_usd
 from metering.sqlite_keys import SqliteKeys
@@ -67,9 +67,9 @@ def test_the_lock_of_a_killed_holder_is_no_obstacle(home: Home) -> None:
 def test_the_written_configuration_is_one_that_serve_takes(
     home: Home, address: EngineAddress, kinds: tuple[ModelKind, ...]
 ) -> None:
-    up_home.ensure_config(home, spec(*kinds), 8123)
-    up_home.write_serve_config(home, address)
-    config = parse(up_home.serve_config_file(home).read_text())
+    files.ensure_config(home, spec(*kinds), 8123)
+    files.write_serve_config(home, address)
+    config = parse(files.serve_config_file(home).read_text())
     assert config.server.port == 8123
     assert [kind.value for kind in config.model[0].kinds] == [kind.value for kind in kinds]
     if address is RAY:
@@ -81,13 +81,13 @@ def test_the_written_configuration_is_one_that_serve_takes(
 
 def test_a_configuration_that_exists_stays_as_it_is(home: Home) -> None:
     home.config_file.write_text("# mine\n")
-    up_home.ensure_config(home, spec(ModelKind.CHAT), 8123)
+    files.ensure_config(home, spec(ModelKind.CHAT), 8123)
     assert home.config_file.read_text() == "# mine\n"
 
 
 def test_the_demo_account_gets_its_deposit_and_its_key_once(home: Home) -> None:
-    key = up_home.ensure_demo_account(home)
-    assert up_home.ensure_demo_account(home) == key
+    key = files.ensure_demo_account(home)
+    assert files.ensure_demo_account(home) == key
     assert stat.S_IMODE((home.path / "api_key").stat().st_mode) == 0o600
     keys, ledger = SqliteKeys(home.ledger_file), SqliteLedger(home.ledger_file)
     try:
@@ -99,18 +99,18 @@ def test_the_demo_account_gets_its_deposit_and_its_key_once(home: Home) -> None:
 
 
 def test_a_revoked_key_is_replaced(home: Home) -> None:
-    key = up_home.ensure_demo_account(home)
+    key = files.ensure_demo_account(home)
     keys = SqliteKeys(home.ledger_file)
     try:
         keys.revoke(keys.load_all()[0].key_id)
     finally:
         keys.close()
-    assert up_home.ensure_demo_account(home) != key
+    assert files.ensure_demo_account(home) != key
 
 
 def test_the_admin_key_is_made_once_and_private(home: Home) -> None:
-    key = up_home.ensure_admin_key(home)
-    assert up_home.ensure_admin_key(home) == key
+    key = files.ensure_admin_key(home)
+    assert files.ensure_admin_key(home) == key
     assert stat.S_IMODE((home.path / "admin_key").stat().st_mode) == 0o600
 
 
@@ -124,8 +124,8 @@ def test_the_state_file_is_whole_and_private(home: Home) -> None:
         pid=7,
         gateway_pid=8,
     )
-    up_home.write_state(home, state)
-    up_home.write_state(home, state)
-    assert json.loads(up_home.up_file(home).read_text())["gateway_pid"] == 8
-    assert stat.S_IMODE(up_home.up_file(home).stat().st_mode) == 0o600
+    files.write_state(home, state)
+    files.write_state(home, state)
+    assert json.loads(files.up_file(home).read_text())["gateway_pid"] == 8
+    assert stat.S_IMODE(files.up_file(home).stat().st_mode) == 0o600
     assert [path.name for path in home.path.iterdir()] == ["up.json"]

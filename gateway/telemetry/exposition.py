@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
-from gateway.counts import (
+from gateway.telemetry.counts import (
     DURATION_BOUNDS_NS,
     ITL_BOUNDS_NS,
     TTFT_BOUNDS_NS,
