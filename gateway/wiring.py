@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
@@ -37,6 +37,8 @@ from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, models
+from gateway.routes.admin import api as admin
+from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
@@ -113,15 +115,7 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
         )
-        operations = health.routes(
-            catalogue=catalogue,
-            router=self._router,
-            till=self._till,
-            admission=self.admission,
-            telemetry=telemetry,
-        )
-        authenticate = authenticate_with(self.admission)
-        rest = fastapi_app([operations, models.routes(catalogue, authenticate)], self._lifespan)
+        rest = fastapi_app(self._routers(home, catalogue), self._lifespan)
         parts = (self._till, self._upstream, self._watch)
 
         def asgi_driver(exchange: Exchange) -> AsgiDriver:
@@ -142,6 +136,23 @@ class Gateway:
             config.server.client_timeouts,
         )
         self._watch.also_sweep(self.listener.sweep)
+
+    def _routers(self, home: Home, catalogue: Catalogue) -> list[APIRouter]:
+        """Every route but inference."""
+        operations = health.routes(
+            catalogue=catalogue,
+            router=self._router,
+            till=self._till,
+            admission=self.admission,
+            telemetry=self._telemetry,
+        )
+        authenticate = authenticate_with(self.admission)
+        authorize = authorize_with(self.config.admin.key(home), self._keyring)
+        return [
+            operations,
+            models.routes(catalogue, authenticate),
+            admin.routes(authorize, []),
+        ]
 
     def _new_till(self, config: Config) -> Till:
         """With limits and balances of its own, or shared through Redis."""

@@ -178,7 +178,7 @@ def ensure_demo_account(home: Home) -> str:
 
 def ensure_admin_key(home: Home) -> str:
     """The secret of the admin routes, in DIR/admin_key."""
-    path = home.path / "admin_key"
+    path = home.admin_key_file
     if not path.exists():
         write_private(path, "sk-tg-admin-" + secrets.token_urlsafe(SECRET_BYTES))
     return path.read_text(encoding="utf-8").strip()
