@@ -56,16 +56,16 @@ class BalanceWarning(msgspec.Struct, frozen=True, kw_only=True):
     available_nano_usd: int
 
 
-_BALANCES = (
-    "a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, "
-    "l.debits_pending, l.debits_posted, l.credits_pending, l.credits_posted"
-)
+_CUSTOMER = customer("x")[:-1]
+_LENDER = credit_line("x")[:-1]
+_NAME = f"substr(a.id, {len(_CUSTOMER) + 1})"
 # An account that was used before there was a record of customers, or by a deposit, has none.
 _CUSTOMERS = (
     "SELECT a.id, c.state, c.warn_below_nano_usd, c.warned_ns, c.created_ns, "
-    f"{_BALANCES} FROM account a"
-    f" LEFT JOIN customer c ON c.account = substr(a.id, {len(customer('x'))})"
-    f" LEFT JOIN account l ON l.id = '{credit_line('x')[:-1]}' || substr(a.id, {len(customer('x'))})"
+    "a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted, "
+    "l.debits_pending, l.debits_posted, l.credits_pending, l.credits_posted FROM account a "
+    f"LEFT JOIN customer c ON c.account = {_NAME} "
+    f"LEFT JOIN account l ON l.id = '{_LENDER}' || {_NAME}"
 )
 _AVAILABLE = "(a.credits_posted - a.debits_posted - a.debits_pending)"
 
@@ -83,11 +83,10 @@ class CustomerStore:
 
     def page(self, *, after: str | None = None, limit: int) -> list[Customer]:
         """Customers by name, those after the one given."""
-        first = customer("x")[:-1]
         rows = self._database.query(
             f"{_CUSTOMERS} WHERE a.id > ? AND a.id < ? ORDER BY a.id LIMIT ?",
-            first + (after or ""),
-            first[:-1] + ";",  # what follows the colon
+            _CUSTOMER + (after or ""),
+            _CUSTOMER[:-1] + ";",  # what follows the colon
             limit,
         )
         return [_customer(row) for row in rows]
@@ -127,8 +126,8 @@ class CustomerStore:
         and every one that is above it again.
         """
         crossed = self._database.query(
-            f"SELECT c.account FROM customer c JOIN account a ON a.id = '{customer('x')[:-1]}' ||"
-            f" c.account WHERE (c.warned_ns IS NULL AND {_AVAILABLE} < c.warn_below_nano_usd)"
+            f"SELECT c.account FROM customer c JOIN account a ON a.id = '{_CUSTOMER}' || c.account"
+            f" WHERE (c.warned_ns IS NULL AND {_AVAILABLE} < c.warn_below_nano_usd)"
             f" OR (c.warned_ns IS NOT NULL AND {_AVAILABLE} >= c.warn_below_nano_usd)"
         )
         warnings = []
@@ -166,7 +165,7 @@ def _cross(session: Session, account: str, now_ns: int) -> BalanceWarning | None
     """What it looks like under the write lock: another gateway may have noted it."""
     ((threshold, warned_ns, available),) = session.query(
         f"SELECT c.warn_below_nano_usd, c.warned_ns, {_AVAILABLE} FROM customer c"
-        f" JOIN account a ON a.id = '{customer('x')[:-1]}' || c.account WHERE c.account = ?",
+        f" JOIN account a ON a.id = '{_CUSTOMER}' || c.account WHERE c.account = ?",
         account,
     )
     is_below = threshold is not None and available < threshold

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from metering.cycle import Cycle
 from metering.keys import ApiKey, KeyTerms
@@ -26,13 +27,13 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is not given stays as it is; null takes a limit away. `expires_at` is Unix time in s."""
 
     name: _Name | UnsetType = UNSET
-    requests_per_minute: _Limit | None | UnsetType = UNSET
-    tokens_per_minute: _Limit | None | UnsetType = UNSET
-    concurrent_requests: _Limit | None | UnsetType = UNSET
-    models: _Models | None | UnsetType = UNSET
-    spend_cap_nano_usd: _NanoUsd | None | UnsetType = UNSET
-    spend_cycle: Cycle | None | UnsetType = UNSET
-    expires_at: _UnixSeconds | None | UnsetType = UNSET
+    requests_per_minute: _Limit | UnsetType | None = UNSET
+    tokens_per_minute: _Limit | UnsetType | None = UNSET
+    concurrent_requests: _Limit | UnsetType | None = UNSET
+    models: _Models | UnsetType | None = UNSET
+    spend_cap_nano_usd: _NanoUsd | UnsetType | None = UNSET
+    spend_cycle: Cycle | UnsetType | None = UNSET
+    expires_at: _UnixSeconds | UnsetType | None = UNSET
     manages_keys: bool | UnsetType = UNSET
 
     def named(self, name: str) -> str:
@@ -40,21 +41,16 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def applied(self, terms: KeyTerms) -> KeyTerms:
         """The terms as they then are. Raises KeyTermsError."""
-        expires_ns = terms.expires_ns
+        fields = {"models", "spend_cap_nano_usd", "spend_cycle", "manages_keys"}
+        given = self._given(fields)
         if self.expires_at is not UNSET:
-            expires_ns = None if self.expires_at is None else self.expires_at * _SECOND_NS
-        return KeyTerms(
-            limits=Limits(**self._given(terms.limits, Limits.__struct_fields__)),
-            expires_ns=expires_ns,
-            **self._given(terms, ("models", "spend_cap_nano_usd", "spend_cycle", "manages_keys")),
-        )
+            given["expires_ns"] = None if self.expires_at is None else self.expires_at * _SECOND_NS
+        limits = self._given(set(Limits.__struct_fields__))
+        return replace(terms, limits=replace(terms.limits, **limits), **given)
 
-    def _given(self, before: KeyTerms | Limits, fields: tuple[str, ...]) -> dict[str, object]:
+    def _given(self, fields: set[str]) -> dict[str, Any]:
         given = {field: getattr(self, field) for field in fields}
-        return {
-            field: getattr(before, field) if value is UNSET else value
-            for field, value in given.items()
-        }
+        return {field: value for field, value in given.items() if value is not UNSET}
 
 
 def expired(key: ApiKey, now_ns: int) -> bool:
