@@ -53,7 +53,7 @@ class OffPeakWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if not self.days or len(set(self.days)) != len(self.days):
             raise PriceError("days: name at least one day, and each once")
         begins, ends = _minute(self.utc_from), _minute(self.utc_until)
-        if begins == ends or begins == DAY_MINUTES:
+        if begins in (ends, DAY_MINUTES):
             raise PriceError(
                 f"a window from {self.utc_from} until {self.utc_until} is empty; a whole day is "
                 "00:00 until 24:00"

@@ -2,7 +2,7 @@
 
 A tariff is what is set: list price, discounts, and the moment it takes effect. It is in force until
 the next one of its model does; of two that take effect at the same moment the one set last counts,
-which is how a price that is not yet in force is taken back. Nothing that is in force, or was, can be
+which is how a price that is not yet in force is taken back. What is or was in force cannot be
 changed: a new tariff takes effect no earlier than `earliest_ns`, by when every gateway has read it.
 
 Discounts make a price of its own, with a name of its own: that of batches, at any hour, and that of

@@ -112,7 +112,7 @@ def price_named(version: str) -> PriceName:
     if discount_ppm > PPM:
         raise PriceError(f"'{version}' is no version of a price: a discount is at most {PPM} ppm")
     amounts = (int(prompt), int(cached), int(completion), int(request or 0))
-    price = named_price(*amounts, reduction=reduction, discount_ppm=discount_ppm)
+    price = named_price(*amounts, reduction, discount_ppm)
     return PriceName(price=price, reduction=reduction, discount_ppm=discount_ppm)
 
 
@@ -129,7 +129,8 @@ def reduced(price: ModelPrice, reduction: Reduction, discount_ppm: int) -> Model
                 f"a discount of {discount_ppm} ppm leaves less than 1 of {amount} nano-USD, which "
                 f"would be free: take a smaller discount, or {PPM} to make it free"
             )
-    return named_price(*left, reduction=reduction, discount_ppm=discount_ppm)
+    prompt, cached, completion, request = left
+    return named_price(prompt, cached, completion, request, reduction, discount_ppm)
 
 
 def cost_nano_usd(price: ModelPrice, usage: Usage) -> int:
