@@ -120,7 +120,8 @@ def text_of_answer(body: bytes) -> str:
 class StreamMeter:
     """Feed it the body of an event stream; it returns what the client may see, whole events only.
 
-    `keep_closing`: the client asked for usage, so the closing event passes.
+    `keep_closing`: the client asked for usage, so the closing event passes. One that does not is
+    kept in `closing_event`.
     `keep_running`: it asked for running usage too, so nothing is cut.
     `choices`: how many answers were asked for; with one, no event needs its index read. With
     several prompts, choices come in runs of `choices_per_prompt`, and each tells its own prompt's
@@ -138,6 +139,7 @@ class StreamMeter:
         "_running",
         "_tail",
         "_tally_text",
+        "closing_event",
         "done",
         "ended",
         "error",
@@ -164,6 +166,8 @@ class StreamMeter:
         self._tail = b""
         self._running: dict[int, bytes] = {}
         self._closing: _WireUsage | None = None
+        self.closing_event = b""
+        """The data of a closing event that was not passed on."""
         self.ended = False
         """Nothing more is taken: the stream is whole, or it told an error."""
         self.done = False
@@ -274,7 +278,10 @@ class StreamMeter:
             self._tally(choice)
         if read.usage is not None and not read.choices:
             self._closing = read.usage
-            return event if self._keep_closing else b""
+            if self._keep_closing:
+                return event
+            self.closing_event = payload
+            return b""
         if read.usage is not None and read.choices:
             index = read.choices[0].index
             if not 0 <= index < self._choices:
