@@ -31,10 +31,10 @@ from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
-from gateway.told_cost import with_cost
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage
@@ -389,8 +389,8 @@ class Exchange:
             ttft_ns=self.ttft_ns,
         )
         if self.question.cost_wanted:
-            record = finished(self.charge, close)
-            self._last = with_cost(self._last, record, attempt.meter.closing_event)
+            record, closing = finished(self.charge, close), attempt.meter.closing_event
+            self._last = with_cost(self._last, record, self.question.endpoint, closing)
         return [Record(close)]
 
 

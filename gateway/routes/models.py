@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends
 
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
-from gateway.routes.price_views import pricing_view, tariff_view
 from gateway.routes.auth import Authenticate
+from gateway.routes.price_views import pricing_view, tariff_view
 
 
 def routes(catalogue: Catalogue, authenticate: Authenticate) -> APIRouter:
