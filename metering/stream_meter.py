@@ -217,23 +217,20 @@ class StreamMeter:
         """The sum over choices of the last running figures; None if no event carried any. One that
         makes no sense counts nothing: the events with it are gone to the client already.
         """
-        prompts: dict[int, Usage] = {}
-        completion_tokens = reasoning_tokens = 0
+        usages: dict[int, Usage] = {}
         for index, figure in self._running.items():
             try:
-                usage = _to_usage(_usage_decoder.decode(figure))
+                usages[index] = _to_usage(_usage_decoder.decode(figure))
             except UNREADABLE:
                 continue
-            prompts[index // self._choices_per_prompt] = usage
-            completion_tokens += usage.completion_tokens
-            reasoning_tokens += usage.reasoning_tokens
-        if not prompts:
-            return None
+        if len(usages) < 2:
+            return next(iter(usages.values()), None)
+        prompts = {index // self._choices_per_prompt: usage for index, usage in usages.items()}
         return Usage(
             prompt_tokens=sum(usage.prompt_tokens for usage in prompts.values()),
             cached_tokens=sum(usage.cached_tokens for usage in prompts.values()),
-            completion_tokens=completion_tokens,
-            reasoning_tokens=reasoning_tokens,
+            completion_tokens=sum(usage.completion_tokens for usage in usages.values()),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in usages.values()),
         )
 
     def _keep(self, data: bytes) -> bytes:
