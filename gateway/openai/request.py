@@ -85,6 +85,7 @@ class Question:
         "choices",
         "choices_per_prompt",
         "completion_tokens_max",
+        "cost_wanted",
         "endpoint",
         "has_media",
         "model",
@@ -107,6 +108,7 @@ class Question:
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
         self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
+        self.cost_wanted = request.usage is not None and request.usage.include is True
         if not isinstance(request, EmbeddingRequest):
             self._take_sampling(request)
         self.choices = prompts * self.choices_per_prompt
@@ -199,11 +201,13 @@ def for_node(question: Question, body: bytes, *, served_model: str, is_vllm: boo
     that one cut short is billed to the token.
 
     A vLLM gets the client's bytes, with our options appended: of a key that comes twice it takes
-    the last, as we did. Another server might take the first, so it gets every key once.
+    the last, as we did. Another server might take the first, so it gets every key once. `usage` is
+    for us alone.
     """
-    if is_vllm and served_model == question.model:
+    if is_vllm and served_model == question.model and question.request.usage is None:
         return body.rstrip()[:-1] + _VLLM_STREAM_TAIL if question.stream else body
     fields = _raw_fields.decode(body)
+    fields.pop("usage", None)
     fields["model"] = msgspec.Raw(_encoder.encode(served_model))
     if question.stream:
         fields["stream_options"] = _RUNNING_USAGE if is_vllm else _CLOSING_USAGE
