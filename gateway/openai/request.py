@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UnsetType
@@ -23,6 +23,8 @@ from gateway.openai.schema import (
     Message,
     Prompt,
 )
+
+T = TypeVar("T")
 
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
@@ -156,16 +158,7 @@ class Question:
 
 def read(endpoint: Endpoint, body: bytes) -> Question:
     """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
-    try:
-        request: AnyRequest = _DECODERS[endpoint].decode(body)
-        if not body.isascii():
-            body.decode()  # msgspec does not look at the keys that it skips
-        if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
-            _read_from_below(body, SPARE_FRAMES)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.invalid_json(str(error).rstrip(".")) from None
+    request: AnyRequest = read_as(_DECODERS[endpoint], body)
     if isinstance(request, EmbeddingRequest):
         prompts = _prompts(request.input, "input")
     else:
@@ -176,6 +169,21 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
         else:
             prompts = _prompts(request.prompt, "prompt")
     return Question(endpoint, request, len(body), prompts)
+
+
+def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """A request body in the shape it must have. Raises ApiError (400) naming the field at fault."""
+    try:
+        request = decoder.decode(body)
+        if not body.isascii():
+            body.decode()  # msgspec does not look at the keys that it skips
+        if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
+            _read_from_below(body, SPARE_FRAMES)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.invalid_json(str(error).rstrip(".")) from None
+    return request
 
 
 def _read_from_below(body: bytes, frames: int) -> None:
