@@ -21,6 +21,7 @@ from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
+from gateway.admission.price_board import PriceBoard
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.app import fastapi_app
@@ -51,6 +52,7 @@ from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
+from metering.price_store import PriceStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
@@ -108,6 +110,7 @@ class Gateway:
         self._telemetry = telemetry
         self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
+        self._prices = PriceBoard(PriceStore(self._database), catalogue)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -218,6 +221,7 @@ class Gateway:
             running = [
                 tasks.create_task(self._watch.sweep()),
                 tasks.create_task(self._reload()),
+                tasks.create_task(self._prices.keep_current()),
                 tasks.create_task(self._telemetry.keep_published()),
             ]
             if self.config.ray is not None:
@@ -254,6 +258,7 @@ class Gateway:
         if not await asyncio.to_thread(self._poster.drain, DRAIN_S):
             log.warning("the ledger is behind the spool; serving on")
         await self._keyring.reload()
+        await self._prices.reload()
 
     async def _settle(self, sharing: Sharing) -> None:
         """Once all that an earlier life of this gateway charged is booked, its leases end."""
