@@ -6,12 +6,13 @@ Debits equal credits, always. Rows get a sequence number `seq` in the order of c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
 import msgspec
 
+from metering import chain
 from metering.accounts import AccountError, asset_of
 from metering.charge import ChargeRecord
 from metering.rules import Books
@@ -20,6 +21,7 @@ from metering.transfer import Group, PostResult, Transfer, TransferKind
 __all__ = [
     "AccountBalance",
     "Balance",
+    "BookedTransfer",
     "ChargeTotal",
     "EpochRow",
     "Group",
@@ -92,6 +94,18 @@ class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
+class BookedTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the books, with all that its hash covers."""
+
+    seq: int
+    booked_ns: int
+    """Wall clock of whoever booked it."""
+    writer: str
+    hash: bytes
+    transfer: Transfer
+    settles: ChargeRecord | EpochRow | None = None
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What a check of the whole ledger found. `problem` names the first bad row, None if ok."""
 
@@ -157,6 +171,23 @@ class Ledger(Protocol):
         """0 for an empty ledger."""
         ...
 
+    def booked(
+        self,
+        after_seq: int = 0,
+        to_seq: int | None = None,
+        *,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+    ) -> Iterator[BookedTransfer]:
+        """The rows (after_seq, to_seq] that were booked in [since_ns, until_ns), in their order and
+        in constant memory. None is without end.
+        """
+        ...
+
+    def open_holds(self, after_seq: int = 0) -> Iterator[tuple[int, Transfer]]:
+        """Pending transfers that nothing resolved yet, each with its seq, in their order."""
+        ...
+
     def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
         """Book an epoch and its groups in one transaction, all or nothing.
 
@@ -198,9 +229,11 @@ def follows(row: EpochRow, last: EpochRow | None, last_seq: int) -> bool:
 class ReferenceLedger:
     """The ledger in memory: the oracle of tests, and the books of a gateway that keeps none."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_ns: Callable[[], int] = lambda: 0) -> None:
+        self._clock_ns = clock_ns
         self._books = Books()
-        self._seq = 0
+        self._rows: list[BookedTransfer] = []
+        self._chains: dict[str, bytes] = {}
         self._watermarks: dict[str, int] = {}
         self._charges: list[tuple[int, ChargeRecord]] = []
         self._epochs: list[EpochRow] = []
@@ -208,17 +241,38 @@ class ReferenceLedger:
     def post(
         self, writer: str, groups: Sequence[Group], watermark: int | None = None
     ) -> list[PostResult]:
-        results = [self._post(group) for group in groups]
+        self._books.now_ns = self._clock_ns()
+        results = [self._post(writer, group) for group in groups]
         if watermark is not None and all(result.booked for result in results):
             self._watermarks[writer] = max(watermark, self.watermark(writer))
         return results
 
-    def _post(self, group: Group) -> PostResult:
+    def _post(self, writer: str, group: Group, epoch: EpochRow | None = None) -> PostResult:
         booking = self._books.post(group)
         if booking.charge is not None:
-            self._charges.append((self._seq + 1, booking.charge))
-        self._seq += len(booking.transfers)
+            self._charges.append((self.last_seq() + 1, booking.charge))
+        record: ChargeRecord | EpochRow | None = booking.charge or epoch
+        for transfer in booking.transfers:
+            self._append(writer, transfer, record)
+            record = None
         return booking.result
+
+    def _append(
+        self, writer: str, transfer: Transfer, record: ChargeRecord | EpochRow | None
+    ) -> None:
+        seq, now_ns = self.last_seq() + 1, self._books.now_ns
+        before = self._chains.get(writer, chain.GENESIS)
+        link = self._chains[writer] = chain.link(before, seq, now_ns, transfer, record)
+        self._rows.append(
+            BookedTransfer(
+                seq=seq,
+                booked_ns=now_ns,
+                writer=writer,
+                hash=link,
+                transfer=transfer,
+                settles=record,
+            )
+        )
 
     def watermark(self, writer: str) -> int:
         return self._watermarks.get(writer, 0)
@@ -277,17 +331,36 @@ class ReferenceLedger:
         ]
 
     def last_seq(self) -> int:
-        return self._seq
+        return len(self._rows)
+
+    def booked(
+        self,
+        after_seq: int = 0,
+        to_seq: int | None = None,
+        *,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+    ) -> Iterator[BookedTransfer]:
+        for row in self._rows[after_seq:to_seq]:
+            if row.booked_ns >= since_ns and (until_ns is None or row.booked_ns < until_ns):
+                yield row
+
+    def open_holds(self, after_seq: int = 0) -> Iterator[tuple[int, Transfer]]:
+        for row in self._rows[after_seq:]:
+            transfer = row.transfer
+            if transfer.kind is TransferKind.PENDING and transfer.id not in self._books.resolved:
+                yield row.seq, transfer
 
     def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
         known = self.epoch(row.epoch)
         if known is not None:
             same = same_epoch(row, known)
             return PostResult.EXISTS if same else PostResult.EXISTS_WITH_DIFFERENT_EPOCH
-        if not follows(row, self._epochs[-1] if self._epochs else None, self._seq):
+        if not follows(row, self._epochs[-1] if self._epochs else None, self.last_seq()):
             return PostResult.INVALID_EPOCH
         linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
-        result = self._post(linked) if linked.transfers else PostResult.OK
+        self._books.now_ns = self._clock_ns()
+        result = self._post(writer, linked, row) if linked.transfers else PostResult.OK
         if result is PostResult.EXISTS:
             return PostResult.LINKED_FAILED
         if result is PostResult.OK:
@@ -306,7 +379,7 @@ class ReferenceLedger:
         posted = sum(line.balance.posted for line in lines)
         return Verification(
             ok=pending == posted == 0,
-            transfers=self._seq,
+            transfers=self.last_seq(),
             charges=len(self._charges),
             accounts=len(lines),
             writers=len(self._watermarks),

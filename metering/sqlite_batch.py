@@ -33,13 +33,18 @@ _ids = msgspec.json.Encoder().encode
 
 
 class Batch:
-    """Lives inside one transaction. `holds` are pending transfers known from before."""
+    """Lives inside one transaction, at `now_ns` of the wall clock. `holds` are pending transfers
+    known from before.
+    """
 
-    def __init__(self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer]) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer], now_ns: int
+    ) -> None:
         self._db = db
         self._writer = writer
         self._holds = holds
         self._books = Books()
+        self._books.now_ns = self._now_ns = now_ns
         self._bookings: list[Booking] = []
 
     def load(self, groups: Sequence[Group], *, careful: bool) -> None:
@@ -81,7 +86,7 @@ class Batch:
             self._bookings.append(booking)
         return booking
 
-    def write(self, booked_ns: int, watermark: int | None, epoch: EpochRow | None = None) -> None:
+    def write(self, watermark: int | None, epoch: EpochRow | None = None) -> None:
         """Write what was booked. The epoch belongs to the first transfer, if there is one."""
         found = self._db.execute(
             "SELECT watermark, links, hash FROM writer WHERE id = ?", (self._writer,)
@@ -90,6 +95,7 @@ class Batch:
         first = seq = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM transfer").fetchone()[
             0
         ]
+        booked_ns = self._now_ns
         transfers: list[object] = []
         charges: list[object] = []
         record: msgspec.Struct | None = epoch

@@ -90,6 +90,7 @@ class _Audit:
             charge = None if charge_row is None else charge_of(charge_row)
             epoch = None if epoch_row is None else epoch_of(epoch_row)
             self._check_link(seq, booked_ns, writer, link, transfer, charge or epoch)
+            self._books.now_ns = booked_ns
             self._apply(seq, transfer)
             self._check_charge(seq, transfer, charge)
             self.seq = seq

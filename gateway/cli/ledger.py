@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from gateway.cli import ledger_expire
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_ledger
 from metering.accounts import Asset, asset_of
 from metering.ledger import AccountBalance
@@ -18,6 +19,9 @@ _FORMAT = {Asset.USD: format_usd, Asset.IO: format_io}
 @click.group()
 def command() -> None:
     """The books: trial balance and verification."""
+
+
+command.add_command(ledger_expire.command)
 
 
 @command.command("trial-balance")

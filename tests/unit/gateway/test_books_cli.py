@@ -264,3 +264,15 @@ def test_every_command_has_help_with_an_example(command):
     assert done.exit_code == 0
     assert f"Example: tollgate {' '.join(command)}" in done.output
     assert "--json" in done.output
+
+
+def test_holds_of_a_gateway_that_is_lost_are_released_once(run, lines, ledger):
+    ledger.post("lost", [hold_group(opened("c", hold=7))])
+    (released,) = lines("ledger", "expire")
+    assert released == {
+        "released": [{"id": "c:hold", "account": "usd:customer:alice", "amount_nano_usd": 7}],
+        "amount_nano_usd": 7,
+    }
+    assert run("ledger", "expire") == (0, "No hold is open whose time is over.\n", "")
+    ledger.post("lost", [hold_group(opened("d", hold=10**8))])
+    assert run("ledger", "expire") == (0, "Released 1 holds of 0.1 USD.\n", "")
