@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from gateway.cli import ledger_expire
+from gateway.cli import ledger_expire, ledger_export
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_ledger
 from metering.accounts import Asset, asset_of
 from metering.ledger import AccountBalance
@@ -18,10 +18,11 @@ _FORMAT = {Asset.USD: format_usd, Asset.IO: format_io}
 
 @click.group()
 def command() -> None:
-    """The books: trial balance and verification."""
+    """The books: trial balance, verification, export, expired holds."""
 
 
 command.add_command(ledger_expire.command)
+command.add_command(ledger_export.command)
 
 
 @command.command("trial-balance")
