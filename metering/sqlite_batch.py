@@ -104,12 +104,12 @@ class Batch:
             if charge is not None:
                 record = charge
                 charges.append(seq)
-                charges += _charge_values(charge)
+                charges += charge_values(charge)
             for transfer in booking.transfers:
                 link = chain.link(link, seq, booked_ns, transfer, record)
                 record = None
                 transfers.append(seq)
-                transfers += _transfer_values(transfer)
+                transfers += transfer_values(transfer)
                 transfers += (booked_ns, self._writer, bytearray(link))
                 seq += 1
         insert_rows(self._db, "transfer", _TRANSFER_PLACES, transfers)
@@ -178,14 +178,14 @@ class Batch:
         return {row[0]: list(row[1:]) for row in rows}
 
 
-def _transfer_values(transfer: Transfer) -> list[object]:
+def transfer_values(transfer: Transfer) -> list[object]:
     """Of TRANSFER_COLUMNS, in types that sqlite3 binds without asking."""
     values = list(msgspec.structs.astuple(transfer))
     values[_KIND] = str(transfer.kind)
     return values
 
 
-def _charge_values(charge: ChargeRecord) -> list[object]:
+def charge_values(charge: ChargeRecord) -> list[object]:
     """Of CHARGE_COLUMNS, in types that sqlite3 binds without asking."""
     values = list(msgspec.structs.astuple(charge))
     if charge.usage_source is not None:

@@ -19,6 +19,7 @@ from metering.ledger import (
     ChargeTotal,
     EpochRow,
     Group,
+    OnProgress,
     PostResult,
     Transfer,
     Verification,
@@ -223,9 +224,9 @@ class SqliteLedger:
             rows = db.execute(f"SELECT {EPOCH_COLUMNS} FROM epoch ORDER BY epoch").fetchall()
         return [epoch_of(row) for row in rows]
 
-    def verify(self) -> Verification:
+    def verify(self, on_progress: OnProgress | None = None) -> Verification:
         with named_errors(self.path), contextlib.closing(open_file(self.path)) as db:
-            return verify(db)
+            return verify(db, on_progress)
 
     def data_version(self) -> int:
         with self._writes, named_errors(self.path):

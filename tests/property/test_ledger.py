@@ -22,8 +22,9 @@ from hypothesis.stateful import (
 
 from metering.expirer import Expirer
 from metering.expiry import expiry_detail
-from metering.ledger import EpochRow, ReferenceLedger
+from metering.ledger import EpochRow
 from metering.posting import HOLD_NS, close_group, hold_group
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import Group, Transfer, TransferKind
 

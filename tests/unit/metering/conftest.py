@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from metering.ledger import Ledger, ReferenceLedger
+from metering.ledger import Ledger
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 
 

@@ -11,8 +11,9 @@ import pytest
 from books import closed, opened, single, used
 
 from metering.expiry import expire_group, expiry_detail
-from metering.ledger import Balance, ReferenceLedger
+from metering.ledger import Balance
 from metering.posting import HOLD_NS, close_group, hold_group, whole_group
+from metering.reference_ledger import ReferenceLedger
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 ACCOUNTS = {
