@@ -39,6 +39,7 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
+from gateway.expiring import keep_expiring
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
@@ -92,6 +93,7 @@ class Gateway:
     def __init__(self, home: Home, config: Config, *, worker: int = 0, run: str = "") -> None:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
+        self._worker = worker
         self._ledger = SqliteLedger(home.ledger_file)
         self._database = open_database(home.ledger_file)
         workers = config.server.workers
@@ -246,6 +248,8 @@ class Gateway:
                 tasks.create_task(self._telemetry.keep_published()),
                 tasks.create_task(watch_balances(self._customers)),
             ]
+            if self._worker == 0:
+                running.append(tasks.create_task(keep_expiring(self._ledger)))
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             if self._sharing is not None:
