@@ -37,6 +37,9 @@ from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
+from gateway.honesty.counter_check import CounterCheck
+from gateway.honesty.honesty import Honesty
+from gateway.honesty.node_counters import NodeCounters
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, messages, models, openrouter, tokens
@@ -47,10 +50,12 @@ from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from metering.backend import open_database
 from metering.budget import Budget
+from metering.finding_store import FindingStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
+from metering.reading_store import ReadingStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
@@ -95,10 +100,11 @@ class Gateway:
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
         self._keyring = Keyring(KeyStore(self._database))
-        self._upstream = Upstream(
+        doors = (
             {node.id: key for node in config.node if (key := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
+        self._upstream = Upstream(*doors)
         self._watch = Watch()
         self._changed = asyncio.Event()
         files = None
@@ -106,8 +112,19 @@ class Gateway:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
         telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
         self._telemetry = telemetry
-        self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
+        readings = ReadingStore(self._database)
+        counters = CounterCheck(readings, NodeCounters(*doors), self._ledger.last_seq)
+        self._honesty = Honesty(
+            config.honesty,
+            catalogue=catalogue,
+            router=self._router,
+            telemetry=telemetry,
+            findings=FindingStore(self._database),
+            counters=counters if worker == 0 else None,
+            nodes=lambda: self._registry.nodes.values(),
+        )
+        self._watch.report_to(telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -118,6 +135,7 @@ class Gateway:
             timeouts=config.server.timeouts,
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
+            sample=self._honesty.sample,
         )
         rest = fastapi_app(self._routers(home, catalogue), self._lifespan)
         parts = (self._till, self._upstream, self._watch)
@@ -219,6 +237,7 @@ class Gateway:
                 tasks.create_task(self._watch.sweep()),
                 tasks.create_task(self._reload()),
                 tasks.create_task(self._telemetry.keep_published()),
+                tasks.create_task(self._honesty.run()),
             ]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
@@ -282,6 +301,7 @@ class Gateway:
 
     def _close(self) -> None:
         self._spool.close()
+        self._honesty.close()
         self._database.close()
         self._ledger.close()
 
@@ -312,3 +332,4 @@ class Gateway:
         if change:
             log.info("nodes from %s: %d", source, len(records))
             self._upstream.keep_only(self._registry.nodes)
+            self._honesty.forget(self._registry.nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SAMPLE_BYTES_MAX = 4 * 1024 * 1024
-"""A longer answer is not counted again."""
+"""A longer answer, with its request, is not counted again."""
 
 
 class SampleRoom:
@@ -29,16 +29,20 @@ class Sample:
         """It grew too large, or all samples together did: there is nothing to count."""
 
     def add(self, data: bytes) -> None:
+        if self.hold(len(data)):
+            self._chunks.append(data)
+
+    def hold(self, size_bytes: int) -> bool:
+        """Take so much of the room. False if there is not: then the sample is lost."""
         if self.lost:
-            return
-        size = len(data)
-        if size > self._room.left or self._size + size > SAMPLE_BYTES_MAX:
+            return False
+        if size_bytes > self._room.left or self._size + size_bytes > SAMPLE_BYTES_MAX:
             self.clear()
             self.lost = True
-            return
-        self._room.left -= size
-        self._size += size
-        self._chunks.append(data)
+            return False
+        self._room.left -= size_bytes
+        self._size += size_bytes
+        return True
 
     @property
     def answer(self) -> bytes:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from metering.finding import Finding
+from metering.finding_store import FindingStore
 from metering.ledger import LedgerError
 from router.router import Router
 
@@ -26,17 +26,11 @@ UNWRITTEN_MAX = 1_000
 _HOUR_NS = 3_600_000_000_000
 
 
-class FindingLog(Protocol):
-    """Thread-safe. Raises LedgerError."""
-
-    def add(self, findings: Sequence[Finding]) -> None: ...
-
-
 class Desk:
     """Lives on the event loop."""
 
     def __init__(
-        self, findings: FindingLog, router: Router, count: Callable[[str, str], None]
+        self, findings: FindingStore, router: Router, count: Callable[[str, str], None]
     ) -> None:
         """`count` is told the node and the kind of each finding."""
         self._log = findings

@@ -15,7 +15,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 
 from gateway.admission.catalogue import Catalogue
@@ -107,16 +107,16 @@ class Recounts:
         of_node = exchange.usage_source is UsageSource.NODE
         if exchange.outcome is not ChargeOutcome.COMPLETED or not of_node:
             sample.clear()
-        elif sample.lost or len(self._queue) >= QUEUE_MAX:
+        elif len(self._queue) >= QUEUE_MAX or not sample.hold(exchange.question.body_bytes):
             sample.clear()
             self._count(exchange.attempt.node.node_id, Checked.DROPPED)
         else:
             self._queue.append((exchange, sample))
             self._wake.set()
 
-    def forget(self, known: Callable[[str], bool]) -> None:
-        """Let go of what was learned of nodes that are no more."""
-        for node_id in [node_id for node_id in self._nodes if not known(node_id)]:
+    def forget(self, known: Collection[str]) -> None:
+        """Let go of what was learned of other nodes than these."""
+        for node_id in [node_id for node_id in self._nodes if node_id not in known]:
             del self._nodes[node_id]
 
     async def run(self) -> None:
