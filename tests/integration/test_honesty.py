@@ -118,16 +118,19 @@ async def test_a_dishonest_node_is_found_within_two_hundred_requests(tmp_path, f
 
 
 async def test_a_finding_corrects_no_bill_and_the_liar_gets_less_to_do(tmp_path):
-    async with FakeNode() as liar, FakeNode() as honest:
-        async with serve(tmp_path, config(tmp_path, [liar, honest])) as served:
-            await liar.inject(Fault(inflate_usage_percent=100))
-            await ask(served, random.Random(5), 60)
-            await checked(served, 60)
-            charges = await served.charges(60)
-            of_liar = [charge for charge in charges if charge.node_id == "node-0"]
-            assert of_liar
-            assert sum(c.completion_tokens for c in of_liar) == 2 * liar.engine.generation_tokens
-            assert len(of_liar) < 15 < len(charges) - len(of_liar)
+    async with (
+        FakeNode() as liar,
+        FakeNode() as honest,
+        serve(tmp_path, config(tmp_path, [liar, honest])) as served,
+    ):
+        await liar.inject(Fault(inflate_usage_percent=100))
+        await ask(served, random.Random(5), 60)
+        await checked(served, 60)
+        charges = await served.charges(60)
+        of_liar = [charge for charge in charges if charge.node_id == "node-0"]
+        assert of_liar
+        assert sum(c.completion_tokens for c in of_liar) == 2 * liar.engine.generation_tokens
+        assert len(of_liar) < 15 < len(charges) - len(of_liar)
 
 
 async def test_nothing_is_checked_where_it_is_off(tmp_path):
