@@ -29,9 +29,9 @@ from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.attempt import Attempt, Counted, Estimate
-from gateway.exchange.told_cost import with_cost
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
+from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
