@@ -39,8 +39,8 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
-from gateway.expiring import keep_expiring
 from gateway.home import Home
+from gateway.housekeeping import keep_expiring, keep_summed
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
@@ -250,6 +250,7 @@ class Gateway:
             ]
             if self._worker == 0:
                 running.append(tasks.create_task(keep_expiring(self._ledger)))
+                running.append(tasks.create_task(keep_summed(self._reports)))
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             if self._sharing is not None:
