@@ -21,6 +21,7 @@ from gateway.admin_config import AdminConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
 from gateway.openai.request import Endpoint
+from gateway.openrouter.listing import Listing
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.money import PPM, MoneyError, parse_price_per_million, parse_usd
@@ -107,6 +108,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     owned_by: str = "tollgate"
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
+    listing: Listing = Listing()
 
     def tariff(self) -> Tariff:
         """What it costs as long as the price book says nothing else. Raises ConfigError, also for

@@ -41,7 +41,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, key, messages, models, sub_keys, tokens, usage
+from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
 from gateway.routes.admin import accounts, keys
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
@@ -169,6 +169,7 @@ class Gateway:
             models.routes(catalogue, authenticate),
             messages.routes(self.admission, self._desk(), aside, authenticate),
             tokens.routes(self.admission, aside, authenticate),
+            openrouter.routes(catalogue, self._router, self.admission, authenticate),
             admin.routes(authorize, self._admin_parts()),
             key.routes(authenticate, self._key_store, self._usage, self._customers),
             sub_keys.routes(authenticate, self._keyring, self._key_store),
