@@ -11,6 +11,7 @@ _COMMANDS = {
     "serve": "Start a gateway over nodes that run already.",
     "key": "API keys: make, change, rotate, revoke.",
     "account": "Customers' accounts: create, deposit, lend, warn, show.",
+    "price": "Prices of models: set, list, look up by the version on a charge.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
