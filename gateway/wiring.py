@@ -171,7 +171,7 @@ class Gateway:
         books = self._books
         customers = Customers(books.ledger, books.customers, ADMIN_WRITER)
         return [
-            accounts.routes(customers, self._keyring),
+            accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
         ]
 
