@@ -20,6 +20,7 @@ from gateway.admin_config import AdminConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
 from gateway.openai.request import Endpoint
+from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
@@ -97,6 +98,7 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     owned_by: str = "tollgate"
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
+    listing: Listing = Listing()
 
     def tariff(self) -> Tariff:
         """What it costs as long as the price book says nothing else. Raises ConfigError."""

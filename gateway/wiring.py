@@ -40,7 +40,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, messages, models, tokens
+from gateway.routes import health, messages, models, openrouter, tokens
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -161,6 +161,7 @@ class Gateway:
             models.routes(catalogue, authenticate),
             messages.routes(self.admission, self._desk(), aside, authenticate),
             tokens.routes(self.admission, aside, authenticate),
+            openrouter.routes(catalogue, self._router, self.admission, authenticate),
             admin.routes(authorize, []),
         ]
 
