@@ -25,10 +25,12 @@ from gateway.admission.price_board import PriceBoard
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.app import fastapi_app
+from gateway.balance_watch import watch_balances
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config, RayConfig
+from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
@@ -40,7 +42,8 @@ from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, messages, models, openrouter, tokens
+from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
+from gateway.routes.admin import accounts, keys
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -48,6 +51,7 @@ from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from metering.backend import open_database
 from metering.budget import Budget
+from metering.customer_store import CustomerStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.limits import local_limiter
@@ -57,6 +61,7 @@ from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
 from metering.sqlite_ledger import SqliteLedger
+from metering.usage_store import UsageStore
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
@@ -69,6 +74,8 @@ log = logging.getLogger("tollgate")
 STATIC, RAY = "static", "ray"
 SHARED_S = 3.0
 """How long a start waits for Redis."""
+ADMIN_WRITER = "admin"
+"""The admin API's own chain in the ledger."""
 DRAIN_S = 10.0
 """How long a start or a stop waits for the ledger; what is not in it stays in the spool."""
 
@@ -96,9 +103,13 @@ class Gateway:
         self._till = self._new_till(config)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
-        self._keyring = Keyring(KeyStore(self._database))
+        self._key_store = KeyStore(self._database)
+        self._keyring = Keyring(self._key_store)
+        self._customers = CustomerStore(self._database)
+        self._reports = open_database(home.ledger_file)
+        self._usage = UsageStore(self._reports)
         self._upstream = Upstream(
-            {node.id: key for node in config.node if (key := node.api_key()) is not None},
+            {node.id: own for node in config.node if (own := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._watch = Watch()
@@ -162,7 +173,17 @@ class Gateway:
             messages.routes(self.admission, self._desk(), aside, authenticate),
             tokens.routes(self.admission, aside, authenticate),
             openrouter.routes(catalogue, self._router, self.admission, authenticate),
-            admin.routes(authorize, []),
+            admin.routes(authorize, self._admin_parts()),
+            key.routes(authenticate, self._key_store, self._usage, self._customers),
+            sub_keys.routes(authenticate, self._keyring, self._key_store),
+            usage.routes(authenticate, self._usage),
+        ]
+
+    def _admin_parts(self) -> list[APIRouter]:
+        customers = Customers(self._ledger, self._customers, ADMIN_WRITER)
+        return [
+            accounts.routes(customers, self._keyring),
+            keys.routes(self._key_store, self._keyring),
         ]
 
     def _desk(self) -> Desk:
@@ -223,6 +244,7 @@ class Gateway:
                 tasks.create_task(self._reload()),
                 tasks.create_task(self._prices.keep_current()),
                 tasks.create_task(self._telemetry.keep_published()),
+                tasks.create_task(watch_balances(self._customers)),
             ]
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
@@ -287,6 +309,7 @@ class Gateway:
 
     def _close(self) -> None:
         self._spool.close()
+        self._reports.close()
         self._database.close()
         self._ledger.close()
 
