@@ -43,7 +43,7 @@ from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, keys
+from gateway.routes.admin import accounts, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -121,7 +121,8 @@ class Gateway:
         self._telemetry = telemetry
         self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
-        self._prices = PriceBoard(PriceStore(self._database), catalogue)
+        self._price_store = PriceStore(self._database)
+        self._prices = PriceBoard(self._price_store, catalogue)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -173,17 +174,18 @@ class Gateway:
             messages.routes(self.admission, self._desk(), aside, authenticate),
             tokens.routes(self.admission, aside, authenticate),
             openrouter.routes(catalogue, self._router, self.admission, authenticate),
-            admin.routes(authorize, self._admin_parts()),
+            admin.routes(authorize, self._admin_parts(catalogue)),
             key.routes(authenticate, self._key_store, self._usage, self._customers),
             sub_keys.routes(authenticate, self._keyring, self._key_store),
             usage.routes(authenticate, self._usage),
         ]
 
-    def _admin_parts(self) -> list[APIRouter]:
+    def _admin_parts(self, catalogue: Catalogue) -> list[APIRouter]:
         customers = Customers(self._ledger, self._customers, ADMIN_WRITER)
         return [
             accounts.routes(customers, self._keyring),
             keys.routes(self._key_store, self._keyring),
+            prices.routes(self._price_store, catalogue),
         ]
 
     def _desk(self) -> Desk:
