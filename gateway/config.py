@@ -19,6 +19,7 @@ import msgspec
 from gateway.admin_config import AdminConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
+from gateway.honesty.settings import HonestyConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
@@ -226,6 +227,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
     redis: RedisConfig | None = None
+    honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:

@@ -39,7 +39,11 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
+from gateway.expiring import keep_expiring
 from gateway.home import Home
+from gateway.honesty.counter_check import CounterCheck
+from gateway.honesty.honesty import Honesty
+from gateway.honesty.node_counters import NodeCounters
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
@@ -52,11 +56,13 @@ from gateway.telemetry.telemetry import Telemetry
 from metering.backend import open_database
 from metering.budget import Budget
 from metering.customer_store import CustomerStore
+from metering.finding_store import FindingStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
+from metering.reading_store import ReadingStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
@@ -92,6 +98,7 @@ class Gateway:
     def __init__(self, home: Home, config: Config, *, worker: int = 0, run: str = "") -> None:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
+        self._worker = worker
         self._ledger = SqliteLedger(home.ledger_file)
         self._database = open_database(home.ledger_file)
         workers = config.server.workers
@@ -108,10 +115,11 @@ class Gateway:
         self._customers = CustomerStore(self._database)
         self._reports = open_database(home.ledger_file)
         self._usage = UsageStore(self._reports)
-        self._upstream = Upstream(
+        doors = (
             {node.id: own for node in config.node if (own := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
+        self._upstream = Upstream(*doors)
         self._watch = Watch()
         self._changed = asyncio.Event()
         files = None
@@ -119,10 +127,21 @@ class Gateway:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
         telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
         self._telemetry = telemetry
-        self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
         self._price_store = PriceStore(self._database)
         self._prices = PriceBoard(self._price_store, catalogue)
+        readings = ReadingStore(self._database)
+        counters = CounterCheck(readings, NodeCounters(*doors), self._ledger.last_seq)
+        self._honesty = Honesty(
+            config.honesty,
+            catalogue=catalogue,
+            router=self._router,
+            telemetry=telemetry,
+            findings=FindingStore(self._database),
+            counters=counters if worker == 0 else None,
+            nodes=lambda: self._registry.nodes.values(),
+        )
+        self._watch.report_to(telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -133,6 +152,7 @@ class Gateway:
             timeouts=config.server.timeouts,
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
+            sample=self._honesty.sample,
         )
         rest = fastapi_app(self._routers(home, catalogue), self._lifespan)
         parts = (self._till, self._upstream, self._watch)
@@ -247,7 +267,10 @@ class Gateway:
                 tasks.create_task(self._prices.keep_current()),
                 tasks.create_task(self._telemetry.keep_published()),
                 tasks.create_task(watch_balances(self._customers)),
+                tasks.create_task(self._honesty.run()),
             ]
+            if self._worker == 0:
+                running.append(tasks.create_task(keep_expiring(self._ledger)))
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             if self._sharing is not None:
@@ -312,6 +335,7 @@ class Gateway:
     def _close(self) -> None:
         self._spool.close()
         self._reports.close()
+        self._honesty.close()
         self._database.close()
         self._ledger.close()
 
@@ -342,3 +366,4 @@ class Gateway:
         if change:
             log.info("nodes from %s: %d", source, len(records))
             self._upstream.keep_only(self._registry.nodes)
+            self._honesty.forget(self._registry.nodes)
