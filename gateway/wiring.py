@@ -47,7 +47,7 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, keys
+from gateway.routes.admin import accounts, findings, keys
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -129,17 +129,7 @@ class Gateway:
         self._telemetry = telemetry
         catalogue = Catalogue(config.model)
         self._prices = PriceBoard(PriceStore(self._database), catalogue)
-        readings = ReadingStore(self._database)
-        counters = CounterCheck(readings, NodeCounters(*doors), self._ledger.last_seq)
-        self._honesty = Honesty(
-            config.honesty,
-            catalogue=catalogue,
-            router=self._router,
-            telemetry=telemetry,
-            findings=FindingStore(self._database),
-            counters=counters if worker == 0 else None,
-            nodes=lambda: self._registry.nodes.values(),
-        )
+        self._honesty = self._new_honesty(catalogue, NodeCounters(*doors) if worker == 0 else None)
         self._watch.report_to(telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
@@ -204,7 +194,23 @@ class Gateway:
         return [
             accounts.routes(customers, self._keyring),
             keys.routes(self._key_store, self._keyring),
+            findings.routes(FindingStore(self._reports)),
         ]
+
+    def _new_honesty(self, catalogue: Catalogue, counters: NodeCounters | None) -> Honesty:
+        """One worker alone reads nodes' counters."""
+        check = None
+        if counters is not None:
+            check = CounterCheck(ReadingStore(self._reports), counters, self._ledger.last_seq)
+        return Honesty(
+            self.config.honesty,
+            catalogue=catalogue,
+            router=self._router,
+            telemetry=self._telemetry,
+            findings=FindingStore(self._database),
+            counters=check,
+            nodes=lambda: self._registry.nodes.values(),
+        )
 
     def _desk(self) -> Desk:
         parts = (self._till, self._upstream, self._watch)
