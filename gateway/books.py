@@ -62,7 +62,7 @@ class Books:
         self.customers = CustomerStore(self._database)
         self.prices = PriceStore(self._database)
         self.findings = FindingStore(self._database)
-        self.readings = ReadingStore(self._database)
+        self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
         self._register = GatewayRegister(self._database)
         self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
