@@ -15,6 +15,8 @@ from enum import Enum
 
 SECTOR_BYTES = 16
 """Small, so that small records are torn in the middle."""
+_BLOCK_BYTES = 4096
+"""Compared at once."""
 
 
 class Moment(Enum):
@@ -130,10 +132,13 @@ class Content:
         size = rng.choice((len(self.disk), len(self.memory)))
         old, new = bytearray(_sized(self.disk, size)), _sized(self.memory, size)
         kept = rng.choice((0.0, 0.5, 1.0))
-        for start in range(0, size, SECTOR_BYTES):
-            sector = slice(start, start + SECTOR_BYTES)
-            if old[sector] != new[sector] and rng.random() < kept:
-                old[sector] = new[sector]
+        for block in range(0, size, _BLOCK_BYTES):
+            if old[block : block + _BLOCK_BYTES] == new[block : block + _BLOCK_BYTES]:
+                continue
+            for start in range(block, min(block + _BLOCK_BYTES, size), SECTOR_BYTES):
+                sector = slice(start, start + SECTOR_BYTES)
+                if old[sector] != new[sector] and rng.random() < kept:
+                    old[sector] = new[sector]
         self.memory, self.disk = bytearray(old), old
         self._unsynced = (0, 0)
 

@@ -47,10 +47,11 @@ class Disks:
     def end_process(self) -> None:
         self._vfs.end_process()
 
-    def contents(self) -> dict[str, bytes]:
+    def contents(self) -> Iterator[tuple[str, bytearray]]:
         """Every file, as memory has it."""
         files = {**self._vfs.folder.files, **self.spool.files}
-        return {name: bytes(content.memory) for name, content in sorted(files.items())}
+        for name, content in sorted(files.items()):
+            yield name, content.memory
 
 
 class _Secrets:

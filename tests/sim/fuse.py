@@ -13,6 +13,9 @@ from ..memory_folder import Moment
 
 CHANGES_NOTHING = ("open", "read")
 
+EVERY, SPOOL, SYNCS = "every", "spool", "syncs"
+"""Which steps a fuse counts: a ledger makes ten times as many as a spool, and most are writes."""
+
 
 class Fuse:
     def __init__(self) -> None:
@@ -24,11 +27,20 @@ class Fuse:
         self.burnt = False
         self._left: int | None = None
         self._moment = Moment.BEFORE
+        self._counted = EVERY
         self._hiccup_in: int | None = None
 
-    def arm(self, steps: int | None, moment: Moment, hiccup_in: int | None = None) -> None:
+    def arm(
+        self,
+        steps: int | None,
+        moment: Moment,
+        *,
+        counted: str = EVERY,
+        hiccup_in: int | None = None,
+    ) -> None:
         """Burn at the step after so many; None: never. The same of a hiccup."""
-        self._left, self._moment, self._hiccup_in = steps, moment, hiccup_in
+        self._left, self._moment, self._counted = steps, moment, counted
+        self._hiccup_in = hiccup_in
         self.steps = 0
         self.burnt = False
 
@@ -43,7 +55,7 @@ class Fuse:
         if step in CHANGES_NOTHING:
             return None
         self.steps += 1
-        if self._left is not None:
+        if self._left is not None and self._counts(file, step):
             self._left -= 1
             if self._left < 0:
                 self.burnt = True
@@ -56,3 +68,8 @@ class Fuse:
                 self.hiccups += 1
                 return Moment.BEFORE
         return None
+
+    def _counts(self, file: str, step: str) -> bool:
+        if self._counted == SPOOL:
+            return file == "spool"
+        return self._counted == EVERY or step.startswith("sync")

@@ -14,13 +14,16 @@ import msgspec
 
 from ..memory_folder import Moment
 from .disks import Disks, simulated
+from .fuse import EVERY, SPOOL, SYNCS
 from .vfs import Vfs
 from .world import World
 
-ACTIONS_MAX = 45
+ACTIONS_MAX = 80
 LIVES_MAX = 7
 MOMENTS = tuple(Moment)
 STEPS_MAX = 2_000
+STEPS = {EVERY: (20, 150, 600), SPOOL: (8, 20, 40), SYNCS: (4, 12, 30)}
+"""A life has about so many, by what is counted: few, some, many."""
 
 
 class Played(msgspec.Struct):
@@ -35,7 +38,7 @@ class Played(msgspec.Struct):
     replies: Counter[str] = msgspec.field(default_factory=Counter)
     states: set[str] = msgspec.field(default_factory=set)
     fingerprint: str = ""
-    """Of every byte on the disks at the end."""
+    """Of every byte on the disks at every end, and of what came before."""
 
     def add(self, other: Played) -> None:
         for name in ("worlds", "lives", "deaths", "power_cuts", "hiccups"):
@@ -43,6 +46,7 @@ class Played(msgspec.Struct):
         self.killed_at += other.killed_at
         self.replies += other.replies
         self.states |= other.states
+        self.fingerprint = other.fingerprint
 
     def take(self, world: World) -> None:
         fuse = world.disks.fuse
@@ -52,8 +56,11 @@ class Played(msgspec.Struct):
         self.killed_at += fuse.killed_at
         self.replies += world.replies
         self.states |= world.states
-        found = hashlib.sha256(repr(world.disks.contents()).encode())
-        self.fingerprint = found.hexdigest()
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for name, data in world.disks.contents():
+            digest.update(name.encode())
+            digest.update(data)
+        self.fingerprint = digest.hexdigest()
 
 
 class Player:
@@ -66,6 +73,7 @@ class Player:
 
     def world(self, seed: int) -> World:
         """One in eight begins without a ledger: making its tables is cut off too."""
+        self._vfs.forget()
         files = {} if seed % 8 == 7 else self._new_ledger
         return World(seed, self._folder, Disks(self._vfs, seed, files))
 
@@ -74,12 +82,15 @@ class Player:
         world, played = self.world(seed), Played()
         rng = world.rng
         for _ in range(rng.randrange(2, LIVES_MAX)):
-            steps = rng.choice((None, rng.randrange(20), rng.randrange(150), rng.randrange(600)))
+            counted = rng.choice(tuple(STEPS))
+            few, some, many = STEPS[counted]
+            steps = rng.choice((None, rng.randrange(few), rng.randrange(some), rng.randrange(many)))
             hiccup_in = rng.randrange(200) if rng.random() < 0.3 else None
-            world.disks.fuse.arm(steps, rng.choice(MOMENTS), hiccup_in)
-            world.live(rng.randrange(ACTIONS_MAX), ends=rng.choice(("killed", "in order")))
+            world.disks.fuse.arm(steps, rng.choice(MOMENTS), counted=counted, hiccup_in=hiccup_in)
+            actions = rng.choice((0, rng.randrange(10), rng.randrange(ACTIONS_MAX)))
+            world.live(actions, ends=rng.choice(("killed", "in order")))
             played.lives += 1
-            if rng.random() < 0.5:
+            if rng.random() < 0.4:
                 world.disks.cut_power()
                 played.power_cuts += 1
         self._finish(world, played)
@@ -122,7 +133,8 @@ class Player:
 
 @contextlib.contextmanager
 def player() -> Iterator[Player]:
-    with tempfile.TemporaryDirectory() as name:
+    in_memory = Path("/dev/shm")  # the spool's lock is a real file, and made anew in each life
+    with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as name:
         vfs, folder = Vfs(), Path(name)
         with simulated(vfs, folder) as new_ledger:
             yield Player(vfs, folder, new_ledger)

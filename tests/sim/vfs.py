@@ -26,6 +26,8 @@ SHARED, RESERVED, PENDING, EXCLUSIVE = 1, 2, 3, 4
 SHM_UNLOCK, SHM_SHARED = 1, 4
 JULIAN_DAY = 2_460_000.5
 
+_MISTAKES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 _METHODS: dict[str, tuple[type, ...]] = {
     "close": (c_void_p,),
     "read": (c_void_p, c_void_p, c_int, c_int64),
@@ -128,6 +130,12 @@ class Vfs:
             library.sqlite3_vfs_unregister(ctypes.byref(self._calls))
             library.sqlite3_vfs_register(before, 1)
 
+    def forget(self) -> None:
+        """Whatever went wrong before."""
+        self.failure = None
+        self._opened = {}
+        self._shared_memory = []
+
     def end_process(self) -> None:
         """Its locks and its shared memory go; every connection must have been closed."""
         if self.failure is not None:
@@ -143,7 +151,7 @@ class Vfs:
                 return method(*given) or OK
             except OSError as error:
                 return FULL if error.errno == errno.ENOSPC else IOERR
-            except Exception as error:  # noqa: BLE001 no exception can cross C: told at the end
+            except _MISTAKES as error:  # no exception can cross C: it is raised at the end
                 self.failure = self.failure or error
                 return IOERR
 
@@ -192,8 +200,9 @@ class Vfs:
     # -- bytes ------------------------------------------------------------------------------------
 
     def _x_close(self, handle: int) -> None:
-        opened = self._opened.pop(_Handle.from_address(handle).number)
-        opened.file.close()
+        opened = self._opened.pop(_Handle.from_address(handle).number, None)
+        if opened is not None:  # or it is of a process that was forgotten
+            opened.file.close()
 
     def _x_read(self, handle: int, into: int, size: int, offset: int) -> int:
         data = self._file(handle).read(size, offset)

@@ -29,7 +29,7 @@ from metering.transfer import Group, PostResult
 from metering.usage import Usage
 
 from ..books import PRICE, closed, progressed, single, used
-from .admission_model import SECOND_NS, CreditModel, KeyModel
+from .admission_model import SECOND_NS, WINDOW_SLOTS, CreditModel, KeyModel
 from .auditor import CLI, Auditor
 from .disks import Disks
 from .model import Truth
@@ -159,6 +159,9 @@ class Life:
             limiter=local_limiter(),
             source=LedgerSource(self.poster),
         )
+        if self.rng.random() < 0.8:
+            self._asked = [(account, self.poster.refresh(account)) for account in ACCOUNTS]
+            self.post()
         world.states.add(f"start: rows in doubt landed {rows_landed}, post {post_landed}")
         self.fuse.phase = "work"
 
@@ -183,7 +186,7 @@ class Life:
 
     def work(self, actions: int) -> None:
         chances = (self.ask, 8), (self.go_on, 9), (self.write, 6), (self.hear, 6)
-        chances += (self.post, 4), (self.operate, 1), (self.wait, 1)
+        chances += (self.post, 4), (self.operate, 1), (self.wait, 2)
         what, weights = zip(*chances, strict=True)
         for action in self.rng.choices(what, weights, k=actions):
             action()
@@ -347,7 +350,12 @@ class Life:
             self.replies[f"{order.kind}: {result}"] += 1
 
     def wait(self) -> None:
-        self.world.now_ns += self.rng.randrange(40 * SECOND_NS)
+        """A while; or until just before or after something leaves its minute."""
+        slots = [t.slot for key in self._keys.values() for t in key.taken.values() if t.requests]
+        now_ns = self.world.now_ns + self.rng.randrange(40 * SECOND_NS)
+        if slots and self.rng.random() < 0.7:
+            now_ns = (self.rng.choice(slots) + WINDOW_SLOTS) * SECOND_NS - self.rng.randrange(2)
+        self.world.now_ns = max(self.world.now_ns, now_ns)
 
     # -- the end ----------------------------------------------------------------------------------
 
