@@ -1,4 +1,4 @@
-"""What a gateway must answer to a request: worked out from what it was told and did in this life."""
+"""What a gateway must answer to a request: from what it was told and did in this life."""
 
 from __future__ import annotations
 

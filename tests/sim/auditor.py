@@ -77,8 +77,14 @@ class Auditor:
         books = self.truth.books
         self._same("transfers", found.transfers, books.transfers)
         charges = [
-            (each.charge_id, each.account, each.outcome)
-            + (each.completion_tokens, each.cost_nano_usd, each.charged_nano_usd)
+            (
+                each.charge_id,
+                each.account,
+                each.outcome,
+                each.completion_tokens,
+                each.cost_nano_usd,
+                each.charged_nano_usd,
+            )
             for each in self._ledger.charges()
         ]
         self._same("charges", charges, books.charges)

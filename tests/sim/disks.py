@@ -10,10 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+from memory_folder import Content, MemoryFolder, Moment
+
 from metering import poster, spool, spool_log, spool_queue
 from metering.sqlite_ledger import SqliteLedger
 
-from ..memory_folder import Content, MemoryFolder, Moment
 from .fuse import Fuse
 from .vfs import Vfs
 
@@ -96,6 +97,7 @@ def simulated(vfs: Vfs, folder: Path) -> Iterator[dict[str, bytes]]:
         logger = logging.getLogger("tollgate")
         patches.enter_context(patch.object(logger, "disabled", True))
         patches.enter_context(vfs.installed())
+        vfs.forget()
         SqliteLedger(folder / LEDGER).close()
         vfs.end_process()
         yield {name: bytes(file.memory) for name, file in vfs.folder.files.items()}

@@ -1,20 +1,22 @@
 """What fails, and when: all files of a world share one fuse that burns through at some step.
 
-The step that it burns at takes effect, or does not, or does so in memory alone. From then on nothing
-can be read or written: the process is dead. A hiccup is one step of the ledger's files that fails
-while all others go on: a disk that was full for a moment.
+The step that it burns at takes effect, or does not, or does so in memory alone. From then on
+nothing can be read or written: the process is dead. A hiccup is one step of the ledger's files that
+fails while all others go on: a disk that was full for a moment.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from ..memory_folder import Moment
+from memory_folder import Moment
 
 CHANGES_NOTHING = ("open", "read")
 
-EVERY, SPOOL, SYNCS = "every", "spool", "syncs"
-"""Which steps a fuse counts: a ledger makes ten times as many as a spool, and most are writes."""
+EVERY, SPOOL, COMMITS = "every", "spool", "commits"
+"""Which steps a fuse counts: a ledger makes ten times as many as a spool, and of both those matter
+most that make work durable.
+"""
 
 
 class Fuse:
@@ -72,4 +74,5 @@ class Fuse:
     def _counts(self, file: str, step: str) -> bool:
         if self._counted == SPOOL:
             return file == "spool"
-        return self._counted == EVERY or step.startswith("sync")
+        commits = self.phase == "work" and (file, step) in (("spool", "write"), ("wal", "sync"))
+        return self._counted == EVERY or commits

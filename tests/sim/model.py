@@ -103,9 +103,7 @@ class Books:
         self.vault += cost
         self.transfers += 1 + (cost > opened.hold_nano_usd)
         tokens = close.usage.completion_tokens if close.usage else 0
-        self.charges.append(
-            (close.charge_id, opened.account, close.outcome, tokens, cost, paid)
-        )
+        self.charges.append((close.charge_id, opened.account, close.outcome, tokens, cost, paid))
 
 
 class Truth:

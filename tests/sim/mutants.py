@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from unittest.mock import patch
 
+from memory_folder import MemoryFile, MemoryFolder
+
 from metering import limits_window, rules, spool_file, sqlite_file
 from metering.budget import Budget
 from metering.charge import OpenCharge, OpenCharges
@@ -15,8 +17,6 @@ from metering.rules import Books
 from metering.spool import BATCH_ROWS_MAX, Spool, _tell
 from metering.spool_log import SpoolLog
 from metering.sqlite_batch import Batch
-
-from ..memory_folder import MemoryFile, MemoryFolder
 
 write, forget = Batch.write, SpoolLog.forget
 take, crash_closes = OpenCharges.take, OpenCharges.closed_by_crash

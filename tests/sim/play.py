@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from memory_folder import Moment
 
-from ..memory_folder import Moment
 from .disks import Disks, simulated
-from .fuse import EVERY, SPOOL, SYNCS
+from .fuse import COMMITS, EVERY, SPOOL
 from .vfs import Vfs
 from .world import World
 
@@ -22,7 +22,7 @@ ACTIONS_MAX = 80
 LIVES_MAX = 7
 MOMENTS = tuple(Moment)
 STEPS_MAX = 2_000
-STEPS = {EVERY: (20, 150, 600), SPOOL: (8, 20, 40), SYNCS: (4, 12, 30)}
+STEPS = {EVERY: (20, 150, 600), SPOOL: (8, 20, 40), COMMITS: (2, 5, 15)}
 """A life has about so many, by what is counted: few, some, many."""
 
 
@@ -87,7 +87,7 @@ class Player:
             steps = rng.choice((None, rng.randrange(few), rng.randrange(some), rng.randrange(many)))
             hiccup_in = rng.randrange(200) if rng.random() < 0.3 else None
             world.disks.fuse.arm(steps, rng.choice(MOMENTS), counted=counted, hiccup_in=hiccup_in)
-            actions = rng.choice((0, rng.randrange(10), rng.randrange(ACTIONS_MAX)))
+            actions = rng.choice((0, rng.randrange(ACTIONS_MAX), ACTIONS_MAX))
             world.live(actions, ends=rng.choice(("killed", "in order")))
             played.lives += 1
             if rng.random() < 0.4:

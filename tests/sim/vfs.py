@@ -8,6 +8,7 @@ SQLite writes to a file without a name is nobody's to find again, and no step.
 
 from __future__ import annotations
 
+import _sqlite3
 import contextlib
 import ctypes
 import ctypes.util
@@ -15,8 +16,9 @@ import errno
 import random
 from collections.abc import Callable, Iterator
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
+from functools import cache
 
-from ..memory_folder import MemoryFile, MemoryFolder
+from memory_folder import MemoryFile, MemoryFolder
 
 OK, BUSY, IOERR, NOTFOUND, FULL = 0, 5, 10, 12, 13
 SHORT_READ = IOERR | 2 << 8
@@ -135,6 +137,7 @@ class Vfs:
         self.failure = None
         self._opened = {}
         self._shared_memory = []
+        _sqlite().sqlite3_randomness(0, None)  # or else the first seed's goes on
 
     def end_process(self) -> None:
         """Its locks and its shared memory go; every connection must have been closed."""
@@ -311,15 +314,15 @@ def _name(path: bytes) -> str:
     return path.decode().rpartition("/")[2]
 
 
+@cache
 def _sqlite() -> ctypes.CDLL:
     """The SQLite that Python's own module uses. Raises OSError if it is linked into Python."""
-    import _sqlite3
-
     for path in (_sqlite3.__file__, ctypes.util.find_library("sqlite3")):
         library = ctypes.CDLL(path)
         with contextlib.suppress(AttributeError):
             library.sqlite3_vfs_find.restype = c_void_p
             library.sqlite3_vfs_find.argtypes = [c_char_p]
+            library.sqlite3_randomness.argtypes = [c_int, c_void_p]
             library.sqlite3_vfs_register.argtypes = [c_void_p, c_int]
             return library
     raise OSError("no SQLite library is found beside this Python")

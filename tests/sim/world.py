@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from books import PRICE, closed, progressed, single, used
+
 from gateway.admission.till import LedgerSource, Till
 from metering.accounts import USD_EXTERNAL, customer
 from metering.budget import BalanceUpdate, Budget
@@ -28,7 +30,6 @@ from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import Group, PostResult
 from metering.usage import Usage
 
-from ..books import PRICE, closed, progressed, single, used
 from .admission_model import SECOND_NS, WINDOW_SLOTS, CreditModel, KeyModel
 from .auditor import CLI, Auditor
 from .disks import Disks
@@ -49,7 +50,7 @@ BILLED = (ChargeOutcome.COMPLETED, ChargeOutcome.CLIENT_GONE, ChargeOutcome.NODE
 
 
 class Order:
-    """A deposit ("in") or a withdrawal ("out"), with the id that makes it one however often asked."""
+    """A deposit ("in") or a withdrawal ("out"): with its id it is one, however often asked for."""
 
     def __init__(self, name: str, kind: str, account: str, amount: int) -> None:
         self.name, self.kind, self.account, self.amount = name, kind, account, amount
@@ -125,6 +126,7 @@ class Life:
         self._keys = {key: KeyModel(limits) for key, (_, limits) in KEYS.items()}
         self._appended: list[Row] = []
         """Not yet in a commit that returned."""
+        self._favourite = self.rng.choice(list(KEYS))
         self._seq = 0
         self._asked: list[tuple[str, Future[None]]] = []
 
@@ -193,7 +195,7 @@ class Life:
 
     def ask(self) -> None:
         """A request: admitted or refused as the models say."""
-        key = self.rng.choice(list(KEYS))
+        key = self._favourite if self.rng.random() < 0.5 else self.rng.choice(list(KEYS))
         account, limits = KEYS[key]
         tokens = self.rng.randrange(1, 30)
         name = next(self.world.names)
@@ -245,7 +247,7 @@ class Life:
         if not self._open:
             return
         name = self.rng.choice(list(self._open))
-        charge, asked = self._open[name]
+        asked = self._open[name][1]
         used_tokens = self.rng.randrange(1, asked + 5)
         if self.rng.random() < 0.45:
             self.record(progressed(name, used_tokens), awaited=False)
