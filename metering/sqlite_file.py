@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,11 @@ def open_file(path: Path) -> sqlite3.Connection:
     """A connection in autocommit mode whose commits survive a power cut, with the schema up to
     date. Raises LedgerError.
     """
+    if not os.access(path.parent, os.W_OK):
+        raise LedgerError(
+            f"ledger {path}: {path.parent} cannot be written: it is missing, read-only or another "
+            "user's. Mount it for writing, or name another folder"
+        )
     with named_errors(path):
         db = connect(path)
         try:
