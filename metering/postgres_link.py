@@ -16,7 +16,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from metering.ledger import LedgerError
+from metering.ledger import ConflictError, LedgerError
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "postgres"
 
@@ -34,11 +34,13 @@ _DEFAULTS: dict[str, str | int] = {
 _SETTINGS = """
 SELECT set_config('lock_timeout', '10s', false),
     set_config('idle_in_transaction_session_timeout', '30s', false),
+    set_config('plan_cache_mode', 'force_custom_plan', false),
     CASE WHEN current_setting('synchronous_commit') IN ('off', 'remote_write')
     THEN set_config('synchronous_commit', 'on', false) END
 """
 """Transactions take milliseconds. One that hangs, on either side, must not hold up all others; and
-a commit that was answered survives a power cut, whatever the server's default is."""
+a commit that was answered survives a power cut, whatever the server's default is. A plan that was
+made for an empty table would scan it when it has millions of rows."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(8390880602325313637)"
 """Held by whoever writes, to the end of the transaction: so commits have an order, rows get their
@@ -55,8 +57,14 @@ class PostgresLink:
     def __init__(self, url: str) -> None:
         self._conninfo, self.name = _read_url(url)
         self._connection: Connection | None = None
-        with self.connected() as connection:
-            _migrate(connection, self.name)
+        self.transactions = 0
+        """Those that ended well; one whose end is unknown is not among them."""
+        try:
+            with self.connected() as connection:
+                _migrate(connection, self.name)
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -69,6 +77,8 @@ class PostgresLink:
                 self._connection = None
                 self._connection = self._connect()
             yield self._connection
+        except psycopg.IntegrityError as error:
+            raise ConflictError(f"ledger {self.name}: {str(error).strip()}") from error
         except psycopg.Error as error:
             raise LedgerError(f"ledger {self.name}: {str(error).strip()}") from error
 
@@ -79,6 +89,7 @@ class PostgresLink:
             connection.execute(_LOCK)
             yield connection
             connection.execute(_CHANGED)
+        self.transactions += 1
 
     def close(self) -> None:
         if self._connection is not None:

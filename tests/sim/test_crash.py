@@ -342,6 +342,6 @@ def test_every_single_write_of_one_life_is_a_survivable_moment_to_die(fused, new
             world.audit()
             shutil.rmtree(world.folder)
         if not died:
-            assert step > 60
+            assert step > 50
             return
     raise AssertionError("the life is longer than the test: raise its bound")
