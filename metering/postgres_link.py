@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
@@ -42,6 +43,10 @@ SELECT set_config('lock_timeout', '10s', false),
 a commit that was answered survives a power cut, whatever the server's default is. A plan that was
 made for an empty table would scan it when it has millions of rows."""
 
+_AGAIN_S = 0.5
+"""For so long after a server could not be reached, no other attempt is made: each may take as long
+as `connect_timeout`, and those who ask wait for one another."""
+
 _LOCK = "SELECT pg_advisory_xact_lock(8390880602325313637)"
 """Held by whoever writes, to the end of the transaction: so commits have an order, rows get their
 numbers in it, and what is read inside stays true. The number is 'tollgate' in ASCII."""
@@ -57,6 +62,8 @@ class PostgresLink:
     def __init__(self, url: str) -> None:
         self._conninfo, self.name = _read_url(url)
         self._connection: Connection | None = None
+        self._refused = ""
+        self._again_s = 0.0
         self.transactions = 0
         """Those that ended well; one whose end is unknown is not among them."""
         try:
@@ -97,9 +104,16 @@ class PostgresLink:
             self._connection = None
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor
-        )
+        if self._refused and time.monotonic() < self._again_s:
+            raise psycopg.OperationalError(self._refused)
+        try:
+            connection = psycopg.connect(
+                self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor
+            )
+        except psycopg.Error as error:
+            self._refused, self._again_s = str(error), time.monotonic() + _AGAIN_S
+            raise
+        self._refused = ""
         try:
             connection.adapters.register_loader("numeric", _WholeLoader)
             connection.execute(_SETTINGS)
