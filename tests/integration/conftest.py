@@ -25,7 +25,7 @@ def redis(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def postgres(monkeypatch):
-    """A PostgreSQL of the test's own, to stop and to kill, where `together.LEDGER` looks for one."""
+    """A PostgreSQL of the test's own, to stop and kill, where `together.LEDGER` looks for one."""
     with (
         tempfile.TemporaryDirectory(prefix="tollgate-postgres-") as folder,
         PostgresProcess(Path(folder)) as process,
