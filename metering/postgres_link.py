@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -158,15 +159,17 @@ def _read_url(url: str) -> tuple[str, str]:
 
 
 def _lives(connection: Connection) -> bool:
-    """Did the server say farewell since the last statement? Asks nobody: it is in the socket."""
+    """Did the server say nothing since the last answer? What it says unasked is farewell, or some
+    notice that a new connection does without.
+    """
     if connection.closed or connection.broken:
         return False
-    try:
-        connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        connection.close()
-        return False
-    return True
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if not socket.poll(0):
+        return True
+    connection.close()
+    return False
 
 
 def _migrate(connection: Connection, name: str) -> None:
@@ -190,8 +193,14 @@ def _migrate(connection: Connection, name: str) -> None:
 
 
 def _version(connection: Connection) -> int:
-    exists = connection.execute("SELECT to_regclass('ledger_schema')").fetchone()
-    if exists is None or exists[0] is None:
+    if connection.execute(_HAS_SCHEMA).fetchone() is None:
         return 0
     row = connection.execute("SELECT version FROM ledger_schema").fetchone()
     return 0 if row is None else int(row[0])
+
+
+_HAS_SCHEMA = (
+    "SELECT 1 FROM pg_class"
+    " WHERE relname = 'ledger_schema' AND relnamespace = current_schema()::regnamespace"
+)
+"""Not `to_regclass`: after a wait for the lock it may still know what was before."""
