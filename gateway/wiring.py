@@ -42,6 +42,7 @@ from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
+from gateway.patience import until_answered
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
 from gateway.routes.admin import accounts, findings, keys, prices
 from gateway.routes.admin import api as admin
@@ -214,4 +215,4 @@ class Gateway:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._keyring.reload()
+            await until_answered(self._keyring.reload)
