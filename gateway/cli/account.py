@@ -7,17 +7,17 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import customer
 from gateway.cli.home import (
     WRITER,
     AccountName,
     Usd,
     echo_json,
-    echo_table,
     home_option,
     json_option,
     open_ledger,
 )
-from metering.accounts import customer, customer_name
+from metering.accounts import customer as customer_account
 from metering.ledger import Balance, PostResult
 from metering.money import format_usd
 from metering.posting import deposit_group
@@ -27,26 +27,14 @@ account_argument = click.argument("account", type=AccountName())
 
 @click.group()
 def command() -> None:
-    """Customers' accounts: create, deposit, show, list."""
+    """Customers' accounts: create, deposit, update, show, list, warnings."""
 
 
-@command.command()
-@account_argument
-@json_option
-@home_option
-def create(account: str, as_json: bool, home: Path) -> None:
-    """Open an account with a balance of zero.
-
-    Example: tollgate account create alice
-    """
-    with open_ledger(home, create=True) as ledger:
-        created = ledger.open_account(customer(account))
-    if as_json:
-        echo_json({"account": account, "created": created})
-    elif created:
-        click.echo(f"Created account '{account}'.")
-    else:
-        click.echo(f"Account '{account}' exists already; nothing changed.")
+command.add_command(customer.create)
+command.add_command(customer.update)
+command.add_command(customer.show)
+command.add_command(customer.list_customers)
+command.add_command(customer.warnings)
 
 
 @command.command()
@@ -67,7 +55,7 @@ def deposit(account: str, amount: int, deposit_id: str | None, as_json: bool, ho
         (result,) = ledger.post(WRITER, [deposit_group(deposit_id, account, amount)])
         if not result.booked:
             raise click.ClickException(_refusal(result, deposit_id))
-        balance = ledger.balance(customer(account))
+        balance = ledger.balance(customer_account(account))
     if as_json:
         line = {"id": deposit_id, "amount_nano_usd": amount, "result": result}
         echo_json(line | _line(account, balance))
@@ -81,65 +69,6 @@ def deposit(account: str, amount: int, deposit_id: str | None, as_json: bool, ho
             f"Deposited {format_usd(amount)} USD (deposit '{deposit_id}'). "
             f"'{account}' has {format_usd(balance.available)} USD available."
         )
-
-
-@command.command()
-@account_argument
-@json_option
-@home_option
-def show(account: str, as_json: bool, home: Path) -> None:
-    """What an account holds, has on hold and can spend.
-
-    Example: tollgate account show alice --json
-    """
-    with open_ledger(home) as ledger:
-        found = ledger.balances([customer(account)]).get(customer(account))
-    if found is None:
-        raise click.ClickException(
-            f"there is no account '{account}': see `tollgate account list`, or open it with "
-            f"`tollgate account create {account}`"
-        )
-    if as_json:
-        echo_json(_line(account, found))
-        return
-    click.echo(f"{account}: {format_usd(found.available)} USD available")
-    click.echo(f"  balance {format_usd(found.posted)}, on hold {format_usd(found.debits_pending)}")
-    click.echo(
-        f"  paid in {format_usd(found.credits_posted)}, spent {format_usd(found.debits_posted)}"
-    )
-
-
-@command.command("list")
-@json_option
-@home_option
-def list_accounts(as_json: bool, home: Path) -> None:
-    """All customers' accounts. With --json, one object a line.
-
-    Example: tollgate account list
-    """
-    with open_ledger(home) as ledger:
-        lines = ledger.trial_balance()
-    customers = [
-        (name, line.balance) for line in lines if (name := customer_name(line.account)) is not None
-    ]
-    if as_json:
-        for name, balance in customers:
-            echo_json(_line(name, balance))
-        return
-    echo_table(
-        "Accounts, in USD",
-        ["account", "available ", "on hold ", "paid in ", "spent "],
-        [
-            [
-                name,
-                format_usd(balance.available),
-                format_usd(balance.debits_pending),
-                format_usd(balance.credits_posted),
-                format_usd(balance.debits_posted),
-            ]
-            for name, balance in customers
-        ],
-    )
 
 
 def _line(account: str, balance: Balance) -> dict[str, object]:
