@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
@@ -58,6 +58,8 @@ from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
+from metering.purse_tally import PurseTally
+from metering.purses import Purses
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
@@ -201,18 +203,23 @@ class Gateway:
         spool, ledger, defaults = self._spool, self._ledger, config.limits.limits()
         if config.redis is None:
             own = Budget()
-            self._poster = Poster(spool, ledger, own.update, self._ledger_changed)
+            purses = self._new_purses(own.forget)
+            tally = PurseTally(self._database, purses.get)
+            self._poster = Poster(spool, ledger, own.update, self._ledger_changed, tally)
             return Till(
                 spool=spool,
                 poster=self._poster,
                 budget=own,
                 limiter=local_limiter(defaults),
-                source=LedgerSource(self._poster),
+                source=LedgerSource(self._poster, own),
+                purses=purses,
             )
         from metering.redis_pools import RedisPools  # here, because few need its 20 MB
 
-        shared, awake = SharedBudget(), set[SharedKeyLimits]()
-        self._poster = Poster(spool, ledger, shared.update, self._ledger_changed)
+        shared, awake = SharedBudget(lambda name: purses.until_s(name)), set[SharedKeyLimits]()
+        purses = self._new_purses(shared.forget)
+        tally = PurseTally(self._database, purses.get)
+        self._poster = Poster(spool, ledger, shared.update, self._ledger_changed, tally)
         self._pools = RedisPools(
             config.redis.address(),
             ledger_name=self._register.ledger_name(),
@@ -235,7 +242,11 @@ class Gateway:
             budget=shared,
             limiter=limiter,
             source=self._sharing,
+            purses=purses,
         )
+
+    def _new_purses(self, forget: Callable[[str], bool]) -> Purses:
+        return Purses(lambda name: self._poster.refresh(name), forget)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

@@ -21,7 +21,6 @@ from metering.money import parse_usd
 from metering.posting import deposit_group
 from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
-from metering.transfer import PostResult
 from serving.fake_node import FakeNode
 
 CREDIT_USD = "1"
@@ -125,7 +124,8 @@ def open_account(home: Path, credit_usd: str) -> str:
     """An account `acme` with this credit; returns an API key of it."""
     deposit = deposit_group("acme", "acme", parse_usd(credit_usd))
     with contextlib.closing(SqliteLedger(home / "ledger.db")) as ledger:
-        assert ledger.post("test", [deposit]) == [PostResult.OK]
+        (result,) = ledger.post("test", [deposit])
+        assert result.booked
     with contextlib.closing(SqliteDatabase(home / "ledger.db")) as database:
         _, secret = KeyStore(database).create("acme", "test")
     return secret

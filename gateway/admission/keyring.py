@@ -24,11 +24,15 @@ class Keyring:
     def __init__(self, store: KeySource) -> None:
         self._store = store
         self._keys: dict[bytes, ApiKey] = {}
+        self._by_id: dict[str, ApiKey] = {}
         self._begun_ns = 0
         self._lock = asyncio.Lock()
 
     def find(self, digest: bytes) -> ApiKey | None:
         return self._keys.get(digest)
+
+    def by_id(self, key_id: str) -> ApiKey | None:
+        return self._by_id.get(key_id)
 
     async def reload(self) -> None:
         """Read all keys as they are now, off the event loop. Callers that come together share one
@@ -42,5 +46,9 @@ class Keyring:
             if self._begun_ns and wait_ns > 0:
                 await asyncio.sleep(wait_ns / 1e9)
             begun_ns = time.monotonic_ns()
-            self._keys = await asyncio.to_thread(lambda: by_digest(self._store.load_all()))
+            self._keys, self._by_id = await asyncio.to_thread(self._load)
             self._begun_ns = begun_ns
+
+    def _load(self) -> tuple[dict[bytes, ApiKey], dict[str, ApiKey]]:
+        keys = by_digest(self._store.load_all())
+        return keys, {key.key_id: key for key in keys.values()}
