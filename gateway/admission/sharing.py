@@ -95,20 +95,26 @@ class Sharing:
         limits = self._limiter.of(charge.key_id, own)
         if limits is not None and limits.hopeless(tokens, now_ns):
             return False
+        if any(self._budget.share(d.purse).hopeless(d.amount, now_ns) for d in charge.draws):
+            return False
         return not self._budget.share(charge.account).hopeless(charge.hold_nano_usd, now_ns)
 
     async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
         """Ask the pools for enough, after the others had time to give back what they can."""
         if tries:
             await asyncio.sleep(TRY_AGAIN_S)
-        credit = self._budget.share(charge.account)
-        if credit.unseen or (tries and credit.free < charge.hold_nano_usd):
-            with contextlib.suppress(LedgerError):
-                await self._refresh(charge.account)
+        wanted = [(draw.purse, draw.amount) for draw in charge.draws]
+        wanted.append((charge.account, charge.hold_nano_usd))
+        for name, amount in wanted:
+            share = self._budget.share(name)
+            if share.unseen or (tries and share.free < amount):
+                with contextlib.suppress(LedgerError):
+                    await self._refresh(name)
         limits = self._limiter.of(charge.key_id, own)
         if limits is not None:
             limits.need(tokens)
-        self._budget.need(credit, charge.hold_nano_usd)
+        for name, amount in wanted:
+            self._budget.need(self._budget.share(name), amount)
         if self._answered is None:
             self._answered = asyncio.get_running_loop().create_future()
         self._asked.set()
