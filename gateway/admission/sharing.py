@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from metering.charge import OpenCharge
+from metering.family_limits import each_of
 from metering.ledger import LedgerError
 from metering.limits import Limiter, Limits, Shortage
 from metering.limits_window import SLOT_NS
@@ -92,8 +93,8 @@ class Sharing:
         if self.away or tries >= TRIES_MAX:
             return False
         now_ns = time.monotonic_ns()
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None and limits.hopeless(tokens, now_ns):
+        limits = each_of(self._limiter, charge.key_id, own)
+        if any(each.hopeless(tokens, now_ns) for each in limits):
             return False
         return not self._budget.share(charge.account).hopeless(charge.hold_nano_usd, now_ns)
 
@@ -105,8 +106,7 @@ class Sharing:
         if credit.unseen or (tries and credit.free < charge.hold_nano_usd):
             with contextlib.suppress(LedgerError):
                 await self._refresh(charge.account)
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None:
+        for limits in each_of(self._limiter, charge.key_id, own):
             limits.need(tokens)
         self._budget.need(credit, charge.hold_nano_usd)
         if self._answered is None:

@@ -203,6 +203,22 @@ async def test_revoking_a_parent_revokes_its_sub_keys_at_once(home):
         await child("POST", CHAT, ASKED, status=401)
 
 
+async def test_sub_keys_share_the_rates_of_their_parent(home):
+    async with gateway(home) as (served, admin):
+        terms = {"account": "acme", "manages_keys": True, "requests_per_minute": 3}
+        made = await admin("POST", "/admin/v1/keys", terms)
+        manager = Api(served.client, made["api_key"])
+        subs = [await manager("POST", "/v1/keys", {}) for _ in range(4)]
+        assert subs[0]["requests_per_minute"] is None
+        callers = [Api(served.client, sub["api_key"]) for sub in subs]
+        for caller in callers[:3]:
+            await caller("POST", CHAT, ASKED)
+        assert (await callers[0]("GET", "/v1/key"))["data"]["requests_per_minute"] == 3
+        code = await callers[3].code("POST", CHAT, ASKED, status=429)
+        assert code == "rate_limit_exceeded"
+        await manager("POST", CHAT, ASKED, status=429)
+
+
 async def test_a_key_is_told_what_it_may_do_and_has_used(home):
     async with gateway(home) as (served, admin):
         new = {
