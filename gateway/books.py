@@ -16,8 +16,8 @@ from typing import Any
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.config import Config
-from gateway.expiring import keep_expiring
 from gateway.home import Home
+from gateway.housekeeping import keep_expiring, keep_summed
 from gateway.leftovers import Leftovers
 from metering.backend import open_database
 from metering.budget import Budget
@@ -132,7 +132,7 @@ class Books:
         """What goes on beside the requests, until it is cancelled."""
         tasks: list[Coroutine[Any, Any, None]] = []
         if self._worker == 0:
-            tasks.append(keep_expiring(self.ledger))
+            tasks += [keep_expiring(self.ledger), keep_summed(self._reports)]
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks

@@ -43,7 +43,7 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, keys
+from gateway.routes.admin import accounts, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -173,6 +173,7 @@ class Gateway:
         return [
             accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
+            prices.routes(books.prices, self._catalogue),
         ]
 
     @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from metering.customer_store import CustomerError
 from metering.key_store import KeyRefusedError
 from metering.keys import KeyTermsError
 from metering.ledger import LedgerError
+from metering.prices import PriceError, PriceTakenError
 
 
 def _invalid(error: Exception) -> ApiError:
@@ -26,11 +27,13 @@ def _away(_: Exception) -> ApiError:
     return errors.limits_unknown()
 
 
-REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {
+REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the first that fits
     AccountError: _invalid,
     KeyTermsError: _invalid,
     CreditLineError: _conflict,
     CustomerError: _conflict,
     KeyRefusedError: _conflict,
+    PriceTakenError: _conflict,
+    PriceError: _invalid,
     LedgerError: _away,
 }
