@@ -42,8 +42,9 @@ from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
+from gateway.patience import until_answered
 from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, keys, prices
+from gateway.routes.admin import accounts, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -84,18 +85,7 @@ class Gateway:
         self._upstream = Upstream(*doors)
         self._watch = Watch()
         self._telemetry = self._new_telemetry(worker, run)
-        counters = CounterCheck(
-            self._books.readings, NodeCounters(*doors), self._books.ledger.last_seq
-        )
-        self._honesty = Honesty(
-            config.honesty,
-            catalogue=self._catalogue,
-            router=self._router,
-            telemetry=self._telemetry,
-            findings=self._books.findings,
-            counters=counters if worker == 0 else None,
-            nodes=lambda: registry.nodes.values(),
-        )
+        self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
         self._watch.report_to(self._telemetry.finished, self._honesty.ended)
         self.admission = Admission(
@@ -117,6 +107,21 @@ class Gateway:
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
         return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+
+    def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
+        """One worker alone reads nodes' counters."""
+        books, check = self._books, None
+        if counters is not None:
+            check = CounterCheck(books.readings, counters, books.ledger.last_seq)
+        return Honesty(
+            self.config.honesty,
+            catalogue=self._catalogue,
+            router=self._router,
+            telemetry=self._telemetry,
+            findings=books.findings,
+            counters=check,
+            nodes=lambda: registry.nodes.values(),
+        )
 
     def _connect_clients(self) -> None:
         """The three drivers of an exchange, and who comes by each."""
@@ -174,6 +179,7 @@ class Gateway:
             accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
             prices.routes(books.prices, self._catalogue),
+            findings.routes(books.findings),
         ]
 
     @contextlib.asynccontextmanager
@@ -209,4 +215,4 @@ class Gateway:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._keyring.reload()
+            await until_answered(self._keyring.reload)
