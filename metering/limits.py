@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     concurrent_requests: int | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in Limits.__struct_fields__:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is {limit}: a limit is at least 1")

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from metering.charge import OpenCharge
+from metering.family_limits import each_of
 from metering.ledger import LedgerError
 from metering.limits import Limiter, Limits, Shortage
 from metering.limits_window import SLOT_NS
@@ -92,8 +93,8 @@ class Sharing:
         if self.away or tries >= TRIES_MAX:
             return False
         now_ns = time.monotonic_ns()
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None and limits.hopeless(tokens, now_ns):
+        limits = each_of(self._limiter, charge.key_id, own)
+        if any(each.hopeless(tokens, now_ns) for each in limits):
             return False
         if any(self._budget.share(d.purse).hopeless(d.amount, now_ns) for d in charge.draws):
             return False
@@ -110,8 +111,7 @@ class Sharing:
             if share.unseen or (tries and share.free < amount):
                 with contextlib.suppress(LedgerError):
                     await self._refresh(name)
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None:
+        for limits in each_of(self._limiter, charge.key_id, own):
             limits.need(tokens)
         for name, amount in wanted:
             self._budget.need(self._budget.share(name), amount)

@@ -13,6 +13,7 @@ import msgspec
 
 from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
+from metering.family_limits import SubKeyLimits, pools_of
 from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
@@ -117,7 +118,11 @@ class Till:
         """
         if self.source.closed:
             return self._credit_shortage(charge)
-        limits = self._limiter.of(charge.key_id, own)
+        limits: KeyPools | None
+        if type(own) is SubKeyLimits:
+            limits = pools_of(self._limiter, charge.key_id, own)
+        else:
+            limits = self._limiter.of(charge.key_id, own)
         slot = REFUSED
         if limits is not None:
             slot = limits.take(tokens, now_ns)
