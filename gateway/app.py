@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from gateway import errors
@@ -31,6 +32,12 @@ def fastapi_app(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
             refused.headers.update(error.headers or {})  # which methods are
             return refused
         return _answer(errors.unknown_route(request.method, request.url.path))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:])
+        return _answer(errors.bad_request(f"{first['msg']}.", param=name, code="invalid_value"))
 
     @app.exception_handler(Exception)
     async def own_fault(_: Request, __: Exception) -> Response:

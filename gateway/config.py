@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.openai_request import Endpoint
+from gateway.admin_config import AdminConfig
+from gateway.config_error import ConfigError as ConfigError
+from gateway.config_error import read_secret
+from gateway.openai.request import Endpoint
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.money import MoneyError, parse_price_per_million
@@ -25,10 +28,6 @@ from router.types import NodeRecord
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message says where and what to write."""
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,6 +244,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
     redis: RedisConfig | None = None
+    admin: AdminConfig = AdminConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -283,16 +283,6 @@ def parse(text: str) -> Config:
         raise ConfigError(_locate(str(error), text)) from None
     _check(config)
     return config
-
-
-def read_secret(path: str) -> str:
-    try:
-        secret = Path(path).read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"secret file {path}: {error.strerror}") from None
-    if not secret:
-        raise ConfigError(f"secret file {path} is empty")
-    return secret
 
 
 def _check_workers(config: Config) -> None:

@@ -6,7 +6,10 @@
     |- invalid_json            400     invalid_request_error   invalid_json
     |- context_too_long        400     invalid_request_error   context_length_exceeded
     |- missing_key, bad_key    401     invalid_request_error   invalid_api_key
+    |- admin_key_...           401     invalid_request_error   invalid_admin_key
     |- no_credit               402     insufficient_quota      insufficient_quota
+    |- not_an_admin            403     permission_error        (given)
+    |- not_permitted           403     permission_error        (given)
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
     |- method_not_allowed      405     invalid_request_error   method_not_allowed
@@ -125,6 +128,35 @@ def missing_key() -> ApiError:
 def bad_key() -> ApiError:
     message = "Incorrect API key provided. It is unknown here, or it was revoked."
     return ApiError(401, message, code="invalid_api_key")
+
+
+def admin_key_missing() -> ApiError:
+    message = (
+        "This needs the admin key, in the header 'Authorization: Bearer ADMIN_KEY'. It is in the "
+        "file admin_key of the gateway's home, or where [admin] of its configuration says."
+    )
+    return ApiError(401, message, code="invalid_admin_key")
+
+
+def admin_key_wrong() -> ApiError:
+    return ApiError(401, "Incorrect admin key provided.", code="invalid_admin_key")
+
+
+def not_an_admin(*, admin_is_off: bool) -> ApiError:
+    if admin_is_off:
+        return not_permitted(
+            "This gateway has no admin key, so nobody can use its admin API: name one in its "
+            "configuration, [admin] key_file or key_env.",
+            code="admin_api_off",
+        )
+    return not_permitted(
+        "This is a customer's API key; the admin API takes the admin key only.",
+        code="admin_key_required",
+    )
+
+
+def not_permitted(message: str, *, code: str) -> ApiError:
+    return ApiError(403, message, type="permission_error", code=code)
 
 
 def no_credit(message: str) -> ApiError:

@@ -21,6 +21,10 @@ class Home:
     def ledger_file(self) -> Path:
         return self.path / "ledger.db"
 
+    @property
+    def admin_key_file(self) -> Path:
+        return self.path / "admin_key"
+
     def spool_folder(self, worker: int) -> Path:
         """Each worker has its own; the first one's is that of a gateway of one process."""
         return self.path / ("spool" if worker == 0 else f"spool-{worker}")

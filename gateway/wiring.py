@@ -15,31 +15,33 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
-from gateway.admission import Admission
+from gateway.admission.admission import Admission
+from gateway.admission.catalogue import Catalogue
+from gateway.admission.ids import Ids
+from gateway.admission.keyring import Keyring
+from gateway.admission.sharing import Sharing
+from gateway.admission.till import LedgerSource, Till
 from gateway.app import fastapi_app
-from gateway.asgi_driver import AsgiDriver, InferenceApp
-from gateway.catalogue import Catalogue
-from gateway.client_answer import Headers
-from gateway.client_connection import ClientConnection
-from gateway.client_listener import ClientListener
+from gateway.client.answer import Headers
+from gateway.client.connection import ClientConnection
+from gateway.client.cors import Cors
 from gateway.config import Config, RayConfig
-from gateway.cors import Cors
-from gateway.exchange import Exchange
+from gateway.drivers.asgi import AsgiDriver, InferenceApp
+from gateway.drivers.listener import ClientListener
+from gateway.drivers.protocol import ProtocolDriver
+from gateway.drivers.watch import Watch
+from gateway.exchange.exchange import Exchange
 from gateway.home import Home
-from gateway.ids import Ids
-from gateway.keyring import Keyring
 from gateway.leftovers import Leftovers
-from gateway.protocol_driver import ProtocolDriver
-from gateway.report_files import ReportFiles
+from gateway.nodes.upstream import Upstream
 from gateway.routes import health, models
+from gateway.routes.admin import api as admin
+from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
-from gateway.sharing import Sharing
-from gateway.telemetry import Telemetry
-from gateway.till import LedgerSource, Till
-from gateway.upstream import Upstream
-from gateway.watch import Watch
+from gateway.telemetry.report_files import ReportFiles
+from gateway.telemetry.telemetry import Telemetry
 from metering.budget import Budget
 from metering.limits import local_limiter
 from metering.poster import Poster
@@ -113,15 +115,7 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
         )
-        operations = health.routes(
-            catalogue=catalogue,
-            router=self._router,
-            till=self._till,
-            admission=self.admission,
-            telemetry=telemetry,
-        )
-        authenticate = authenticate_with(self.admission)
-        rest = fastapi_app([operations, models.routes(catalogue, authenticate)], self._lifespan)
+        rest = fastapi_app(self._routers(home, catalogue), self._lifespan)
         parts = (self._till, self._upstream, self._watch)
 
         def asgi_driver(exchange: Exchange) -> AsgiDriver:
@@ -142,6 +136,23 @@ class Gateway:
             config.server.client_timeouts,
         )
         self._watch.also_sweep(self.listener.sweep)
+
+    def _routers(self, home: Home, catalogue: Catalogue) -> list[APIRouter]:
+        """Every route but inference."""
+        operations = health.routes(
+            catalogue=catalogue,
+            router=self._router,
+            till=self._till,
+            admission=self.admission,
+            telemetry=self._telemetry,
+        )
+        authenticate = authenticate_with(self.admission)
+        authorize = authorize_with(self.config.admin.key(home), self._keyring)
+        return [
+            operations,
+            models.routes(catalogue, authenticate),
+            admin.routes(authorize, []),
+        ]
 
     def _new_till(self, config: Config) -> Till:
         """With limits and balances of its own, or shared through Redis."""

@@ -1,4 +1,4 @@
-"""API keys: shown once when they are made, kept as a hash ever after."""
+"""API keys: what they may do; shown once when they are made, kept as a hash ever after."""
 
 from __future__ import annotations
 
@@ -7,10 +7,39 @@ import hashlib
 
 import msgspec
 
+from metering.cycle import Cycle
 from metering.limits import UNLIMITED, Limits
 
 SECRET_PREFIX = "sk-tg-"
 SECRET_BYTES = 32
+
+
+class KeyTermsError(ValueError):
+    """Terms that no key can have."""
+
+
+class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key may do; None is no limit. Raises KeyTermsError for terms that mean nothing."""
+
+    limits: Limits = UNLIMITED
+    models: tuple[str, ...] | None = None
+    spend_cap_nano_usd: int | None = None
+    spend_cycle: Cycle | None = None
+    """When the cap begins anew; None: never."""
+    expires_ns: int | None = None
+    manages_keys: bool = False
+    """It may make keys within its own bounds."""
+
+    def __post_init__(self) -> None:
+        if self.models is not None and not self.models:
+            raise KeyTermsError("no model would be allowed: name one, or give no list")
+        if self.spend_cap_nano_usd is not None and self.spend_cap_nano_usd < 0:
+            raise KeyTermsError(f"a spend cap of {self.spend_cap_nano_usd} nano-USD is below zero")
+        if self.spend_cycle is not None and self.spend_cap_nano_usd is None:
+            raise KeyTermsError("a spend cycle without a spend cap: give the cap too")
+
+
+NO_TERMS = KeyTerms()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +55,28 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     revoked_ns: int | None = None
     limits: Limits = UNLIMITED
+    models: tuple[str, ...] | None = None
+    spend_cap_nano_usd: int | None = None
+    spend_cycle: Cycle | None = None
+    """None: the cap is for life."""
+    expires_ns: int | None = None
+    manages_keys: bool = False
+    parent_key_id: str | None = None
+    """The key that made it, whose bounds and cap hold for it too."""
+    previous_digest: bytes | None = None
+    """Of the secret before the last rotation."""
+    previous_until_ns: int | None = None
+
+    @property
+    def terms(self) -> KeyTerms:
+        return KeyTerms(
+            limits=self.limits,
+            models=self.models,
+            spend_cap_nano_usd=self.spend_cap_nano_usd,
+            spend_cycle=self.spend_cycle,
+            expires_ns=self.expires_ns,
+            manages_keys=self.manages_keys,
+        )
 
 
 def new_secret(entropy: bytes) -> str:

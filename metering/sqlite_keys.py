@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import msgspec
+
 from metering import keys
 from metering.accounts import check_name
-from metering.keys import ApiKey
+from metering.cycle import Cycle
+from metering.keys import NO_TERMS, ApiKey, KeyTerms
 from metering.limits import UNLIMITED, Limits
 from metering.sqlite_file import named_errors, open_database
 
@@ -18,7 +22,9 @@ NAME_CHARS_MAX = 100
 
 _COLUMNS = (
     "key_id, account, name, digest, created_ns, revoked_ns, "
-    "requests_per_minute, tokens_per_minute, concurrent_requests"
+    "requests_per_minute, tokens_per_minute, concurrent_requests, "
+    "models, spend_cap_nano_usd, spend_cycle, expires_ns, manages_keys, parent_key_id, "
+    "previous_digest, previous_until_ns"
 )
 
 
@@ -31,7 +37,12 @@ class SqliteKeys:
         self._db = open_database(path)
 
     def create(
-        self, account: str, name: str = "", limits: Limits = UNLIMITED
+        self,
+        account: str,
+        name: str = "",
+        terms: KeyTerms = NO_TERMS,
+        *,
+        parent_key_id: str | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and its secret, which nobody can ever read again. Raises AccountError."""
         secret = keys.new_secret(secrets.token_bytes(keys.SECRET_BYTES))
@@ -42,21 +53,11 @@ class SqliteKeys:
             name=name[:NAME_CHARS_MAX],
             digest=digest,
             created_ns=time.time_ns(),
-            limits=limits,
+            parent_key_id=parent_key_id,
+            **msgspec.structs.asdict(terms),
         )
-        self._execute(
-            f"INSERT INTO api_key ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?)",
-            (
-                key.key_id,
-                key.account,
-                key.name,
-                key.digest,
-                key.created_ns,
-                limits.requests_per_minute,
-                limits.tokens_per_minute,
-                limits.concurrent_requests,
-            ),
-        )
+        row = _row(key)
+        self._execute(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
         return key, secret
 
     def revoke(self, key_id: str) -> ApiKey | None:
@@ -82,8 +83,29 @@ class SqliteKeys:
             return self._db.execute(statement, values).fetchall()
 
 
+def _row(key: ApiKey) -> tuple[object, ...]:
+    return (
+        key.key_id,
+        key.account,
+        key.name,
+        key.digest,
+        key.created_ns,
+        key.revoked_ns,
+        *msgspec.structs.astuple(key.limits),
+        None if key.models is None else json.dumps(key.models),
+        key.spend_cap_nano_usd,
+        key.spend_cycle,
+        key.expires_ns,
+        int(key.manages_keys),
+        key.parent_key_id,
+        key.previous_digest,
+        key.previous_until_ns,
+    )
+
+
 def _key(row: sqlite3.Row) -> ApiKey:
-    key_id, account, name, digest, created_ns, revoked_ns, rpm, tpm, at_once = row
+    key_id, account, name, digest, created_ns, revoked_ns, rpm, tpm, at_once, *terms = row
+    models, cap, cycle, expires_ns, manages_keys, parent, previous, until_ns = terms
     limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrent_requests=at_once)
     return ApiKey(
         key_id=key_id,
@@ -93,4 +115,12 @@ def _key(row: sqlite3.Row) -> ApiKey:
         created_ns=created_ns,
         revoked_ns=revoked_ns,
         limits=UNLIMITED if limits == UNLIMITED else limits,
+        models=None if models is None else tuple(json.loads(models)),
+        spend_cap_nano_usd=cap,
+        spend_cycle=None if cycle is None else Cycle(cycle),
+        expires_ns=expires_ns,
+        manages_keys=bool(manages_keys),
+        parent_key_id=parent,
+        previous_digest=previous,
+        previous_until_ns=until_ns,
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 from books import PRICE
 
-from gateway.sharing import Sharing
-from gateway.till import Till
+from gateway.admission.sharing import Sharing
+from gateway.admission.till import Till
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
 from metering.limits import Limits, Shortage
 from metering.poster import Poster

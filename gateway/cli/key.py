@@ -18,7 +18,7 @@ from gateway.cli.home import (
     open_ledger,
 )
 from metering.accounts import customer
-from metering.keys import ApiKey
+from metering.keys import ApiKey, KeyTerms
 from metering.limits import Limits
 
 _LIMIT = click.IntRange(min=1)
@@ -56,7 +56,7 @@ def create(
     with open_ledger(home, create=True) as ledger:
         ledger.open_account(customer(account))
     with open_keys(home) as keys:
-        key, secret = keys.create(account, name, limits)
+        key, secret = keys.create(account, name, KeyTerms(limits=limits))
     if as_json:
         echo_json({**_line(key), "api_key": secret})
         return

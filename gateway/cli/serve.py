@@ -10,8 +10,8 @@ import click
 
 from gateway.config import Config, ConfigError, load
 from gateway.home import Home
-from gateway.listening import AddressError
-from gateway.workers import StartError, Workers
+from gateway.workers.listening import AddressError
+from gateway.workers.workers import StartError, Workers
 from metering.ledger import LedgerError
 from metering.spool_file import SpoolError
 

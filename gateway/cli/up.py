@@ -10,9 +10,9 @@ from rich.console import Console
 
 from gateway.cli.home import home_option
 from gateway.home import Home
-from gateway.up import Supervisor, UpOptions
-from gateway.up_home import HomeInUseError, HomeLock
-from gateway.up_screen import Screen
+from gateway.up.files import HomeInUseError, HomeLock
+from gateway.up.screen import Screen
+from gateway.up.up import Supervisor, UpOptions
 from serving.engine_spec import Device, EngineSpec
 from serving.model_files import DEMO_MODEL, ModelError, model_name, read_facts, resolve_model
 

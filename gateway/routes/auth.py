@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 
-from gateway.admission import Admission, settled
+from gateway.admission.admission import Admission, settled
 from metering.keys import ApiKey
 
 Authenticate = Callable[[Request], Awaitable[ApiKey]]

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from gateway.admission import Admission
-from gateway.catalogue import Catalogue
-from gateway.telemetry import Telemetry
-from gateway.till import Till
+from gateway.admission.admission import Admission
+from gateway.admission.catalogue import Catalogue
+from gateway.admission.till import Till
+from gateway.telemetry.telemetry import Telemetry
 from router.router import Router
 from router.types import Condition
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from gateway import errors
-from gateway.catalogue import Catalogue, Model
+from gateway.admission.catalogue import Catalogue, Model
 from gateway.routes.auth import Authenticate
 
 

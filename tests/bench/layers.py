@@ -16,13 +16,13 @@ from types import MappingProxyType
 import msgspec
 from fastapi import FastAPI
 
-from gateway.actions import Action, Record
-from gateway.admission import Known, settled
-from gateway.client_head import read_head
-from gateway.exchange import Exchange
+from gateway.admission.admission import Known, settled
+from gateway.client.head import read_head
+from gateway.exchange.actions import Action, Record
+from gateway.exchange.exchange import Exchange
 from gateway.home import Home
-from gateway.node_connection import NodeConnection
-from gateway.openai_request import Endpoint, for_node, read
+from gateway.nodes.connection import NodeConnection
+from gateway.openai.request import Endpoint, for_node, read
 from gateway.wiring import Gateway
 from metering.charge import CloseCharge
 from metering.limits import Limits

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
-from gateway.client_connection import AHEAD_BYTES_MAX, WRITE_BUFFER_BYTES_HIGH
+from gateway.client.connection import AHEAD_BYTES_MAX, WRITE_BUFFER_BYTES_HIGH
 from metering.charge import CloseCharge, OpenCharge
 from router.types import Condition
 

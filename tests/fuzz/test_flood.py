@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client_connection import AHEAD_BYTES_MAX
+from gateway.client.connection import AHEAD_BYTES_MAX
 
 from .books import SECRET, Durability
 from .script import READ_BYTES_MAX

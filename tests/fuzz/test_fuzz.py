@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.driver import Driver
-from gateway.till import Till
+from gateway.admission.till import Till
+from gateway.drivers.driver import Driver
 from metering.charge import CloseCharge
 
 from .check import check

@@ -19,11 +19,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway import wiring
-from gateway.client_head import Head
+from gateway.admission.ids import Ids
+from gateway.client.head import Head
 from gateway.config import Config, parse
-from gateway.exchange import Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.home import Home
-from gateway.ids import Ids
 from gateway.wiring import STATIC, Gateway
 from metering.budget import BalanceUpdate
 

@@ -10,7 +10,7 @@ from raw_client import RawClient
 from raw_node import RawNode, ok
 from served import configuration, eventually, serve
 
-from gateway.node_connection import NodeConnection
+from gateway.nodes.connection import NodeConnection
 from metering.charge import ChargeOutcome
 
 pytestmark = pytest.mark.anyio

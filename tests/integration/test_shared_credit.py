@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.sharing import Sharing
+from gateway.admission.sharing import Sharing
 from metering.budget import BalanceUpdate
 from metering.limits import Limits
 from metering.pools import Answer, DisownedError, PoolsUnavailableError

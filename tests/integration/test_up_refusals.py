@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.home import Home
-from gateway.up_home import HomeLock
+from gateway.up.files import HomeLock
 from serving.free_ports import free_ports
 from serving.process_table import owned_by
 

@@ -22,7 +22,7 @@ from served import eventually, sample_sum
 from together import REDIS, Together, children_of, command, lives, together, write_config
 
 from gateway.home import Home
-from gateway.reports import Report
+from gateway.telemetry.reports import Report
 from metering.charge import ChargeOutcome, ChargeRecord
 from metering.sqlite_ledger import SqliteLedger
 from serving.fake_node import FakeNode

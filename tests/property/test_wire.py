@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client_connection import ClientConnection
-from gateway.client_request import Request
-from gateway.node_connection import NodeConnection
+from gateway.client.connection import ClientConnection
+from gateway.client.request import Request
+from gateway.nodes.connection import NodeConnection
 from gateway.timeouts import ClientTimeouts
 
 REQUESTS = [

@@ -187,7 +187,7 @@ def heavy_imports_stay_in_serving(source: Source) -> Problems:
         if top in CLIENTS:
             yield source.at(
                 node,
-                f"imports {top}; requests to nodes go through gateway/upstream.py, "
+                f"imports {top}; requests to nodes go through gateway/nodes/upstream.py, "
                 "the rest through urllib.request off the loop",
             )
 

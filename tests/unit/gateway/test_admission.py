@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.admission import Known, Pending, settled
+from gateway.admission.admission import Known, Pending, settled
 from gateway.errors import ApiError
 from metering.ledger import LedgerError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client_body import ChunkedBody
+from gateway.client.body import ChunkedBody
 from gateway.errors import ApiError
 
 CHUNKED = b"3\r\nabc\r\n5;x=y\r\n\r\n0\r\n\r\nA\r\n0123456789\r\n0\r\nTrailer: z\r\n\r\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client_head import HEAD_BYTES_MAX, judge_partial, read_head
+from gateway.client.head import HEAD_BYTES_MAX, judge_partial, read_head
 from gateway.errors import ApiError
-from gateway.openai_request import Endpoint
+from gateway.openai.request import Endpoint
 
 LINE = b"POST /v1/chat/completions HTTP/1.1\r\n"
 

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.counts import DURATION_BOUNDS_NS, Counts, Ended, Refused, total
-from gateway.exposition import families
+from gateway.telemetry.counts import DURATION_BOUNDS_NS, Counts, Ended, Refused, total
+from gateway.telemetry.exposition import families
 
 
 class Fixed(Collector):

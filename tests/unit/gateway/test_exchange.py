@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from gateway.actions import Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange import Exchange, State
-from gateway.openai_request import Endpoint, read
+from gateway.exchange.actions import Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.exchange import Exchange, State
+from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
 from metering.prices import ModelPrice

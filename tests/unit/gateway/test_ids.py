@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from gateway.ids import Ids
+from gateway.admission.ids import Ids
 
 
 def test_charge_ids_are_version_7_uuids_of_now():

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from gateway.listening import AddressError, bind, reserve
+from gateway.workers.listening import AddressError, bind, reserve
 
 HOST = "127.0.0.1"
 

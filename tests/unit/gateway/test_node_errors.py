@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.node_errors import translate
+from gateway.openai.node_errors import translate
 
 CAPTURED = sorted((Path(__file__).parents[2] / "golden" / "vllm-0.32").glob("error-*.400.json"))
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.errors import ApiError
-from gateway.openai_request import TEMPLATE_TOKENS, Endpoint, for_node, read
+from gateway.openai.request import TEMPLATE_TOKENS, Endpoint, for_node, read
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 CHAT, COMPLETIONS, EMBEDDINGS = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS

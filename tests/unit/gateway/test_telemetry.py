@@ -12,12 +12,12 @@ import pytest
 from served import sample_sum
 
 from gateway import errors
-from gateway.exchange import Exchange, Timeouts
+from gateway.exchange.exchange import Exchange, Timeouts
 from gateway.home import Home
-from gateway.openai_request import Endpoint, read
-from gateway.report_files import ReportFiles
-from gateway.reports import Report
-from gateway.telemetry import Telemetry
+from gateway.openai.request import Endpoint, read
+from gateway.telemetry.report_files import ReportFiles
+from gateway.telemetry.reports import Report
+from gateway.telemetry.telemetry import Telemetry
 from metering.charge import OpenCharge
 from metering.prices import ModelPrice
 from metering.usage import Usage

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gateway.up_screen import Screen
+from gateway.up.screen import Screen
 
 
 @pytest.fixture

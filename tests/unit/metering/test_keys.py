@@ -9,6 +9,9 @@ import pytest
 
 from metering import keys
 from metering.accounts import AccountError
+from metering.cycle import Cycle
+from metering.keys import KeyTerms, KeyTermsError
+from metering.limits import Limits
 from metering.sqlite_keys import SqliteKeys
 
 
@@ -72,3 +75,33 @@ def test_two_keys_never_share_a_digest(store, tmp_path):
             (key.digest,),
         )
     db.close()
+
+
+TERMS = KeyTerms(
+    limits=Limits(requests_per_minute=5),
+    models=("a", "b/c"),
+    spend_cap_nano_usd=2**62,
+    spend_cycle=Cycle.EIGHT_HOURS,
+    expires_ns=7,
+    manages_keys=True,
+)
+
+
+def test_the_terms_of_a_key_are_kept(store):
+    key, _ = store.create("alice", terms=TERMS, parent_key_id="key_0")
+    assert key.terms == TERMS
+    assert key.parent_key_id == "key_0"
+    assert store.load_all() == [key]
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        ({"models": ()}, "no model would be allowed"),
+        ({"spend_cap_nano_usd": -1}, "below zero"),
+        ({"spend_cycle": Cycle.DAILY}, "give the cap too"),
+    ],
+)
+def test_terms_that_mean_nothing_are_refused(terms, reason):
+    with pytest.raises(KeyTermsError, match=reason):
+        KeyTerms(**terms)

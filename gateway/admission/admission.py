@@ -1,0 +1,220 @@
+"""May this request be served, and at what price at most? Everything before a node is dialled.
+
+    key -> body judged -> model -> room for one more -> node chosen -> hold reserved -> Exchange
+
+Each refusal is an ApiError, raised before anything was spent or counted: a refused request uses up
+no quota. All of it runs on the event loop without waiting; what must be looked up off the loop (a
+key made a moment ago, a deposit not seen yet, an exact token count) is raised as `Pending`: the
+driver waits for it and asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn, TypeVar, cast
+
+from gateway import errors
+from gateway.admission.catalogue import Catalogue, Model
+from gateway.admission.ids import Ids
+from gateway.admission.keyring import Keyring
+from gateway.admission.till import Till
+from gateway.exchange.exchange import Exchange
+from gateway.openai.request import Endpoint, Question, read
+from gateway.timeouts import Timeouts
+from metering.charge import OpenCharge
+from metering.keys import ApiKey
+from metering.ledger import LedgerError
+from metering.limits import LimitKind, Limits, Shortage
+from metering.money import format_usd
+from metering.prices import hold_nano_usd
+from router.router import Router
+from router.types import RequestFeatures
+
+T = TypeVar("T")
+Known = Mapping[str, object]
+"""What was looked up for this request so far."""
+
+
+class Pending(Exception):  # noqa: N818 (it is not an error, it asks for a moment)
+    """Something must be looked up off the event loop before the request can be judged."""
+
+    def __init__(self, what: str, look_up: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.look_up = look_up
+
+
+async def settled(judge: Callable[[Known], T]) -> T:
+    """What `judge` returns once it has what it needs, or has asked for it often enough.
+
+    Raises ApiError, also (429) while the ledger cannot be asked.
+    """
+    known: dict[str, object] = {}
+    while True:
+        try:
+            return judge(known)
+        except Pending as pending:
+            try:
+                known[pending.what] = await pending.look_up()
+            except LedgerError:
+                raise errors.limits_unknown() from None
+
+
+class Admission:
+    """Judges requests."""
+
+    def __init__(
+        self,
+        *,
+        keyring: Keyring,
+        catalogue: Catalogue,
+        till: Till,
+        router: Router,
+        ids: Ids,
+        monotonic_ns: Callable[[], int],
+        timeouts: Timeouts,
+        body_bytes_max: int,
+        open_requests_max: int,
+    ) -> None:
+        self.body_bytes_max = body_bytes_max
+        self.draining = False
+        """Set at shutdown: what is open finishes, nothing new begins."""
+        self._keyring = keyring
+        self._catalogue = catalogue
+        self._till = till
+        self._router = router
+        self._ids = ids
+        self._monotonic_ns = monotonic_ns
+        self._timeouts = timeouts
+        self._open_requests_max = open_requests_max
+
+    def new_request_id(self) -> str:
+        return self._ids.request_id()
+
+    def authenticate(self, headers: Mapping[bytes, bytes], known: Known) -> ApiKey:
+        """The key that the Authorization header holds. Raises ApiError (401), Pending."""
+        value = headers.get(b"authorization", b"")
+        scheme, _, secret = value.partition(b" ")
+        secret = secret.strip()
+        if not secret or scheme.lower() != b"bearer":
+            raise errors.missing_key()
+        key = self._keyring.find(hashlib.sha256(secret).digest())
+        if key is None and "keys" not in known:
+            raise Pending("keys", self._keyring.reload)
+        if key is None or key.revoked_ns is not None:
+            raise errors.bad_key()
+        return key
+
+    def admit(
+        self, request_id: str, key: ApiKey, endpoint: Endpoint, body: bytes, known: Known
+    ) -> Exchange:
+        """An exchange ready to start, its highest possible cost reserved.
+
+        Raises ApiError (400, 402, 404, 429), Pending.
+        """
+        question = read(endpoint, body)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        if endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, endpoint.path)
+        context = model.context_tokens_max
+        prompt_tokens = question.prompt_bound(context)
+        completion_tokens = question.completion_bound(context)
+        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
+            self._check_context(question, model, known)
+        self._check_room()
+        features = RequestFeatures(
+            model=question.model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens_max=completion_tokens,
+            stream=question.stream,
+        )
+        now_ns = self._monotonic_ns()
+        decision = self._router.choose(features, now_ns)
+        if decision.node is None:
+            raise errors.no_capacity(question.model, decision.retry_after_ns)
+        hold = hold_nano_usd(
+            model.price,
+            prompt_tokens_max=prompt_tokens,
+            completion_tokens_max=completion_tokens,
+        )
+        created_ns = self._ids.now_ns()
+        charge = OpenCharge(
+            charge_id=self._ids.charge_id(created_ns),
+            request_id=request_id,
+            account=key.account,
+            key_id=key.key_id,
+            model=question.model,
+            price=model.price,
+            hold_nano_usd=hold,
+            prompt_tokens_estimate=prompt_tokens,
+            created_ns=created_ns,
+        )
+        tokens = prompt_tokens + completion_tokens
+        shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
+        if shortage is not None:
+            self._find_more(shortage, charge, key.limits, tokens, known)
+        return Exchange(
+            charge,
+            question,
+            body,
+            decision=decision,
+            router=self._router,
+            timeouts=self._timeouts,
+            estimate=model.estimate,
+        )
+
+    def _check_context(self, question: Question, model: Model, known: Known) -> None:
+        """Refuse what certainly exceeds the context. Counting is dear: only asked for a request
+        that could exceed it.
+        """
+        context = model.context_tokens_max
+        asked = question.completion_tokens_max
+        if asked is not None and asked > context:
+            found = f"you requested {asked} tokens for the completion"
+            raise errors.context_too_long(context, found, "max_tokens")
+        texts = question.prompt_texts()
+        if model.counter is None or not texts:
+            return
+        if "tokens" not in known:
+            raise Pending("tokens", lambda: model.count(texts))
+        count = cast(int, known["tokens"])
+        if count > context:
+            param = question.endpoint.prompt_param
+            found = f"your {param} resulted in at least {count} tokens"
+            raise errors.context_too_long(context, found, param)
+
+    def _check_room(self) -> None:
+        if self.draining:
+            message = "The gateway is shutting down. Please retry; another instance will answer."
+            raise errors.overloaded(message, retry_after_s=1, code="draining")
+        if self._till.open_charges >= self._open_requests_max:
+            message = f"The gateway has {self._open_requests_max} requests open, its most."
+            raise errors.overloaded(message, retry_after_s=1)
+        if not self._till.recording:
+            raise errors.not_recording()
+
+    def _find_more(
+        self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, known: Known
+    ) -> NoReturn:
+        """Raises Pending while more may be found, then ApiError."""
+        source, tries = self._till.source, cast(int, known.get("tries", 0))
+
+        async def find() -> int:
+            await source.find(charge, own, tokens, tries)
+            return tries + 1
+
+        if source.worth_asking(shortage, charge, own, tokens, tries):
+            raise Pending("tries", find)
+        never = shortage.kind is not LimitKind.CREDIT and shortage.wait_ns is None
+        if source.away and not never:
+            raise errors.limits_unknown()
+        if shortage.kind is not LimitKind.CREDIT:
+            raise errors.rate_limited(shortage, charge.model, charge.key_id)
+        raise errors.no_credit(
+            f"Account '{charge.account}' has {format_usd(shortage.free)} USD left; "
+            f"this request may cost up to {format_usd(shortage.asked)} USD, which is reserved "
+            "before it runs and refunded down to what it cost. Add credit, or lower 'max_tokens'."
+        )

@@ -1,0 +1,63 @@
+"""The models on sale: configuration, price and tokenizer of each, by id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.config import ConfigError, ModelConfig
+from gateway.openai.request import Question
+from metering.prices import ModelPrice
+from metering.tokens import TokenCounter, TokenizerError
+from metering.usage import Usage
+
+COUNT_CHARS_MAX = 32 * 1024
+"""Longer texts are estimated by their bytes: an estimate must not hold up the event loop."""
+
+BYTES_PER_TOKEN = 4
+
+
+class Model:
+    """One model. Raises ConfigError if its tokenizer file cannot be used."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.id = config.id
+        self.price: ModelPrice = config.price()
+        self.context_tokens_max = config.context_tokens_max
+        self.counter: TokenCounter | None = None
+        if config.tokenizer_file is not None:
+            try:
+                self.counter = TokenCounter.from_tokenizer_json(Path(config.tokenizer_file))
+            except (OSError, TokenizerError) as error:
+                raise ConfigError(f"model '{config.id}': tokenizer_file: {error}") from None
+
+    async def count(self, texts: list[str]) -> int:
+        """Tokens of these texts, which a prompt that holds them cannot be below."""
+        counter = self.counter
+        assert counter is not None
+        return await asyncio.to_thread(lambda: sum(counter.count(text.strip()) for text in texts))
+
+    def estimate(self, question: Question, delivered: str) -> Usage:
+        """For a node that reported no usage. The ledger marks it ESTIMATED for ever."""
+        prompt = "".join(question.prompt_texts())
+        return Usage(
+            prompt_tokens=self._roughly(prompt), completion_tokens=self._roughly(delivered)
+        )
+
+    def _roughly(self, text: str) -> int:
+        if self.counter is not None and len(text) <= COUNT_CHARS_MAX:
+            return self.counter.count(text)
+        return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+class Catalogue:
+    def __init__(self, configs: tuple[ModelConfig, ...]) -> None:
+        self._models = {config.id: Model(config) for config in configs}
+
+    def get(self, model_id: str) -> Model | None:
+        return self._models.get(model_id)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())

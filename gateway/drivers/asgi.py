@@ -1,0 +1,240 @@
+"""The ASGI driver: an inference route as a plain ASGI application, for any ASGI server.
+
+One coroutine per request writes to the client; the node's bytes wait in a bounded queue between
+them. A second one listens for the client's disconnect, which ASGI tells only through `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from gateway import errors
+from gateway.admission.admission import Admission, settled
+from gateway.admission.till import Till
+from gateway.client.cors import Cors, Header
+from gateway.drivers.driver import Driver, Watcher
+from gateway.errors import ApiError
+from gateway.exchange.actions import Respond
+from gateway.exchange.exchange import Exchange
+from gateway.nodes.upstream import Upstream
+from gateway.openai.request import ENDPOINT_OF_PATH
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_METHOD_ASKED = b"access-control-request-method"
+_ALLOW = (b"allow", b"POST, OPTIONS")
+
+QUEUE_BYTES_HIGH = 256 * 1024
+QUEUE_BYTES_LOW = 64 * 1024
+
+
+class InferenceApp:
+    """POSTs to the inference routes; every other request goes to `rest`."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        new_driver: NewDriver,
+        refused: Refused,
+        cors: Cors,
+        rest: App,
+    ) -> None:
+        self._admission = admission
+        self._new_driver = new_driver
+        self._refused = refused
+        self._cors = cors
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        origin = _header(scope, b"origin")
+        if origin:
+            send = _adding(self._cors.headers(origin), send)
+            if scope["method"] == "OPTIONS" and _header(scope, _METHOD_ASKED):
+                asked = _header(scope, b"access-control-request-headers")
+                await _answer_empty(self._cors.preflight(asked), send)
+                return
+        if scope["path"] in ENDPOINT_OF_PATH:
+            await self._infer(scope, receive, send)
+        elif scope["method"] == "HEAD":  # the server leaves the body out
+            await self._rest({**scope, "method": "GET"}, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS":
+            await _answer_empty([_ALLOW], send)
+            return
+        request_id = self._admission.new_request_id()
+        try:
+            exchange = await self._admit(request_id, scope, receive)
+        except ApiError as error:
+            self._refused(ENDPOINT_OF_PATH[scope["path"]].value, error)
+            allow = [_ALLOW] if error.status == 405 else []
+            await _answer_error(error, request_id, allow, send)
+            return
+        except ConnectionResetError:
+            return  # the client left before its request was whole
+        await self._new_driver(exchange).run(receive, send)
+
+    async def _admit(self, request_id: str, scope: Scope, receive: Receive) -> Exchange:
+        if scope["method"] != "POST":
+            raise errors.method_not_allowed(scope["method"], scope["path"])
+        headers = dict(scope["headers"])
+        admission = self._admission
+        key = await settled(lambda known: admission.authenticate(headers, known))
+        body = await _read_body(headers, receive, admission.body_bytes_max)
+        endpoint = ENDPOINT_OF_PATH[scope["path"]]
+        return await settled(lambda known: admission.admit(request_id, key, endpoint, body, known))
+
+
+class AsgiDriver(Driver):
+    """An exchange whose client is an ASGI `send`."""
+
+    __slots__ = ("_gone", "_queue", "_queued_bytes", "_slow", "_wake")
+
+    def __init__(
+        self, exchange: Exchange, till: Till, upstream: Upstream, watcher: Watcher
+    ) -> None:
+        super().__init__(exchange, till, upstream, watcher)
+        self._queue: list[Message] = []
+        self._queued_bytes = 0
+        self._slow = False
+        self._gone = False
+        self._wake = asyncio.Event()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Drive the exchange to its end."""
+        listener = asyncio.create_task(self._listen(receive))
+        try:
+            self.start()
+            await self._write(send)
+        except BaseException:
+            self.client_gone()  # the server cancelled us, or `send` failed: the client is lost
+            raise
+        finally:
+            listener.cancel()
+
+    async def _listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self.client_gone()
+        self._wake.set()
+
+    async def _write(self, send: Send) -> None:
+        more = True
+        while more and not self._gone:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._queue = self._queue, []
+            self._queued_bytes = 0
+            for message in batch:
+                await send(message)
+                more = message["type"] == "http.response.start" or message["more_body"]
+            if self._slow and self._queued_bytes <= QUEUE_BYTES_LOW:
+                self._slow = False
+                self.resume()
+
+    # -- the client's side ------------------------------------------------------------------------
+
+    def respond(self, answer: Respond) -> None:
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"x-request-id", self.exchange.charge.request_id.encode()),
+            *answer.headers,
+        ]
+        if answer.body is None:
+            headers.append((b"cache-control", b"no-cache"))
+        else:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        self._put({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if answer.body is not None:
+            self.send(answer.body)
+
+    def send(self, data: bytes) -> None:
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+        self._queued_bytes += len(data)
+        if self._queued_bytes > QUEUE_BYTES_HIGH and not self._slow:
+            self._slow = True
+            self.pause()
+
+    def end(self) -> None:
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def drop(self) -> None:
+        self._gone = True
+        self._wake.set()
+
+    def _put(self, message: Message) -> None:
+        self._queue.append(message)
+        self._wake.set()
+
+
+NewDriver = Callable[[Exchange], AsgiDriver]
+Refused = Callable[[str, ApiError], None]
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, body_bytes_max: int) -> bytes:
+    """The request's body. Raises ApiError (413) and ConnectionResetError."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > body_bytes_max:
+        raise errors.body_too_large(body_bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > body_bytes_max:
+            raise errors.body_too_large(body_bytes_max)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    for header, value in scope["headers"]:
+        if header == name:
+            return bytes(value)
+    return b""
+
+
+def _adding(headers: Sequence[Header], send: Send) -> Send:
+    """A `send` that adds these headers to the answer."""
+
+    async def adding(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return adding
+
+
+async def _answer_empty(headers: Sequence[Header], send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer_error(
+    error: ApiError, request_id: str, more: Sequence[Header], send: Send
+) -> None:
+    body = error.body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *error.headers(),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,90 @@
+"""One try at one node: what it has said so far, and what that comes to in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.openai.request import Question
+from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
+from metering.usage import Usage, UsageSource
+from router.router import Lease
+from router.types import NodeRecord, Termination
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""The largest whole (unstreamed) answer accepted from a node."""
+
+_NEVER_FED = StreamMeter(keep_closing=False)
+"""Of every answer that is not streamed."""
+
+Estimate = Callable[[Question, str], Usage]
+Counted = tuple[Usage, UsageSource]
+
+
+class Attempt:
+    """Made when the node is dialled. `estimate` counts tokens where the node reports none."""
+
+    def __init__(
+        self, node: NodeRecord, lease: Lease, question: Question, estimate: Estimate
+    ) -> None:
+        self.node = node
+        self.status = 0
+        self.first_byte_ns: int | None = None
+        self.last_byte_ns: int | None = None
+        self.meter = _NEVER_FED
+        if question.stream:
+            self.meter = StreamMeter(
+                keep_closing=question.usage_wanted,
+                keep_running=question.running_usage_wanted,
+                choices=question.choices,
+                choices_per_prompt=question.choices_per_prompt,
+                tally_text=node.engine != "vllm",
+            )
+        self._lease = lease
+        self._question = question
+        self._estimate = estimate
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    @property
+    def streaming_ns(self) -> int:
+        """From the first byte of the answer to the last."""
+        return (self.last_byte_ns or 0) - (self.first_byte_ns or 0)
+
+    def collect(self, data: bytes) -> bool:
+        """Keep bytes of a whole answer. False if it is too large to be one."""
+        self._body.append(data)
+        self._body_bytes += len(data)
+        return self._body_bytes <= ANSWER_BYTES_MAX
+
+    @property
+    def body(self) -> bytes:
+        """What was collected."""
+        return b"".join(self._body)
+
+    def counted_whole(self, answer: bytes) -> Counted:
+        """The tokens of a whole answer. Raises MalformedStreamError if it is not JSON."""
+        usage = usage_of_answer(answer)
+        if usage is not None:
+            return usage, UsageSource.NODE
+        return self._estimate(self._question, text_of_answer(answer)), UsageSource.ESTIMATED
+
+    def counted_stream(self) -> Counted | None:
+        """The tokens of the stream so far; None if there is nothing to go by.
+
+        The node's total, else its running figures, else our count of the delivered text.
+        """
+        meter = self.meter
+        if meter.closing is not None:
+            return meter.closing, UsageSource.NODE
+        if (running := meter.running) is not None:
+            return running, UsageSource.COUNTED
+        if meter.text:
+            text = "".join(meter.text)
+            return self._estimate(self._question, text), UsageSource.ESTIMATED
+        return None
+
+    def release(self, termination: Termination, now_ns: int, started_ns: int) -> None:
+        """Tell the router how it ended. Only the first call counts."""
+        first_byte_ns = self.first_byte_ns
+        ttft_ns = None if first_byte_ns is None else first_byte_ns - started_ns
+        self._lease.finish(termination, now_ns, ttft_ns)

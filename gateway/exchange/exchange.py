@@ -1,0 +1,394 @@
+"""One proxied request, from admission to its last byte: a state machine without socket or clock.
+
+Events come in as method calls, with the time where it matters; every method returns the actions
+that the driver must carry out, in order. So every failure can be played byte by byte in a test, and
+two drivers (ASGI, uvicorn protocol) give the same behaviour.
+
+    state      waits for                       event            next
+    NEW        -                               start            DIALLED | ENDED (no node)
+    DIALLED    the node's status               head 200         ANSWERING
+                                               head >= 400      REFUSED
+                                               failed, expired  DIALLED (next node) | SETTLING
+    REFUSED    the node's error body           end              DIALLED (next node) | SETTLING
+    ANSWERING  the answer                      body             ANSWERING | SETTLING ([DONE] seen)
+                                               end              SETTLING
+                                               failed, expired  DIALLED if nothing was delivered,
+                                                                else SETTLING
+    SETTLING   the charge to be durable        durable          ENDED
+    any        -                               client_gone      ENDED
+
+What the client is owed last (`[DONE]`, a whole answer, an error) leaves only when the closing row
+of the charge is durable, and nothing leaves before the opening row is. Rows become durable in their
+order, so an answer that is not streamed waits for its closing row alone. A charge is closed exactly
+once, whatever happens: `_settle` is the only place that does it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from gateway import errors
+from gateway.errors import ApiError
+from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.openai import node_errors
+from gateway.openai.request import Endpoint, Question, for_node
+from gateway.timeouts import Timeouts
+from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
+from metering.stream_meter import MalformedStreamError, StreamMeter
+from metering.usage import Usage
+from router.router import Router
+from router.types import Decision, Termination
+
+ATTEMPTS_MAX = 3
+"""Nodes tried for one request before the client is told."""
+
+PROGRESS_EVENTS = 64
+PROGRESS_NS = 1_000_000_000
+_DONE_LINE = b"data: [DONE]\n\n"
+_JSON = b"application/json"
+_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+
+
+class State(Enum):
+    NEW = auto()
+    DIALLED = auto()
+    REFUSED = auto()
+    ANSWERING = auto()
+    SETTLING = auto()
+    ENDED = auto()
+
+
+_ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
+_WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
+
+
+class Exchange:
+    """The life of one admitted request.
+
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
+    """
+
+    attempt: Attempt
+    """The node that is being asked, or was last: once it is started."""
+
+    def __init__(
+        self,
+        charge: OpenCharge,
+        question: Question,
+        body: bytes,
+        *,
+        decision: Decision,
+        router: Router,
+        timeouts: Timeouts,
+        estimate: Estimate,
+    ) -> None:
+        self.charge = charge
+        self.question = question
+        self.state = State.NEW
+        self.outcome: ChargeOutcome | None = None
+        self.usage: Usage | None = None
+        self.attempts = 0
+        self.started_ns = 0
+        self.deadline_ns: int | None = None
+        """When `expired` is due; None while nothing is waited for."""
+        self._body = body
+        self._first = decision
+        self._router = router
+        self._timeouts = timeouts
+        self._estimate = estimate
+        self._tried: frozenset[str] = frozenset()
+        self._embeds = question.endpoint is Endpoint.EMBEDDINGS
+        self._opened = not question.stream
+        """The opening row is durable, or nothing leaves before one behind it is."""
+        self._responded = False
+        """Something of the answer was passed on, so there is no going to another node."""
+        self._client_stalls = False
+        self._held: list[Action] = []
+        """What the client is owed once the opening row is durable."""
+        self._last: list[Action] = []
+        """What it is owed once the closing row is."""
+        self._progress_at_events = 1
+        self._progress_at_ns = 0
+
+    @property
+    def ttft_ns(self) -> int | None:
+        """From the request's acceptance to the first byte of the answer."""
+        first_byte_ns = self.attempt.first_byte_ns
+        return None if first_byte_ns is None else first_byte_ns - self.started_ns
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def start(self, now_ns: int) -> list[Action]:
+        """Dial the node chosen at admission. The opening row goes out beside the dialling."""
+        self.started_ns = now_ns
+        return [Record(self.charge, not self._opened), self._dial(self._first, now_ns)]
+
+    def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
+        """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
+        never will: then nothing more may be served, for it could not be charged.
+        """
+        if self.state is State.ENDED:
+            return []
+        if failure is not None:
+            return self._cannot_record(now_ns)
+        if not self._opened:
+            self._opened = True
+            held, self._held = self._held, []
+            return held
+        assert self.state is State.SETTLING, self.state
+        self.state = State.ENDED
+        return self._last
+
+    def node_head(self, status: int, now_ns: int) -> None:
+        """The node's status line and headers are in: nothing is to be done yet."""
+        if self.state is State.DIALLED:
+            self.attempt.status = status
+            self.deadline_ns = now_ns + self._timeouts.first_byte_ns
+            self.state = State.ANSWERING if status == 200 else State.REFUSED
+
+    def node_body(self, data: bytes, now_ns: int) -> bytes | list[Action]:
+        """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
+        Send would be: nearly every event of a stream is that, and is spared the list.
+        """
+        state = self.state
+        if state is not _ANSWERING and state is not _REFUSED:
+            return []
+        attempt = self.attempt
+        if attempt.first_byte_ns is None:
+            attempt.first_byte_ns = now_ns
+        attempt.last_byte_ns = now_ns
+        self.deadline_ns = now_ns + self._timeouts.idle_ns
+        if state is _ANSWERING and self.question.stream:
+            return self._relay(attempt.meter, data, now_ns)
+        if not attempt.collect(data):
+            return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+        return []
+
+    def node_end(self, now_ns: int) -> list[Action]:
+        """The node's answer is complete."""
+        if self.state is State.REFUSED:
+            return self._refused(now_ns)
+        if self.state is not State.ANSWERING:
+            return []
+        if not self.question.stream:
+            return self._answered_whole(now_ns)
+        meter = self.attempt.meter
+        if meter.closing is not None or meter.finished_choices:
+            return self._answered_stream(now_ns)
+        return self._node_gone(Termination.BROKEN, now_ns)
+
+    def node_failed(self, termination: Termination, now_ns: int) -> list[Action]:
+        """The node could not be reached, or its connection broke, before its answer was whole."""
+        return self._node_gone(termination, now_ns) if self.state in _WAITING_FOR_NODE else []
+
+    def client_slow(self, now_ns: int) -> None:
+        """The client does not read as fast as the node writes; the driver stopped reading."""
+        self._client_stalls = True
+        self.deadline_ns = now_ns + self._timeouts.client_stall_ns
+
+    def client_ready(self, now_ns: int) -> None:
+        """The client caught up; the driver reads from the node again."""
+        self._client_stalls = False
+        self.deadline_ns = now_ns + self._timeouts.idle_ns
+
+    def expired(self, now_ns: int) -> list[Action]:
+        """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
+        if self._client_stalls:
+            return [*self.client_gone(now_ns), Drop()]
+        if self.state not in _WAITING_FOR_NODE:
+            return []
+        return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
+
+    def client_gone(self, now_ns: int) -> list[Action]:
+        """The client closed its connection: stop the node, charge what was generated."""
+        if self.state in (State.SETTLING, State.ENDED):
+            self.state = State.ENDED
+            return []
+        counted = self.attempt.counted_stream()
+        closed = self._settle(ChargeOutcome.CLIENT_GONE, Termination.CLIENT_GONE, counted, now_ns)
+        self.state = State.ENDED
+        return [HangUp(), *closed]
+
+    # -- the answer -------------------------------------------------------------------------------
+
+    def _relay(self, meter: StreamMeter, data: bytes, now_ns: int) -> bytes | list[Action]:
+        try:
+            passed = meter.feed(data)
+        except MalformedStreamError:
+            return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+        noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
+        if passed and noted and self._opened and self._responded and not meter.ended:
+            return passed
+        actions = self._deliver(passed) if passed else []
+        if meter.error is not None:
+            return [*actions, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+        if meter.done:
+            return [*actions, *self._answered_stream(now_ns)]
+        if not noted:
+            actions.extend(self._progress(now_ns))
+        return actions
+
+    def _deliver(self, data: bytes) -> list[Action]:
+        """Send, or hold until the opening row is durable."""
+        actions = self._streamed(data)
+        if self._opened:
+            return actions
+        self._held.extend(actions)
+        return []
+
+    def _streamed(self, data: bytes) -> list[Action]:
+        if self._responded:
+            return [Send(data)]
+        self._responded = True
+        return [Respond(200, _EVENT_STREAM), Send(data)]
+
+    def _progress(self, now_ns: int) -> list[Action]:
+        """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
+        attempt = self.attempt
+        events = max(attempt.meter.events, 1)
+        self._progress_at_events = events + min(events, PROGRESS_EVENTS)
+        self._progress_at_ns = now_ns + PROGRESS_NS
+        usage = attempt.meter.running
+        if usage is None or not usage.completion_tokens:
+            return []
+        progress = ChargeProgress(
+            charge_id=self.charge.charge_id,
+            node_id=attempt.node.node_id,
+            supplier_id=attempt.node.supplier_id,
+            usage=usage,
+        )
+        return [Record(progress, awaited=False)]
+
+    def _answered_stream(self, now_ns: int) -> list[Action]:
+        self._last = [*self._streamed(_DONE_LINE), End()]
+        counted = self.attempt.counted_stream()
+        return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
+
+    def _answered_whole(self, now_ns: int) -> list[Action]:
+        answer = self.attempt.body
+        try:
+            counted = self.attempt.counted_whole(answer)
+        except MalformedStreamError:
+            return self._node_gone(Termination.NODE_ERROR, now_ns)
+        self._last = [Respond(200, _JSON, answer), End()]
+        return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
+
+    # -- failure ----------------------------------------------------------------------------------
+
+    def _refused(self, now_ns: int) -> list[Action]:
+        status, body = self.attempt.status, self.attempt.body
+        if status in node_errors.CLIENT_FAULT_STATUSES:
+            param = self.question.endpoint.prompt_param
+            error = node_errors.translate(status, body, prompt_param=param)
+            return self._fail(error, ChargeOutcome.REFUSED_BY_NODE, Termination.COMPLETED, now_ns)
+        if status in node_errors.OVERLOADED_STATUSES:
+            return self._node_gone(Termination.OVERLOADED, now_ns)
+        return self._node_gone(Termination.NODE_ERROR, now_ns)
+
+    def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
+        """The node failed us: try the next one if the client saw nothing yet, else say so.
+
+        What a node that vanished had delivered is charged; a failure that it reported is free.
+        """
+        if not self._responded:
+            self.attempt.release(termination, now_ns, self.started_ns)
+            return self._try_next_node(now_ns, termination)
+        if self.attempt.meter.closing is not None:
+            return self._answered_stream(now_ns)
+        error = errors.node_failed(
+            "The node that was answering failed in the middle of the stream. "
+            "What was delivered stands; please send the request again."
+        )
+        self._last = [*self._streamed(error.stream_event()), End()]
+        if termination is Termination.NODE_ERROR:
+            return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
+        counted = self.attempt.counted_stream()
+        return self._settle(ChargeOutcome.NODE_BROKEN, termination, counted, now_ns)
+
+    def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
+        decision = None
+        if self.attempts < ATTEMPTS_MAX:
+            decision = self._router.choose(self._first.ask.features, now_ns, self._tried)
+        if decision is not None and decision.node is not None:
+            return [self._dial(decision, now_ns)]
+        if last is Termination.NODE_ERROR:
+            error = errors.node_failed(f"The model's server failed ({self.attempts} tried).")
+            return self._fail(error, ChargeOutcome.NODE_ERROR, last, now_ns)
+        error = errors.no_capacity(self.question.model, decision.retry_after_ns if decision else 0)
+        timed_out = last is Termination.TIMEOUT
+        outcome = ChargeOutcome.TIMED_OUT if timed_out else ChargeOutcome.NO_CAPACITY
+        return self._fail(error, outcome, last, now_ns)
+
+    def _dial(self, decision: Decision, now_ns: int) -> Dial:
+        node = decision.node
+        assert node is not None, "a refused decision is admission's to answer"
+        lease = self._router.start(decision)
+        self.attempt = Attempt(node, lease, self.question, self._estimate)
+        self._tried |= {node.node_id}
+        self.attempts += 1
+        self.state = State.DIALLED
+        self.deadline_ns = now_ns + self._timeouts.first_byte_ns
+        self._progress_at_ns = now_ns + PROGRESS_NS
+        body = for_node(
+            self.question,
+            self._body,
+            served_model=node.served_model or node.model,
+            is_vllm=node.engine == "vllm",
+        )
+        return Dial(node, self.question.endpoint.path, body)
+
+    def _fail(
+        self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
+    ) -> list[Action]:
+        self._last = [_refusal(error), End()]
+        return self._settle(outcome, termination, None, now_ns)
+
+    def _cannot_record(self, now_ns: int) -> list[Action]:
+        self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
+        self.state = State.ENDED
+        self.deadline_ns = None
+        self.outcome = ChargeOutcome.UNRECORDED
+        error = errors.not_recording()
+        if self._responded and self._opened and Respond not in map(type, self._last):
+            return [HangUp(), Send(error.stream_event()), End()]
+        return [HangUp(), _refusal(error), End()]
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        outcome: ChargeOutcome,
+        termination: Termination,
+        counted: Counted | None,
+        now_ns: int,
+    ) -> list[Action]:
+        """Close the charge and wait for that to be durable. Without a single generated token it is
+        free, however it ended.
+        """
+        assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
+        attempt = self.attempt
+        usage, source = counted or (None, None)
+        if usage is not None and not usage.completion_tokens and not self._embeds:
+            usage = source = None
+        if usage is None and outcome is ChargeOutcome.COMPLETED:
+            outcome = ChargeOutcome.EMPTY
+        attempt.release(termination, now_ns, self.started_ns)
+        self.state = State.SETTLING
+        self.deadline_ns = None
+        self.outcome, self.usage = outcome, usage
+        close = CloseCharge(
+            charge_id=self.charge.charge_id,
+            outcome=outcome,
+            node_id=attempt.node.node_id,
+            supplier_id=attempt.node.supplier_id,
+            usage=usage,
+            usage_source=source,
+            closed_ns=self.charge.created_ns + now_ns - self.started_ns,
+            ttft_ns=self.ttft_ns,
+        )
+        return [Record(close)]
+
+
+def _refusal(error: ApiError) -> Respond:
+    return Respond(error.status, _JSON, error.body(), tuple(error.headers()))
