@@ -4,6 +4,7 @@
     IO in        usd:exchange  ->  usd:customer:<account>, io:circulating  ->  io:treasury
     a charge     usd:customer:<account>  ->  usd:fee_vault      a hold first, then at most that
     beyond it    usd:shortfall  ->  usd:fee_vault               what nobody paid for
+    credit       usd:sla_credit, usd:credit_line  ->  usd:customer:<account>
     an epoch     usd:fee_vault  ->  usd:exchange, usd:supplier:<id>
     IO           io:issuance  ->  io:unemitted | io:circulating | io:reward_vault, ... io:burned
 
@@ -44,6 +45,8 @@ USD_EXTERNAL = "usd:external"
 USD_FEE_VAULT = "usd:fee_vault"
 USD_SHORTFALL = "usd:shortfall"
 USD_TREASURY = "usd:treasury"
+USD_CREDIT_LINE = "usd:credit_line"
+USD_SLA = "usd:sla_credit"
 USD_EXCHANGE = "usd:exchange"
 IO_ISSUANCE = "io:issuance"
 IO_UNEMITTED = "io:unemitted"
@@ -54,7 +57,17 @@ IO_TREASURY = "io:treasury"
 IO_BURNED = "io:burned"
 IO_RETIRED = "io:retired"
 
-_SOURCES = frozenset({USD_EXTERNAL, USD_SHORTFALL, USD_EXCHANGE, IO_ISSUANCE, IO_EXCHANGE})
+_SOURCES = frozenset(
+    {
+        USD_EXTERNAL,
+        USD_SHORTFALL,
+        USD_EXCHANGE,
+        USD_CREDIT_LINE,
+        USD_SLA,
+        IO_ISSUANCE,
+        IO_EXCHANGE,
+    }
+)
 _SINGLES = _SOURCES | {
     USD_FEE_VAULT,
     USD_TREASURY,

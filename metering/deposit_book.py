@@ -7,7 +7,6 @@ cannot say anything else than the balances do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,7 @@ from metering.deposit import (
 )
 from metering.ledger import Ledger
 from metering.money import format_io
+from metering.movements import SEQ_MAX, Movements
 from metering.posting import CODE_DEPOSIT
 from metering.refund import (
     Refund,
@@ -36,9 +36,8 @@ from metering.refund import (
     refund_transfer_id,
     refundable_nano_usd,
 )
-from metering.transfer import Group, PostResult, Transfer
+from metering.transfer import BookedTransfer, Group, PostResult
 
-_COLUMNS = "id, kind, debit, credit, amount, code, pending_id, detail, booked_ns, seq"
 _REFUNDS_AT_ONCE = 16
 _TRIES_MAX = 20
 """Of a refund beside others of its deposit: each failure is another's success."""
@@ -63,7 +62,7 @@ class DepositBook:
         self, ledger: Ledger, database: Database, writer: str, open_supply: Callable[[], None]
     ) -> None:
         self._ledger = ledger
-        self._database = database
+        self._movements = Movements(database)
         self._writer = writer
         self._open_supply = open_supply
 
@@ -112,8 +111,8 @@ class DepositBook:
             )
             (result,) = self._ledger.post(self._writer, [group])
             if result is PostResult.OK:
-                found = self._transfers([transfer.id for transfer in group.transfers[:1]])
-                return refund_of(*found[group.transfers[0].id]), True
+                name = group.transfers[0].id
+                return _refund(self._movements.by_id(name)[name]), True
             if not _was_beaten(result):
                 raise _refused(result, group)
         raise DepositError(f"deposit '{deposit_id}' is being refunded by many at once: try again")
@@ -125,17 +124,8 @@ class DepositBook:
     def own_nano_usd(self, account: str) -> int:
         """What is available to a customer less its credit line: only its own can be refunded."""
         name = accounts.customer(account)
-        ((line,),) = self._database.query(
-            "SELECT coalesce((SELECT CAST(sum(amount) AS BIGINT) FROM transfer"
-            f" WHERE credit = ? AND debit = ? AND {MOVES}), 0)"
-            " - coalesce((SELECT CAST(sum(amount) AS BIGINT) FROM transfer"
-            f" WHERE debit = ? AND credit = ? AND {MOVES}), 0)",
-            name,
-            CREDIT_LINE,
-            name,
-            CREDIT_LINE,
-        )
-        return self._ledger.balance(name).available - int(line)
+        line = self._movements.moved(name, SEQ_MAX, against=accounts.USD_CREDIT_LINE)
+        return self._ledger.balance(name).available - line
 
     def get(self, deposit_id: str) -> BookedDeposit:
         """Raises UnknownDepositError."""
@@ -145,30 +135,22 @@ class DepositBook:
         return found
 
     def find(self, deposit_id: str) -> BookedDeposit | None:
-        rows = self._database.query(
-            f"SELECT {_COLUMNS} FROM transfer WHERE id = ?", f"{CODE_DEPOSIT}:{deposit_id}"
-        )
-        return self._booked(rows[0]) if rows else None
+        name = f"{CODE_DEPOSIT}:{deposit_id}"
+        found = self._movements.by_id(name)
+        return self._with_refunds(found[name]) if found else None
 
     def deposits(
-        self, account: str, *, limit: int, before_seq: int | None = None
+        self, account: str, *, limit: int, before_seq: int = SEQ_MAX
     ) -> list[BookedDeposit]:
         """An account's, newest first. Raises AccountError."""
-        rows = self._database.query(
-            f"SELECT {_COLUMNS} FROM transfer WHERE credit = ? AND {MOVES} AND code = ?"
-            " AND seq < ? ORDER BY seq DESC LIMIT ?",
-            accounts.customer(account),
-            CODE_DEPOSIT,
-            2**63 - 1 if before_seq is None else before_seq,
-            limit,
-        )
-        return [self._booked(row) for row in rows]
+        name = accounts.customer(account)
+        rows = self._movements.newest(name, CODE_DEPOSIT, before_seq=before_seq, limit=limit)
+        return [self._with_refunds(row) for row in rows]
 
-    def _booked(self, row: tuple[Any, ...]) -> BookedDeposit:
-        transfer, booked_ns = _read(row)
-        deposit = deposit_of(transfer, booked_ns)
+    def _with_refunds(self, row: BookedTransfer) -> BookedDeposit:
+        deposit = deposit_of(row.transfer, row.booked_ns)
         return BookedDeposit(
-            deposit=deposit, refunds=tuple(self._refunds(deposit.deposit_id)), seq=row[-1]
+            deposit=deposit, refunds=tuple(self._refunds(deposit.deposit_id)), seq=row.seq
         )
 
     def _refunds(self, deposit_id: str) -> list[Refund]:
@@ -177,23 +159,14 @@ class DepositBook:
         while True:
             numbers = range(len(refunds) + 1, len(refunds) + 1 + _REFUNDS_AT_ONCE)
             ids = [refund_transfer_id(deposit_id, number) for number in numbers]
-            found = self._transfers(ids)
-            refunds += [refund_of(*found[name]) for name in ids if name in found]
+            found = self._movements.by_id(*ids)
+            refunds += [_refund(found[name]) for name in ids if name in found]
             if len(found) < _REFUNDS_AT_ONCE:
                 return refunds
 
-    def _transfers(self, ids: list[str]) -> dict[str, tuple[Transfer, int]]:
-        places = ", ".join("?" * len(ids))
-        rows = self._database.query(
-            f"SELECT {_COLUMNS} FROM transfer WHERE id IN ({places})", *ids
-        )
-        return {row[0]: _read(row) for row in rows}
 
-
-def _read(row: tuple[Any, ...]) -> tuple[Transfer, int]:
-    *values, booked_ns, _ = row
-    fields = dict(zip(Transfer.__struct_fields__, values, strict=True))
-    return msgspec.convert(fields, Transfer), booked_ns
+def _refund(row: BookedTransfer) -> Refund:
+    return refund_of(row.transfer, row.booked_ns)
 
 
 def _same(refund: Refund, order: RefundOrder) -> Refund:
