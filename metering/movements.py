@@ -29,12 +29,12 @@ class Movements:
 
     def by_id(self, *ids: str) -> dict[str, BookedTransfer]:
         places = ", ".join("?" * len(ids))
-        rows = self._database.query(
-            f"SELECT {_COLUMNS} FROM transfer WHERE id IN ({places})", *ids
-        )
+        rows = self._database.query(f"SELECT {_COLUMNS} FROM transfer WHERE id IN ({places})", *ids)
         return {booked.transfer.id: booked for booked in map(_booked, rows)}
 
-    def newest(self, credit: str, code: str, *, before_seq: int, limit: int) -> list[BookedTransfer]:
+    def newest(
+        self, credit: str, code: str, *, before_seq: int, limit: int
+    ) -> list[BookedTransfer]:
         """Into an account by their code, the newest first."""
         rows = self._database.query(
             f"SELECT {_COLUMNS} {_IN} AND code = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
