@@ -1,7 +1,7 @@
 """The ASGI driver: an inference route as a plain ASGI application, for any ASGI server.
 
-One coroutine per request writes to the client; the node's bytes wait in a bounded queue between
-them. A second one listens for the client's disconnect, which ASGI tells only through `receive`.
+One coroutine per request writes to the client; a second one listens for the client's disconnect,
+which ASGI tells only through `receive`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 
 from gateway import errors
 from gateway.admission.admission import Admission, settled
-from gateway.admission.till import Till
 from gateway.client.cors import Cors, Header
-from gateway.drivers.driver import Driver, Watcher
+from gateway.drivers.coroutine import CoroutineDriver
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
-from gateway.nodes.upstream import Upstream
 from gateway.openai.request import ENDPOINT_OF_PATH
 
 Scope = MutableMapping[str, Any]
@@ -29,9 +27,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _METHOD_ASKED = b"access-control-request-method"
 _ALLOW = (b"allow", b"POST, OPTIONS")
-
-QUEUE_BYTES_HIGH = 256 * 1024
-QUEUE_BYTES_LOW = 64 * 1024
 
 
 class InferenceApp:
@@ -96,20 +91,10 @@ class InferenceApp:
         return await settled(lambda known: admission.admit(request_id, key, endpoint, body, known))
 
 
-class AsgiDriver(Driver):
+class AsgiDriver(CoroutineDriver):
     """An exchange whose client is an ASGI `send`."""
 
-    __slots__ = ("_gone", "_queue", "_queued_bytes", "_slow", "_wake")
-
-    def __init__(
-        self, exchange: Exchange, till: Till, upstream: Upstream, watcher: Watcher
-    ) -> None:
-        super().__init__(exchange, till, upstream, watcher)
-        self._queue: list[Message] = []
-        self._queued_bytes = 0
-        self._slow = False
-        self._gone = False
-        self._wake = asyncio.Event()
+    __slots__ = ()
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Drive the exchange to its end."""
@@ -118,7 +103,7 @@ class AsgiDriver(Driver):
             self.start()
             await self._write(send)
         except BaseException:
-            self.client_gone()  # the server cancelled us, or `send` failed: the client is lost
+            self.leave()  # the server cancelled us, or `send` failed: the client is lost
             raise
         finally:
             listener.cancel()
@@ -126,27 +111,20 @@ class AsgiDriver(Driver):
     async def _listen(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
-        self.client_gone()
-        self._wake.set()
+        self.leave()
 
     async def _write(self, send: Send) -> None:
-        more = True
-        while more and not self._gone:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._queue = self._queue, []
-            self._queued_bytes = 0
-            for message in batch:
-                await send(message)
-                more = message["type"] == "http.response.start" or message["more_body"]
-            if self._slow and self._queued_bytes <= QUEUE_BYTES_LOW:
-                self._slow = False
-                self.resume()
+        answer = await self.answered()
+        if answer is None:
+            return
+        await send(self._start_of(answer))
+        if answer.body is None:
+            async for chunk in self.chunks():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if self.whole:
+            await send({"type": "http.response.body", "body": answer.body or b""})
 
-    # -- the client's side ------------------------------------------------------------------------
-
-    def respond(self, answer: Respond) -> None:
+    def _start_of(self, answer: Respond) -> Message:
         headers = [
             (b"content-type", answer.content_type),
             (b"x-request-id", self.exchange.charge.request_id.encode()),
@@ -156,27 +134,7 @@ class AsgiDriver(Driver):
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", str(len(answer.body)).encode()))
-        self._put({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if answer.body is not None:
-            self.send(answer.body)
-
-    def send(self, data: bytes) -> None:
-        self._put({"type": "http.response.body", "body": data, "more_body": True})
-        self._queued_bytes += len(data)
-        if self._queued_bytes > QUEUE_BYTES_HIGH and not self._slow:
-            self._slow = True
-            self.pause()
-
-    def end(self) -> None:
-        self._put({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def drop(self) -> None:
-        self._gone = True
-        self._wake.set()
-
-    def _put(self, message: Message) -> None:
-        self._queue.append(message)
-        self._wake.set()
+        return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 NewDriver = Callable[[Exchange], AsgiDriver]
