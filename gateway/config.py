@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.admin_config import AdminConfig
+from gateway.billing.config import BillingConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
 from gateway.openai.request import Endpoint
@@ -245,6 +246,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ray: RayConfig | None = None
     redis: RedisConfig | None = None
     admin: AdminConfig = AdminConfig()
+    billing: BillingConfig = BillingConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -303,6 +305,7 @@ def _check(config: Config) -> None:
     _check_workers(config)
     if config.redis is not None:
         config.redis.address()
+    config.billing.check()
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:

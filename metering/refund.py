@@ -1,6 +1,6 @@
 """Money out again: part of a deposit or all of it, by the way it came.
 
-    manual, usdc, card   usd:customer:A -> usd:external    usd:treasury -> usd:external    of the fee
+    manual, usdc, card   usd:customer:A -> usd:external    usd:treasury -> usd:external    its fee
     io                   usd:customer:A -> usd:exchange    io:treasury -> io:circulating
 
 Refunds of a deposit are numbered from 1 and the number is in the ids, so of two that are worked out

@@ -89,7 +89,7 @@ class StatementBook:
         """Of a month that is over, with its invoice number; of this month, as far as it is.
 
         The number is given when the statement is first asked for, and stays. Raises AccountError,
-        MonthError for a month that has not begun, StatementError if the books contradict themselves.
+        MonthError for a month that has not begun, StatementError if the rows do not add up.
         """
         if month.start_ns > now_ns:
             raise MonthError(f"{month} has not begun: there is nothing to tell of it yet")
