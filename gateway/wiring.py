@@ -42,15 +42,16 @@ from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
+from metering.backend import open_database
 from metering.budget import Budget
+from metering.gateway_register import GatewayRegister
+from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
-from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
-from metering.sqlite_register import SqliteRegister
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
@@ -80,17 +81,17 @@ class Gateway:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
         self._ledger = SqliteLedger(home.ledger_file)
-        self._keys = SqliteKeys(home.ledger_file)
+        self._database = open_database(home.ledger_file)
         workers = config.server.workers
         self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
         absent = home.absent_spool_folders(workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self._ledger)
         self._sharing: Sharing | None = None
-        self._register = SqliteRegister(home.ledger_file)
+        self._register = GatewayRegister(self._database)
         self._till = self._new_till(config)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
-        self._keyring = Keyring(self._keys)
+        self._keyring = Keyring(KeyStore(self._database))
         self._upstream = Upstream(
             {node.id: key for node in config.node if (key := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
@@ -266,8 +267,7 @@ class Gateway:
 
     def _close(self) -> None:
         self._spool.close()
-        self._register.close()
-        self._keys.close()
+        self._database.close()
         self._ledger.close()
 
     def _ledger_changed(self) -> None:

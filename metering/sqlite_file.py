@@ -12,7 +12,7 @@ from metering.ledger import LedgerError
 BUSY_TIMEOUT_S = 10.0
 """How long one process waits for another's transaction: they take milliseconds."""
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
 
 _CHECKPOINT_PAGES = 4000
 """16 MiB: a page that many batches change is copied once for all of them."""
@@ -21,7 +21,7 @@ _PARAMETERS_MAX = 2000
 """In one statement; SQLite takes 32,766, but a statement that long is slow to prepare."""
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_file(path: Path) -> sqlite3.Connection:
     """A connection in autocommit mode whose commits survive a power cut, with the schema up to
     date. Raises LedgerError.
     """

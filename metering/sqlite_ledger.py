@@ -25,7 +25,7 @@ from metering.ledger import (
     same_epoch,
 )
 from metering.sqlite_batch import CHARGE_COLUMNS, EPOCH_COLUMNS, Batch, charge_of, epoch_of
-from metering.sqlite_file import named_errors, open_database, transaction
+from metering.sqlite_file import named_errors, open_file, transaction
 from metering.sqlite_verify import verify
 
 HOLDS_MAX = 100_000
@@ -45,8 +45,8 @@ class SqliteLedger:
         self._clock_ns = clock_ns
         self._writes = threading.Lock()
         self._reads = threading.Lock()
-        self._writer = open_database(path)
-        self._reader = open_database(path)
+        self._writer = open_file(path)
+        self._reader = open_file(path)
         self._holds: dict[str, Transfer] = {}
 
     # -- writing ----------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class SqliteLedger:
         return [epoch_of(row) for row in rows]
 
     def verify(self) -> Verification:
-        with named_errors(self.path), contextlib.closing(open_database(self.path)) as db:
+        with named_errors(self.path), contextlib.closing(open_file(self.path)) as db:
             return verify(db)
 
     def data_version(self) -> int:

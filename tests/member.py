@@ -18,14 +18,15 @@ from books import PRICE
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import Till
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
+from metering.gateway_register import GatewayRegister
 from metering.limits import Limits, Shortage
 from metering.poster import Poster
 from metering.redis_pools import RedisPools
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
-from metering.sqlite_register import SqliteRegister
 from metering.usage import Usage, UsageSource
 
 
@@ -62,7 +63,7 @@ class Member:
         self.stopping = asyncio.Event()
         self._rng = random.Random(orders.seed)
         self.ledger = SqliteLedger(Path(orders.ledger))
-        self.register = SqliteRegister(Path(orders.ledger))
+        self.register = GatewayRegister(SqliteDatabase(Path(orders.ledger)))
         self.spool = Spool(Path(orders.spool), rows_max=1_000_000)
         budget, awake = SharedBudget(), set[SharedKeyLimits]()
         self.poster = Poster(self.spool, self.ledger, budget.update)

@@ -16,9 +16,10 @@ from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
 from metering.charge import ChargeRecord
+from metering.key_store import KeyStore
 from metering.money import parse_usd
 from metering.posting import deposit_group
-from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 from serving.fake_node import FakeNode
@@ -125,8 +126,8 @@ def open_account(home: Path, credit_usd: str) -> str:
     deposit = deposit_group("acme", "acme", parse_usd(credit_usd))
     with contextlib.closing(SqliteLedger(home / "ledger.db")) as ledger:
         assert ledger.post("test", [deposit]) == [PostResult.OK]
-    with contextlib.closing(SqliteKeys(home / "ledger.db")) as keys:
-        _, secret = keys.create("acme", "test")
+    with contextlib.closing(SqliteDatabase(home / "ledger.db")) as database:
+        _, secret = KeyStore(database).create("acme", "test")
     return secret
 
 

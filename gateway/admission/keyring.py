@@ -13,14 +13,14 @@ RELOAD_INTERVAL_NS = 200_000_000
 """Unknown keys cause at most this many reloads: guessing keys must not load the database."""
 
 
-class KeyStore(Protocol):
+class KeySource(Protocol):
     def load_all(self) -> Iterable[ApiKey]: ...
 
 
 class Keyring:
     """All keys, revoked ones included (their refusal needs no reload)."""
 
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(self, store: KeySource) -> None:
         self._store = store
         self._keys: dict[bytes, ApiKey] = {}
         self._loaded_ns = 0

@@ -14,9 +14,11 @@ from rich.table import Table
 
 from gateway.home import Home
 from metering.accounts import AccountError, check_name
+from metering.backend import open_database
+from metering.database import Database
+from metering.key_store import KeyStore
 from metering.ledger import LedgerError
 from metering.money import MoneyError, parse_usd
-from metering.sqlite_keys import SqliteKeys
 from metering.sqlite_ledger import SqliteLedger
 
 WRITER = "cli"
@@ -69,11 +71,18 @@ def open_ledger(home: Path, *, create: bool = False) -> Iterator[SqliteLedger]:
 
 
 @contextlib.contextmanager
-def open_keys(home: Path, *, create: bool = False) -> Iterator[SqliteKeys]:
+def open_stores(home: Path, *, create: bool = False) -> Iterator[Database]:
+    """The database of the home's ledger, for what else is kept there."""
     with _errors():
-        keys = SqliteKeys(_ledger_file(home, create))
-        with contextlib.closing(keys):
-            yield keys
+        database = open_database(_ledger_file(home, create))
+        with contextlib.closing(database):
+            yield database
+
+
+@contextlib.contextmanager
+def open_keys(home: Path) -> Iterator[KeyStore]:
+    with open_stores(home) as database:
+        yield KeyStore(database)
 
 
 def echo_json(value: Any) -> None:

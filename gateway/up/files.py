@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from gateway.home import Home
+from metering.key_store import KeyStore
 from metering.keys import SECRET_BYTES, digest
 from metering.money import parse_usd
 from metering.posting import deposit_group
-from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 from serving.engine_spec import EngineSpec
 from serving.local_engine import EngineAddress
@@ -162,7 +163,8 @@ def ensure_demo_account(home: Home) -> str:
     finally:
         ledger.close()
     path = home.path / "api_key"
-    keys = SqliteKeys(home.ledger_file)
+    database = SqliteDatabase(home.ledger_file)
+    keys = KeyStore(database)
     try:
         if path.exists():
             secret = path.read_text(encoding="utf-8").strip()
@@ -171,7 +173,7 @@ def ensure_demo_account(home: Home) -> str:
                 return secret
         _, secret = keys.create(DEMO_ACCOUNT, "made by tollgate up")
     finally:
-        keys.close()
+        database.close()
     write_private(path, secret)
     return secret
 

@@ -24,7 +24,7 @@ from gateway.wiring import Gateway
 from metering.keys import digest
 from metering.money import parse_usd
 from metering.posting import deposit_group
-from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 
 KEY, ACCOUNT, CREDIT_USD = "sk-bench", "bench", "1000000"
@@ -107,7 +107,7 @@ def open_account(home: Home) -> None:
     deposit = deposit_group("bench", ACCOUNT, parse_usd(CREDIT_USD))
     with closing(SqliteLedger(home.ledger_file)) as ledger:
         ledger.post("bench", [deposit])
-    SqliteKeys(home.ledger_file).close()  # makes the table
+    SqliteDatabase(home.ledger_file).close()  # makes the table
     with closing(sqlite3.connect(home.ledger_file)) as database, database:
         database.execute(
             "INSERT INTO api_key (key_id, account, name, digest, created_ns, requests_per_minute, "

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from metering.charge import OpenCharges, Row
+from metering.database import Database
 from metering.keys import ApiKey, digest, key_id
 from metering.limits import UNLIMITED, Limits
 from metering.posting import whole_group
@@ -105,10 +106,10 @@ class MemoryPoster:
 
 
 class FixedKeys:
-    """A `KeyStore`."""
+    """A `KeySource`."""
 
-    def __init__(self, path: Path) -> None:
-        """A key store is opened by its file; this one has none."""
+    def __init__(self, database: Database) -> None:
+        """A key store is in the ledger's database; this one is not."""
 
     def load_all(self) -> list[ApiKey]:
         few = Limits(requests_per_minute=3, tokens_per_minute=5000, concurrent_requests=1)

@@ -100,7 +100,7 @@ class World:
             wiring,
             Spool=MemorySpool,
             Poster=MemoryPoster,
-            SqliteKeys=FixedKeys,
+            KeyStore=FixedKeys,
             Ids=lambda: self.ids,
             random=SimpleNamespace(Random=lambda: self.rng),
         ):
@@ -140,7 +140,7 @@ class World:
     def close(self) -> None:
         self._sweep.cancel()
         self.loop.run_ready()
-        for part in (self.gateway._ledger, self.gateway._register):
+        for part in (self.gateway._ledger, self.gateway._database):
             part.close()
 
     def client(self, *, reads_all: bool) -> Wire:

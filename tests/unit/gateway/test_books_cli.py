@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 
@@ -11,8 +12,9 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 from metering import keys
+from metering.key_store import KeyStore
 from metering.posting import close_group, hold_group
-from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 
 
@@ -140,9 +142,8 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(run, lines, tmp_path):
     assert made["account"] == "alice"
     (listed,) = lines("key", "list")
     assert listed == made
-    store = SqliteKeys(tmp_path / "home" / "ledger.db")
-    (key,) = store.load_all()
-    store.close()
+    with contextlib.closing(SqliteDatabase(tmp_path / "home" / "ledger.db")) as database:
+        (key,) = KeyStore(database).load_all()
     assert key.digest == keys.digest(secret)
     _, out, _ = run("key", "list", "--account", "alice")
     assert secret not in out

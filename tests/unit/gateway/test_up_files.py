@@ -1,5 +1,6 @@
 """What `tollgate up` keeps in its home."""
 
+import contextlib
 import json
 import os
 import stat
@@ -12,8 +13,9 @@ from gateway.home import Home
 from gateway.up import files
 from gateway.up.files import HomeInUseError, HomeLock, UpState
 from metering.accounts import customer
+from metering.key_store import KeyStore
 from metering.money import parse_usd
-from metering.sqlite_keys import SqliteKeys
+from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 from router.types import NodeRecord
 from serving.engine_spec import Device, EngineSpec, ModelFacts, ModelKind
@@ -89,22 +91,20 @@ def test_the_demo_account_gets_its_deposit_and_its_key_once(home: Home) -> None:
     key = files.ensure_demo_account(home)
     assert files.ensure_demo_account(home) == key
     assert stat.S_IMODE((home.path / "api_key").stat().st_mode) == 0o600
-    keys, ledger = SqliteKeys(home.ledger_file), SqliteLedger(home.ledger_file)
+    database, ledger = SqliteDatabase(home.ledger_file), SqliteLedger(home.ledger_file)
     try:
-        assert [found.account for found in keys.load_all()] == ["demo"]
+        assert [found.account for found in KeyStore(database).load_all()] == ["demo"]
         assert ledger.balance(customer("demo")).available == parse_usd("100")
     finally:
-        keys.close()
+        database.close()
         ledger.close()
 
 
 def test_a_revoked_key_is_replaced(home: Home) -> None:
     key = files.ensure_demo_account(home)
-    keys = SqliteKeys(home.ledger_file)
-    try:
+    with contextlib.closing(SqliteDatabase(home.ledger_file)) as database:
+        keys = KeyStore(database)
         keys.revoke(keys.load_all()[0].key_id)
-    finally:
-        keys.close()
     assert files.ensure_demo_account(home) != key
 
 

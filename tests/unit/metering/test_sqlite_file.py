@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from metering.sqlite_file import MIGRATIONS, insert_rows, open_database, transaction
+from metering.sqlite_file import MIGRATIONS, insert_rows, open_file, transaction
 
 
 def test_a_commit_survives_a_power_cut(tmp_path):
-    db = open_database(tmp_path / "l.db")
+    db = open_file(tmp_path / "l.db")
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     db.close()
@@ -30,7 +30,7 @@ def test_a_ledger_made_before_the_keys_gets_their_table(tmp_path):
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()
-    db = open_database(path)
+    db = open_file(path)
     assert db.execute("SELECT count(*) FROM api_key").fetchone() == (0,)
     assert db.execute("SELECT count(*) FROM account").fetchone() == (1,)
     db.close()
@@ -41,7 +41,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 
     def start() -> None:
         try:
-            open_database(path).close()
+            open_file(path).close()
         except BaseException as error:
             errors.append(error)
             raise
@@ -60,7 +60,7 @@ def interrupted_after(db, statement):
 
 
 def test_a_transaction_leaves_nothing_behind_when_it_fails(tmp_path):
-    db = open_database(tmp_path / "l.db")
+    db = open_file(tmp_path / "l.db")
     row = "INSERT INTO account VALUES ('usd:external', 0, 0, 0, 0)"
     with pytest.raises(sqlite3.IntegrityError), transaction(db):
         db.execute(row + ", ('usd:external', 0, 0, 0, 0)")
@@ -73,7 +73,7 @@ def test_a_transaction_leaves_nothing_behind_when_it_fails(tmp_path):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 399, 401, 1000])
 def test_every_row_is_inserted_once(tmp_path, count):
-    db = open_database(tmp_path / "l.db")
+    db = open_file(tmp_path / "l.db")
     rows = [(f"usd:customer:a{i:04}", i, 0, 0, 0) for i in range(count)]
     insert_rows(db, "account", 5, [value for row in rows for value in row])
     assert db.execute("SELECT * FROM account ORDER BY id").fetchall() == rows

@@ -1,22 +1,20 @@
-"""API keys in the ledger's file. Only their hashes are kept."""
+"""API keys in the ledger's database. Only their hashes are kept."""
 
 from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
-import threading
 import time
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from metering import keys
 from metering.accounts import check_name
 from metering.cycle import Cycle
+from metering.database import Database
 from metering.keys import NO_TERMS, ApiKey, KeyTerms
 from metering.limits import UNLIMITED, Limits
-from metering.sqlite_file import named_errors, open_database
 
 NAME_CHARS_MAX = 100
 
@@ -28,13 +26,11 @@ _COLUMNS = (
 )
 
 
-class SqliteKeys:
-    """Thread-safe. Raises LedgerError when the file cannot answer."""
+class KeyStore:
+    """Thread-safe. Raises LedgerError when the database cannot answer."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._db = open_database(path)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def create(
         self,
@@ -57,30 +53,24 @@ class SqliteKeys:
             **msgspec.structs.asdict(terms),
         )
         row = _row(key)
-        self._execute(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
+        places = ", ".join("?" * len(row))
+        self._database.query(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({places})", *row)
         return key, secret
 
     def revoke(self, key_id: str) -> ApiKey | None:
         """The key as it now is; None if there is no such key. Revoking again changes nothing."""
-        self._execute(
+        self._database.query(
             "UPDATE api_key SET revoked_ns = ? WHERE key_id = ? AND revoked_ns IS NULL",
-            (time.time_ns(), key_id),
+            time.time_ns(),
+            key_id,
         )
-        found = self._execute(f"SELECT {_COLUMNS} FROM api_key WHERE key_id = ?", (key_id,))
+        found = self._database.query(f"SELECT {_COLUMNS} FROM api_key WHERE key_id = ?", key_id)
         return _key(found[0]) if found else None
 
     def load_all(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
-        rows = self._execute(f"SELECT {_COLUMNS} FROM api_key ORDER BY created_ns, key_id")
+        rows = self._database.query(f"SELECT {_COLUMNS} FROM api_key ORDER BY created_ns, key_id")
         return [_key(row) for row in rows]
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        with self._lock, named_errors(self._path):
-            return self._db.execute(statement, values).fetchall()
 
 
 def _row(key: ApiKey) -> tuple[object, ...]:
@@ -103,7 +93,7 @@ def _row(key: ApiKey) -> tuple[object, ...]:
     )
 
 
-def _key(row: sqlite3.Row) -> ApiKey:
+def _key(row: tuple[Any, ...]) -> ApiKey:
     key_id, account, name, digest, created_ns, revoked_ns, rpm, tpm, at_once, *terms = row
     models, cap, cycle, expires_ns, manages_keys, parent, previous, until_ns = terms
     limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrent_requests=at_once)

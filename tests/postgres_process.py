@@ -1,0 +1,149 @@
+"""A real PostgreSQL for tests: made in a folder, on a free port, killed and started at will."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+USER = "tollgate"
+PASSWORD = "between us"
+
+SETTINGS = {
+    "shared_buffers": "64MB",
+    "max_connections": "100",
+    "unix_socket_directories": "",
+    "listen_addresses": "127.0.0.1",
+    "logging_collector": "off",
+    "max_wal_size": "2GB",
+}
+
+
+class PostgresProcess:
+    """One server. It refuses to run as root, so root's runs as another user: `folder` and those
+    above it must be open to all.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self._folder = folder / "data"
+        self._fsync = fsync
+        self._bin = _programs()
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self._make(folder)
+
+    def __enter__(self) -> PostgresProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def url(self, database: str = "postgres") -> str:
+        password = PASSWORD.replace(" ", "%20")
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def fresh(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"ledger_{next(self._names)}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def start(self) -> None:
+        settings = SETTINGS | {"port": str(self.port), "fsync": "on" if self._fsync else "off"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        log = (self._folder.parent / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._folder, *options],
+                user=self._user,
+                extra_groups=[] if self._user else None,
+                cwd="/",
+                stderr=log,
+                stdout=log,
+            )
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg.connect(self.url()).close()
+                return
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, self._log()
+                assert time.monotonic() < deadline, f"PostgreSQL does not answer\n{self._log()}"
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """As an administrator's restart does: sessions are ended, what was committed is kept."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def kill(self) -> None:
+        """The server and every process of it, at once."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGSTOP)  # starts no more of them
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in (*map(int, children), pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+        while any(_runs(child) for child in children):
+            time.sleep(0.005)
+
+    def _make(self, folder: Path) -> None:
+        self._folder.mkdir(mode=0o700)
+        secret = folder / "password"
+        secret.write_text(PASSWORD)
+        if self._user:
+            for path in (folder, self._folder, secret):
+                shutil.chown(path, self._user)
+        done = subprocess.run(
+            [
+                self._bin / "initdb", "-D", self._folder, "-U", USER, "--pwfile", secret,
+                "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
+            ],
+            user=self._user,
+            extra_groups=[] if self._user else None,
+            cwd="/",
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _log(self) -> str:
+        return (self._folder.parent / "log").read_text()
+
+
+def _programs() -> Path:
+    """The folder of the newest server there is."""
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    if found:
+        return max(found, key=lambda path: int(path.parent.parent.name)).parent
+    on_path = shutil.which("postgres")
+    assert on_path, "there is no PostgreSQL server: `apt-get install postgresql`"
+    return Path(on_path).resolve().parent
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
