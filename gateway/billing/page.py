@@ -1,4 +1,4 @@
-"""A statement as one page of HTML that needs nothing else: for a screen, a phone and paper. Pure."""
+"""A statement as one page of HTML that needs nothing else, for screen, phone and paper. Pure."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def _usage_tables(statement: Statement) -> str:
         tables += "<h2>Usage</h2>" + _table(_USAGE, *_usage(on_time))
     if late:
         tables += (
-            "<h2>Late usage</h2><p class='soft'>Requests that ended in an earlier month and came to "
-            "the books in this one. No earlier statement has them.</p>"
+            "<h2>Late usage</h2><p class='soft'>Requests that ended in an earlier month and were "
+            "booked in this one. No earlier statement has them.</p>"
         ) + _table(_USAGE, *_usage(late))
     return tables
 
