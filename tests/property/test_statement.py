@@ -118,8 +118,6 @@ def test_statements_close_follow_each_other_and_stay(life):
         world.look()
         world.now_ns = MONTHS[-1].end_ns - 1
         world.look()
-        numbers = sorted(
-            made.invoice for made in world.issued.values() if made.invoice is not None
-        )
+        numbers = sorted(made.invoice for made in world.issued.values() if made.invoice is not None)
         assert numbers == [f"TG-{number:06}" for number in range(1, len(numbers) + 1)]
         assert world.ledger.verify().ok
