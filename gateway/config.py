@@ -10,6 +10,7 @@ import os
 import re
 import ssl
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -23,11 +24,14 @@ from gateway.config_error import read_secret
 from gateway.openai.request import Endpoint
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
-from metering.money import MoneyError, parse_price_per_million
-from metering.prices import ModelPrice
+from metering.money import PPM, MoneyError, parse_price_per_million, parse_usd
+from metering.off_peak import OffPeakWindow
+from metering.price_book import ALWAYS_NS, Tariff
+from metering.prices import PriceError
 from router.types import NodeRecord
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Discount = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -92,6 +96,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     completion_usd_per_million: str
     cached_prompt_usd_per_million: str | None = None
     """The prompt price if not given."""
+    request_usd: str = "0"
+    batch_discount_ppm: _Discount = 0
+    off_peak: tuple[OffPeakWindow, ...] = ()
     kinds: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
     description: str = ""
     demo: bool = False
@@ -102,27 +109,31 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
 
-    def price(self) -> ModelPrice:
-        """Nano-USD per token. The version is the price itself, so that equal prices are equal.
-
-        Raises ConfigError for a price that is no whole number of nano-USD per token.
+    def tariff(self) -> Tariff:
+        """What it costs as long as the price book says nothing else. Raises ConfigError, also for
+        a price that is no whole number of nano-USD per token.
         """
-        prompt = self._price("prompt_usd_per_million", self.prompt_usd_per_million)
-        completion = self._price("completion_usd_per_million", self.completion_usd_per_million)
-        cached = prompt
-        if self.cached_prompt_usd_per_million is not None:
-            field = "cached_prompt_usd_per_million"
-            cached = self._price(field, self.cached_prompt_usd_per_million)
-        return ModelPrice(
-            version=f"{prompt}/{cached}/{completion}",
-            prompt_nano_usd=prompt,
-            cached_prompt_nano_usd=cached,
-            completion_nano_usd=completion,
-        )
-
-    def _price(self, field: str, text: str) -> int:
+        prompt = self._price("prompt_usd_per_million")
+        cached = self.cached_prompt_usd_per_million
         try:
-            return parse_price_per_million(text)
+            return Tariff(
+                model=self.id,
+                effective_ns=ALWAYS_NS,
+                prompt_nano_usd=prompt,
+                cached_prompt_nano_usd=(
+                    prompt if cached is None else self._price("cached_prompt_usd_per_million")
+                ),
+                completion_nano_usd=self._price("completion_usd_per_million"),
+                request_nano_usd=self._price("request_usd", parse_usd),
+                batch_discount_ppm=self.batch_discount_ppm,
+                off_peak=self.off_peak,
+            )
+        except PriceError as error:
+            raise ConfigError(str(error)) from None
+
+    def _price(self, field: str, parse: Callable[[str], int] = parse_price_per_million) -> int:
+        try:
+            return parse(getattr(self, field))
         except MoneyError as error:
             raise ConfigError(f"model '{self.id}': {field}: {error}") from None
 
@@ -309,7 +320,7 @@ def _check(config: Config) -> None:
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:
-        model.price()
+        model.tariff()
     for node in config.node:
         node.record()
         if node.model not in models:

@@ -29,6 +29,9 @@ from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config, RayConfig
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
+from gateway.drivers.aside import Aside
+from gateway.drivers.coroutine import CoroutineDriver
+from gateway.drivers.desk import Desk
 from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
@@ -36,7 +39,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, models
+from gateway.routes import health, messages, models, tokens
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -148,12 +151,23 @@ class Gateway:
             telemetry=self._telemetry,
         )
         authenticate = authenticate_with(self.admission)
+        aside = Aside(self._router, catalogue, self._upstream)
         authorize = authorize_with(self.config.admin.key(home), self._keyring)
         return [
             operations,
             models.routes(catalogue, authenticate),
+            messages.routes(self.admission, self._desk(), aside, authenticate),
+            tokens.routes(self.admission, aside, authenticate),
             admin.routes(authorize, []),
         ]
+
+    def _desk(self) -> Desk:
+        parts = (self._till, self._upstream, self._watch)
+        return Desk(
+            self.admission,
+            lambda exchange: CoroutineDriver(exchange, *parts),
+            self._telemetry.refused,
+        )
 
     def _new_till(self, config: Config) -> Till:
         """With limits and balances of its own, or shared through Redis."""

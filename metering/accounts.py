@@ -2,9 +2,10 @@
 
     money in     usd:external  ->  usd:customer:<account>  ->  usd:treasury      its fee, if any
     IO in        usd:exchange  ->  usd:customer:<account>, io:circulating  ->  io:treasury
+    credit       usd:credit_line:<account>  ->  usd:customer:<account>   and back: the line lowered
+    SLA          usd:sla_credit  ->  usd:customer:<account>
     a charge     usd:customer:<account>  ->  usd:fee_vault      a hold first, then at most that
     beyond it    usd:shortfall  ->  usd:fee_vault               what nobody paid for
-    credit       usd:sla_credit, usd:credit_line  ->  usd:customer:<account>
     an epoch     usd:fee_vault  ->  usd:exchange, usd:supplier:<id>
     IO           io:issuance  ->  io:unemitted | io:circulating | io:reward_vault, ... io:burned
 
@@ -45,7 +46,6 @@ USD_EXTERNAL = "usd:external"
 USD_FEE_VAULT = "usd:fee_vault"
 USD_SHORTFALL = "usd:shortfall"
 USD_TREASURY = "usd:treasury"
-USD_CREDIT_LINE = "usd:credit_line"
 USD_SLA = "usd:sla_credit"
 USD_EXCHANGE = "usd:exchange"
 IO_ISSUANCE = "io:issuance"
@@ -62,7 +62,6 @@ _SOURCES = frozenset(
         USD_EXTERNAL,
         USD_SHORTFALL,
         USD_EXCHANGE,
-        USD_CREDIT_LINE,
         USD_SLA,
         IO_ISSUANCE,
         IO_EXCHANGE,
@@ -82,9 +81,15 @@ _CACHED = 65_536
 """Answers kept for accounts in use: each charge asks several times."""
 
 _CUSTOMER = "usd:customer:"
+_CREDIT_LINE = "usd:credit_line:"
 _NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 _SUPPLIER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_FAMILIES = {_CUSTOMER: _NAME, "usd:supplier:": _SUPPLIER_NAME, "io:supplier:": _SUPPLIER_NAME}
+_FAMILIES = {
+    _CUSTOMER: _NAME,
+    _CREDIT_LINE: _NAME,
+    "usd:supplier:": _SUPPLIER_NAME,
+    "io:supplier:": _SUPPLIER_NAME,
+}
 
 
 def check_name(account: str) -> str:
@@ -100,6 +105,14 @@ def check_name(account: str) -> str:
 def customer(account: str) -> str:
     """The id of a customer's prepaid balance. Raises AccountError."""
     return _CUSTOMER + check_name(account)
+
+
+def credit_line(account: str) -> str:
+    """The id of what a customer was lent: a source, whose debit balance is the line itself.
+
+    Raises AccountError.
+    """
+    return _CREDIT_LINE + check_name(account)
 
 
 def supplier(asset: Asset, supplier_id: str) -> str:
@@ -128,4 +141,5 @@ def asset_of(account_id: str) -> Asset | None:
 
 
 def limit_of(account_id: str) -> Limit:
-    return Limit.NONE if account_id in _SOURCES else Limit.DEBITS_WITHIN_CREDITS
+    is_source = account_id in _SOURCES or account_id.startswith(_CREDIT_LINE)
+    return Limit.NONE if is_source else Limit.DEBITS_WITHIN_CREDITS

@@ -22,6 +22,7 @@ from metering import accounts
 from metering.money import (
     INT64_MAX,
     IO_UNIT,
+    PPM,
     MoneyError,
     checked,
     format_io,
@@ -37,7 +38,6 @@ CODE_DEPOSIT_IO = "deposit_io"
 
 ID_CHARS_MAX = 100
 TEXT_CHARS_MAX = 200
-PPM = 1_000_000
 USDC_FEE_PPM = 20_000
 """2%, what io.net asks of payments in USDC; payments in IO are free."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from metering import accounts
+from metering.credit_line import line_nano_usd
 from metering.database import Database
 from metering.deposit import (
     ConflictError,
@@ -24,7 +25,7 @@ from metering.deposit import (
     deposit_of,
     order_group,
 )
-from metering.ledger import Ledger
+from metering.ledger import Balance, Ledger
 from metering.money import format_io
 from metering.movements import SEQ_MAX, Movements
 from metering.posting import CODE_DEPOSIT
@@ -123,9 +124,10 @@ class DepositBook:
 
     def own_nano_usd(self, account: str) -> int:
         """What is available to a customer less its credit line: only its own can be refunded."""
-        name = accounts.customer(account)
-        line = self._movements.moved(name, SEQ_MAX, against=accounts.USD_CREDIT_LINE)
-        return self._ledger.balance(name).available - line
+        customer, lender = accounts.customer(account), accounts.credit_line(account)
+        balances = self._ledger.balances([customer, lender])
+        line = line_nano_usd(balances.get(lender, Balance()))
+        return balances.get(customer, Balance()).available - line
 
     def get(self, deposit_id: str) -> BookedDeposit:
         """Raises UnknownDepositError."""

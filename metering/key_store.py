@@ -11,12 +11,16 @@ import msgspec
 
 from metering import keys
 from metering.accounts import check_name
+from metering.customer_store import CustomerState
 from metering.cycle import Cycle
-from metering.database import Database
+from metering.database import Database, Session
+from metering.key_bounds import check_within
+from metering.key_patch import NAME_CHARS_MAX, KeyPatch, expired
 from metering.keys import NO_TERMS, ApiKey, KeyTerms
 from metering.limits import UNLIMITED, Limits
 
-NAME_CHARS_MAX = 100
+SUB_KEYS_MAX = 1000
+"""Of one key, revoked ones aside: each gateway holds all keys in memory."""
 
 _COLUMNS = (
     "key_id, account, name, digest, created_ns, revoked_ns, "
@@ -26,6 +30,10 @@ _COLUMNS = (
 )
 
 
+class KeyRefusedError(ValueError):
+    """The key cannot be made or changed so; the message says why."""
+
+
 class KeyStore:
     """Thread-safe. Raises LedgerError when the database cannot answer."""
 
@@ -33,44 +41,177 @@ class KeyStore:
         self._database = database
 
     def create(
-        self,
-        account: str,
-        name: str = "",
-        terms: KeyTerms = NO_TERMS,
-        *,
-        parent_key_id: str | None = None,
+        self, account: str, name: str = "", terms: KeyTerms = NO_TERMS
     ) -> tuple[ApiKey, str]:
-        """A new key and its secret, which nobody can ever read again. Raises AccountError."""
-        secret = keys.new_secret(secrets.token_bytes(keys.SECRET_BYTES))
-        digest = keys.digest(secret)
-        key = ApiKey(
-            key_id=keys.key_id(digest),
-            account=check_name(account),
-            name=name[:NAME_CHARS_MAX],
-            digest=digest,
-            created_ns=time.time_ns(),
-            parent_key_id=parent_key_id,
-            **msgspec.structs.asdict(terms),
-        )
-        row = _row(key)
-        places = ", ".join("?" * len(row))
-        self._database.query(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({places})", *row)
+        """A new key and its secret, which nobody can ever read again.
+
+        Raises AccountError, and KeyRefusedError if the account is closed.
+        """
+        key, secret = _new_key(check_name(account), name, terms, None)
+        with self._database.transaction() as session:
+            _insert(session, key)
         return key, secret
 
+    def create_sub_key(
+        self, parent_key_id: str, name: str = "", terms: KeyTerms = NO_TERMS
+    ) -> tuple[ApiKey, str]:
+        """A key of the same account, within the bounds of another.
+
+        Raises KeyTermsError for terms beyond them, KeyRefusedError if that key can make none.
+        """
+        with self._database.transaction() as session:
+            parent = _find(session, parent_key_id)
+            if parent is None or not parent.manages_keys:
+                raise KeyRefusedError(f"{parent_key_id} may not make keys")
+            if parent.revoked_ns is not None or expired(parent, time.time_ns()):
+                raise KeyRefusedError(f"{parent_key_id} is revoked or expired: it makes no keys")
+            check_within(terms, parent)
+            ((count,),) = session.query(
+                "SELECT count(*) FROM api_key WHERE parent_key_id = ? AND revoked_ns IS NULL",
+                parent_key_id,
+            )
+            if count >= SUB_KEYS_MAX:
+                raise KeyRefusedError(
+                    f"{parent_key_id} has {count} sub-keys, the most: revoke some first"
+                )
+            key, secret = _new_key(parent.account, name, terms, parent_key_id)
+            _insert(session, key)
+        return key, secret
+
+    def update(self, key_id: str, patch: KeyPatch) -> ApiKey | None:
+        """The key as it now is; None if there is no such key.
+
+        Raises KeyTermsError, KeyRefusedError for a key that is revoked.
+        """
+        with self._database.transaction() as session:
+            key = _find(session, key_id)
+            if key is None:
+                return None
+            if key.revoked_ns is not None:
+                raise KeyRefusedError(f"{key_id} is revoked, which is for good: make a new key")
+            terms = patch.applied(key.terms)
+            if key.parent_key_id is not None:
+                parent = _find(session, key.parent_key_id)
+                if parent is not None:
+                    check_within(terms, parent)
+            changed = msgspec.structs.replace(
+                key, name=patch.named(key.name), **msgspec.structs.asdict(terms)
+            )
+            _replace(session, changed)
+        return changed
+
+    def rotate(self, key_id: str, grace_ns: int) -> tuple[ApiKey, str] | None:
+        """The key with a new secret, and that; the one before is good for so long still. None if
+        there is no such key. An older secret that was still good ends at once.
+
+        Raises KeyRefusedError for a key that is revoked.
+        """
+        secret = keys.new_secret(secrets.token_bytes(keys.SECRET_BYTES))
+        with self._database.transaction() as session:
+            key = _find(session, key_id)
+            if key is None:
+                return None
+            if key.revoked_ns is not None:
+                raise KeyRefusedError(f"{key_id} is revoked, which is for good: make a new key")
+            rotated = msgspec.structs.replace(
+                key,
+                digest=keys.digest(secret),
+                previous_digest=key.digest if grace_ns else None,
+                previous_until_ns=time.time_ns() + grace_ns if grace_ns else None,
+            )
+            _replace(session, rotated)
+        return rotated, secret
+
     def revoke(self, key_id: str) -> ApiKey | None:
-        """The key as it now is; None if there is no such key. Revoking again changes nothing."""
-        self._database.query(
-            "UPDATE api_key SET revoked_ns = ? WHERE key_id = ? AND revoked_ns IS NULL",
-            time.time_ns(),
-            key_id,
+        """The key as it now is, its sub-keys with it; None if there is no such key. Revoking again
+        changes nothing.
+        """
+        with self._database.transaction() as session:
+            session.query(
+                "UPDATE api_key SET revoked_ns = ?"
+                " WHERE (key_id = ? OR parent_key_id = ?) AND revoked_ns IS NULL",
+                time.time_ns(),
+                key_id,
+                key_id,
+            )
+            return _find(session, key_id)
+
+    def get(self, key_id: str) -> ApiKey | None:
+        return _find(self._database, key_id)
+
+    def page(
+        self,
+        *,
+        account: str | None = None,
+        parent_key_id: str | None = None,
+        after_key_id: str | None = None,
+        limit: int,
+    ) -> list[ApiKey]:
+        """Keys of an account or of a parent, or all; oldest first, those after the one named."""
+        where, values = ["1 = 1"], list[object]()
+        if account is not None:
+            where.append("account = ?")
+            values.append(account)
+        if parent_key_id is not None:
+            where.append("parent_key_id = ?")
+            values.append(parent_key_id)
+        if after_key_id is not None:
+            where.append(
+                "(created_ns, key_id) > (SELECT created_ns, key_id FROM api_key WHERE key_id = ?)"
+            )
+            values.append(after_key_id)
+        rows = self._database.query(
+            f"SELECT {_COLUMNS} FROM api_key WHERE {' AND '.join(where)}"
+            " ORDER BY created_ns, key_id LIMIT ?",
+            *values,
+            limit,
         )
-        found = self._database.query(f"SELECT {_COLUMNS} FROM api_key WHERE key_id = ?", key_id)
-        return _key(found[0]) if found else None
+        return [_key(row) for row in rows]
 
     def load_all(self) -> list[ApiKey]:
-        """Every key, revoked ones too, oldest first."""
-        rows = self._database.query(f"SELECT {_COLUMNS} FROM api_key ORDER BY created_ns, key_id")
-        return [_key(row) for row in rows]
+        """Every key, revoked ones too, oldest first; with whether its account is suspended."""
+        rows = self._database.query(
+            f"SELECT {_COLUMNS}, (SELECT state FROM customer WHERE account = api_key.account)"
+            " FROM api_key ORDER BY created_ns, key_id"
+        )
+        return [_with_state(_key(row[:-1]), row[-1]) for row in rows]
+
+
+def _new_key(
+    account: str, name: str, terms: KeyTerms, parent_key_id: str | None
+) -> tuple[ApiKey, str]:
+    secret = keys.new_secret(secrets.token_bytes(keys.SECRET_BYTES))
+    digest = keys.digest(secret)
+    key = ApiKey(
+        key_id=keys.key_id(digest),
+        account=account,
+        name=name[:NAME_CHARS_MAX],
+        digest=digest,
+        created_ns=time.time_ns(),
+        parent_key_id=parent_key_id,
+        **msgspec.structs.asdict(terms),
+    )
+    return key, secret
+
+
+def _insert(session: Session, key: ApiKey) -> None:
+    closed = session.query(
+        "SELECT 1 FROM customer WHERE account = ? AND state = ?", key.account, CustomerState.CLOSED
+    )
+    if closed:
+        raise KeyRefusedError(f"account '{key.account}' is closed: it gets no keys")
+    row = _row(key)
+    session.query(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", *row)
+
+
+def _replace(session: Session, key: ApiKey) -> None:
+    columns = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", "))
+    session.query(f"UPDATE api_key SET {columns} WHERE key_id = ?", *_row(key), key.key_id)
+
+
+def _find(session: Session, key_id: str) -> ApiKey | None:
+    rows = session.query(f"SELECT {_COLUMNS} FROM api_key WHERE key_id = ?", key_id)
+    return _key(rows[0]) if rows else None
 
 
 def _row(key: ApiKey) -> tuple[object, ...]:
@@ -114,3 +255,9 @@ def _key(row: tuple[Any, ...]) -> ApiKey:
         previous_digest=previous,
         previous_until_ns=until_ns,
     )
+
+
+def _with_state(key: ApiKey, state: str | None) -> ApiKey:
+    if state in (None, CustomerState.ACTIVE):
+        return key
+    return msgspec.structs.replace(key, suspended=True)

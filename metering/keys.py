@@ -66,6 +66,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     previous_digest: bytes | None = None
     """Of the secret before the last rotation."""
     previous_until_ns: int | None = None
+    suspended: bool = False
+    """Its account is: the key may ask what was used, but nothing is served."""
 
     @property
     def terms(self) -> KeyTerms:

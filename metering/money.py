@@ -20,6 +20,9 @@ IO_UNIT = 10**IO_DECIMALS
 
 INT64_MAX = 2**63 - 1
 
+PPM = 1_000_000
+"""Millionths in a whole: what shares and discounts are counted in."""
+
 _PERCENT_DECIMALS = 4
 _TOKENS_PER_PRICE = 1_000_000
 _AMOUNT = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,40}))?", re.ASCII)

@@ -181,7 +181,7 @@ def statement(account: str, month: Month, rows: AccountRows, *, final: bool) -> 
 def _entry(account: str, row: BookedTransfer) -> Entry:
     transfer = row.transfer
     name = accounts.customer(account)
-    kind, text = _describe(row)
+    kind, text = _describe(account, row)
     return Entry(
         kind=kind,
         seq=row.seq,
@@ -193,9 +193,9 @@ def _entry(account: str, row: BookedTransfer) -> Entry:
     )
 
 
-def _describe(row: BookedTransfer) -> tuple[EntryKind, str]:
+def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
     transfer = row.transfer
-    if accounts.USD_CREDIT_LINE in (transfer.debit, transfer.credit):
+    if accounts.credit_line(account) in (transfer.debit, transfer.credit):
         return EntryKind.CREDIT_LINE, "Credit line"
     if transfer.code == CODE_DEPOSIT:
         deposit = deposit_of(transfer, row.booked_ns)

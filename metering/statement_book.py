@@ -113,7 +113,7 @@ class StatementBook:
             - self._charged(account, from_seq),
             closing_nano_usd=posted - since,
             credit_line_nano_usd=self._movements.moved(
-                name, to_seq, against=accounts.USD_CREDIT_LINE
+                name, to_seq, against=accounts.credit_line(account)
             ),
             transfers=tuple(self._movements.between(name, from_seq, to_seq)),
             usage=tuple(UsageSum(*row) for row in usage),

@@ -48,10 +48,15 @@ class _CompletionDetails(msgspec.Struct):
 
 
 class _WireUsage(msgspec.Struct):
+    """vLLM has None for completion tokens of what completes nothing; SGLang tells reasoning tokens
+    beside the completion's instead of in their details.
+    """
+
     prompt_tokens: _Tokens
-    completion_tokens: _Tokens = 0
+    completion_tokens: _Tokens | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    reasoning_tokens: _Tokens | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -120,12 +125,14 @@ def text_of_answer(body: bytes) -> str:
 class StreamMeter:
     """Feed it the body of an event stream; it returns what the client may see, whole events only.
 
-    `keep_closing`: the client asked for usage, so the closing event passes.
+    `keep_closing`: the client asked for usage, so the closing event passes. One that does not is
+    kept in `closing_event`.
     `keep_running`: it asked for running usage too, so nothing is cut.
     `choices`: how many answers were asked for; with one, no event needs its index read. With
     several prompts, choices come in runs of `choices_per_prompt`, and each tells its own prompt's
     tokens.
-    `tally_text`: the node reports no running usage, so delivered text is kept for an estimate.
+    `tally_text`: the node reports no running usage, so delivered text is kept for an estimate. What
+    usage such a node tells beside a choice is its total: some tell it with the last of them.
     """
 
     __slots__ = (
@@ -138,6 +145,7 @@ class StreamMeter:
         "_running",
         "_tail",
         "_tally_text",
+        "closing_event",
         "done",
         "ended",
         "error",
@@ -164,6 +172,8 @@ class StreamMeter:
         self._tail = b""
         self._running: dict[int, bytes] = {}
         self._closing: _WireUsage | None = None
+        self.closing_event = b""
+        """The data of a closing event that was not passed on."""
         self.ended = False
         """Nothing more is taken: the stream is whole, or it told an error."""
         self.done = False
@@ -207,18 +217,21 @@ class StreamMeter:
         """The sum over choices of the last running figures; None if no event carried any. One that
         makes no sense counts nothing: the events with it are gone to the client already.
         """
-        prompts: dict[int, int] = {}
-        completion_tokens = 0
+        usages: dict[int, Usage] = {}
         for index, figure in self._running.items():
             try:
-                usage = _usage_decoder.decode(figure)
+                usages[index] = _to_usage(_usage_decoder.decode(figure))
             except UNREADABLE:
                 continue
-            prompts[index // self._choices_per_prompt] = usage.prompt_tokens
-            completion_tokens += usage.completion_tokens
-        if not prompts:
-            return None
-        return Usage(prompt_tokens=sum(prompts.values()), completion_tokens=completion_tokens)
+        if len(usages) < 2:
+            return next(iter(usages.values()), None)
+        prompts = {index // self._choices_per_prompt: usage for index, usage in usages.items()}
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in prompts.values()),
+            cached_tokens=sum(usage.cached_tokens for usage in prompts.values()),
+            completion_tokens=sum(usage.completion_tokens for usage in usages.values()),
+            reasoning_tokens=sum(usage.reasoning_tokens for usage in usages.values()),
+        )
 
     def _keep(self, data: bytes) -> bytes:
         if len(data) > EVENT_BYTES_MAX:
@@ -231,12 +244,10 @@ class StreamMeter:
         if start < 0 or self.ended:
             return self._unusual(event)
         end = event.find(b"}", start) + 1
-        if (
-            self._decodes_all
-            or not end
-            or event.find(b"{", start + len(_RUNNING), end) >= 0
-            or event.find(_NO_CHOICES) >= 0
-        ):
+        inner = event.find(b"{", start + 10, end)
+        if inner >= 0:
+            end = _end_around(event, inner, end)
+        if self._decodes_all or not end or event.find(_NO_CHOICES) >= 0:
             return self._decoded(event)
         self._running[0] = event[start + 9 : end]
         self.events += 1
@@ -274,14 +285,18 @@ class StreamMeter:
             self._tally(choice)
         if read.usage is not None and not read.choices:
             self._closing = read.usage
-            return event if self._keep_closing else b""
+            if self._keep_closing:
+                return event
+            self.closing_event = payload
+            return b""
         if read.usage is not None and read.choices:
             index = read.choices[0].index
             if not 0 <= index < self._choices:
                 raise MalformedStreamError(f"choice {index} of {self._choices}")
             self._running[index] = _encoder.encode(read.usage)
         self.events += 1
-        return event if self._keep_running else _without_usage(payload)
+        told = self._keep_running or (self._keep_closing and self._tally_text)
+        return event if told else _without_usage(payload)
 
     def _tally(self, choice: _Choice) -> None:
         if choice.finish_reason is not None:
@@ -290,6 +305,14 @@ class StreamMeter:
             delta = choice.delta
             parts = (choice.text, delta and delta.content, delta and delta.reasoning)
             self.text.extend(part for part in parts if part)
+
+
+def _end_around(event: bytes, inner: int, end: int) -> int:
+    """The end of an object whose last field is an object from `inner` to `end`, as vLLM's running
+    usage with reasoning tokens; 0 if it is of another shape.
+    """
+    whole = event[end : end + 1] == b"}" and event.find(b"{", inner + 1, end) < 0
+    return end + 1 if whole else 0
 
 
 def _payload(event: bytes) -> bytes:
@@ -315,10 +338,13 @@ def _to_usage(wire: _WireUsage) -> Usage:
     """A part that a node reports as larger than its whole is taken for the whole."""
     prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
     cached = (prompt.cached_tokens if prompt else None) or 0
-    reasoning = (completion.reasoning_tokens if completion else None) or 0
+    reasoning = completion.reasoning_tokens if completion else None
+    if reasoning is None:
+        reasoning = wire.reasoning_tokens or 0
+    completion_tokens = wire.completion_tokens or 0
     return Usage(
         prompt_tokens=wire.prompt_tokens,
-        completion_tokens=wire.completion_tokens,
+        completion_tokens=completion_tokens,
         cached_tokens=min(cached, wire.prompt_tokens),
-        reasoning_tokens=min(reasoning, wire.completion_tokens),
+        reasoning_tokens=min(reasoning, completion_tokens),
     )

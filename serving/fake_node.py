@@ -25,7 +25,7 @@ from serving.fake_faults import NO_FAULT, Fault
 from serving.fake_generation import Generation
 from serving.fake_http import HttpConnection, Received, Wire
 from serving.simulated_engine import Pace, SimulatedEngine, tokenize
-from serving.vllm_request import RefusedError, read_job, read_json, read_texts
+from serving.vllm_request import RefusedError, read_job, read_json, read_texts, read_tokens
 
 EMBEDDING_SIZE = 8
 RECEIVED_MAX = 1_000
@@ -36,7 +36,8 @@ _MESSAGES = {
     503: "The engine is currently busy and cannot accept new requests. "
     "Please try again later or on a different instance.",
 }
-_POST = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+_TOKENS = ("/tokenize", "/detokenize")
+_POST = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", *_TOKENS)
 
 
 class FakeNode:
@@ -198,6 +199,9 @@ class FakeNode:
         if request.path == "/v1/embeddings":
             await self._embed(request, wire)
             return
+        if request.path in _TOKENS:
+            await wire.json(200, self._told_tokens(request.path, asked))
+            return
         chat = request.path == "/v1/chat/completions"
         job = read_job(
             asked, chat=chat, model=self.model, context_tokens_max=self.context_tokens_max
@@ -212,6 +216,17 @@ class FakeNode:
         )
         generation = Generation(self.engine, self.pace, fault, job, answer, wire)
         await generation.run(self.tokens_per_event)
+
+    def _told_tokens(self, path: str, asked: vllm_wire.Json) -> vllm_wire.Json:
+        if path == "/detokenize":
+            return {"prompt": " ".join(f"w{token}" for token in asked["tokens"])}
+        tokens = read_tokens(asked, self.model)
+        return {
+            "count": len(tokens),
+            "max_model_len": self.context_tokens_max,
+            "tokens": tokens,
+            "token_strs": None,
+        }
 
     async def _embed(self, request: Received, wire: Wire) -> None:
         asked = read_json(request.body)

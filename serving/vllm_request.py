@@ -100,6 +100,16 @@ def read_texts(request: Json, model: str) -> list[str]:
     return [texts] if isinstance(texts, str) else [str(text) for text in texts]
 
 
+def read_tokens(request: Json, model: str) -> list[int]:
+    """Return the prompt of a request to `/tokenize`. Raises `RefusedError`."""
+    check_model(request, model)
+    if "messages" in request:
+        return _chat_prompt(request)[0]
+    if not isinstance(request.get("prompt"), str):
+        raise _invalid("missing", "body.prompt", "Field required", request)
+    return tokenize(request["prompt"])
+
+
 def check_model(request: Json, model: str) -> None:
     """Refuse another model than the one that is served; none at all is accepted."""
     asked = request.get("model") or model

@@ -135,19 +135,20 @@ class Admission:
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
             raise errors.no_capacity(question.model, decision.retry_after_ns)
+        created_ns = self._ids.now_ns()
+        price = model.price_at(created_ns)
         hold = hold_nano_usd(
-            model.price,
+            price,
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
-        created_ns = self._ids.now_ns()
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
             account=key.account,
             key_id=key.key_id,
             model=question.model,
-            price=model.price,
+            price=price,
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,

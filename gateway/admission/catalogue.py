@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.config import ConfigError, ModelConfig
 from gateway.openai.request import Question
+from metering.price_book import PriceList, Tariff
 from metering.prices import ModelPrice
 from metering.tokens import TokenCounter, TokenizerError
 from metering.usage import Usage
@@ -24,7 +25,8 @@ class Model:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.id = config.id
-        self.price: ModelPrice = config.price()
+        self.prices = PriceList([config.tariff()])
+        self._in_force = self.prices.at(0)
         self.context_tokens_max = config.context_tokens_max
         self.counter: TokenCounter | None = None
         if config.tokenizer_file is not None:
@@ -32,6 +34,18 @@ class Model:
                 self.counter = TokenCounter.from_tokenizer_json(Path(config.tokenizer_file))
             except (OSError, TokenizerError) as error:
                 raise ConfigError(f"model '{config.id}': tokenizer_file: {error}") from None
+
+    def price_at(self, now_ns: int) -> ModelPrice:
+        """What a request that is admitted at this wall-clock time pays."""
+        in_force = self._in_force
+        if not in_force.from_ns <= now_ns < in_force.until_ns:
+            in_force = self._in_force = self.prices.at(now_ns)
+        return in_force.price
+
+    def reprice(self, tariffs: Iterable[Tariff]) -> None:
+        """From now on the book's tariffs hold too, each from its own time on."""
+        self.prices = PriceList([self.config.tariff(), *tariffs])
+        self._in_force = self.prices.at(0)
 
     async def count(self, texts: list[str]) -> int:
         """Tokens of these texts, which a prompt that holds them cannot be below."""

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from metering.key_bounds import by_digest
 from metering.keys import ApiKey
 
 RELOAD_INTERVAL_NS = 200_000_000
-"""Unknown keys cause at most this many reloads: guessing keys must not load the database."""
+"""Between two reloads at least: guessing keys must not load the database."""
 
 
 class KeySource(Protocol):
@@ -23,17 +24,23 @@ class Keyring:
     def __init__(self, store: KeySource) -> None:
         self._store = store
         self._keys: dict[bytes, ApiKey] = {}
-        self._loaded_ns = 0
+        self._begun_ns = 0
         self._lock = asyncio.Lock()
 
     def find(self, digest: bytes) -> ApiKey | None:
         return self._keys.get(digest)
 
     async def reload(self) -> None:
-        """Read all keys again, off the event loop; callers that come together share one read."""
+        """Read all keys as they are now, off the event loop. Callers that come together share one
+        read, and one that comes right after a read waits: what changed since must not be missed.
+        """
+        asked_ns = time.monotonic_ns()
         async with self._lock:
-            if time.monotonic_ns() - self._loaded_ns < RELOAD_INTERVAL_NS:
+            if self._begun_ns > asked_ns:
                 return
-            keys = await asyncio.to_thread(lambda: list(self._store.load_all()))
-            self._keys = {key.digest: key for key in keys}
-            self._loaded_ns = time.monotonic_ns()
+            wait_ns = self._begun_ns + RELOAD_INTERVAL_NS - time.monotonic_ns()
+            if self._begun_ns and wait_ns > 0:
+                await asyncio.sleep(wait_ns / 1e9)
+            begun_ns = time.monotonic_ns()
+            self._keys = await asyncio.to_thread(lambda: by_digest(self._store.load_all()))
+            self._begun_ns = begun_ns

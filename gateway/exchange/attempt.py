@@ -33,7 +33,7 @@ class Attempt:
         self.meter = _NEVER_FED
         if question.stream:
             self.meter = StreamMeter(
-                keep_closing=question.usage_wanted,
+                keep_closing=question.usage_wanted and not question.cost_wanted,
                 keep_running=question.running_usage_wanted,
                 choices=question.choices,
                 choices_per_prompt=question.choices_per_prompt,

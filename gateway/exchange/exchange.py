@@ -31,10 +31,11 @@ from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
-from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
+from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage
 from router.router import Router
@@ -387,6 +388,9 @@ class Exchange:
             closed_ns=self.charge.created_ns + now_ns - self.started_ns,
             ttft_ns=self.ttft_ns,
         )
+        if self.question.cost_wanted:
+            record, closing = finished(self.charge, close), attempt.meter.closing_event
+            self._last = with_cost(self._last, record, self.question.endpoint, closing)
         return [Record(close)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UnsetType
@@ -23,6 +23,8 @@ from gateway.openai.schema import (
     Message,
     Prompt,
 )
+
+T = TypeVar("T")
 
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
@@ -83,6 +85,7 @@ class Question:
         "choices",
         "choices_per_prompt",
         "completion_tokens_max",
+        "cost_wanted",
         "endpoint",
         "has_media",
         "model",
@@ -105,6 +108,7 @@ class Question:
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
         self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
+        self.cost_wanted = request.usage is not None and request.usage.include is True
         if not isinstance(request, EmbeddingRequest):
             self._take_sampling(request)
         self.choices = prompts * self.choices_per_prompt
@@ -154,16 +158,7 @@ class Question:
 
 def read(endpoint: Endpoint, body: bytes) -> Question:
     """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
-    try:
-        request: AnyRequest = _DECODERS[endpoint].decode(body)
-        if not body.isascii():
-            body.decode()  # msgspec does not look at the keys that it skips
-        if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
-            _read_from_below(body, SPARE_FRAMES)
-    except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.invalid_json(str(error).rstrip(".")) from None
+    request: AnyRequest = read_as(_DECODERS[endpoint], body)
     if isinstance(request, EmbeddingRequest):
         prompts = _prompts(request.input, "input")
     else:
@@ -174,6 +169,21 @@ def read(endpoint: Endpoint, body: bytes) -> Question:
         else:
             prompts = _prompts(request.prompt, "prompt")
     return Question(endpoint, request, len(body), prompts)
+
+
+def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """A request body in the shape it must have. Raises ApiError (400) naming the field at fault."""
+    try:
+        request = decoder.decode(body)
+        if not body.isascii():
+            body.decode()  # msgspec does not look at the keys that it skips
+        if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
+            _read_from_below(body, SPARE_FRAMES)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.invalid_json(str(error).rstrip(".")) from None
+    return request
 
 
 def _read_from_below(body: bytes, frames: int) -> None:
@@ -191,11 +201,13 @@ def for_node(question: Question, body: bytes, *, served_model: str, is_vllm: boo
     that one cut short is billed to the token.
 
     A vLLM gets the client's bytes, with our options appended: of a key that comes twice it takes
-    the last, as we did. Another server might take the first, so it gets every key once.
+    the last, as we did. Another server might take the first, so it gets every key once. `usage` is
+    for us alone.
     """
-    if is_vllm and served_model == question.model:
+    if is_vllm and served_model == question.model and question.request.usage is None:
         return body.rstrip()[:-1] + _VLLM_STREAM_TAIL if question.stream else body
     fields = _raw_fields.decode(body)
+    fields.pop("usage", None)
     fields["model"] = msgspec.Raw(_encoder.encode(served_model))
     if question.stream:
         fields["stream_options"] = _RUNNING_USAGE if is_vllm else _CLOSING_USAGE

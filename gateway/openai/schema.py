@@ -58,9 +58,16 @@ class ResponseFormat(Struct):
     json_schema: dict[str, Any] | None = None
 
 
+class UsageOptions(Struct, forbid_unknown_fields=True):
+    """OpenRouter's."""
+
+    include: bool | None = None
+
+
 class _Common(Struct):
     model: str
     user: str | None = None
+    usage: UsageOptions | None = None
 
 
 class _Sampling(_Common):

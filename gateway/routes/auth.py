@@ -17,6 +17,8 @@ def authenticate_with(admission: Admission) -> Authenticate:
 
     async def authenticate(request: Request) -> ApiKey:
         headers = dict(request.headers.raw)
+        if b"x-api-key" in headers:  # as Anthropic's clients send it
+            headers.setdefault(b"authorization", b"Bearer " + headers[b"x-api-key"])
         return await settled(lambda known: admission.authenticate(headers, known))
 
     return authenticate

@@ -11,7 +11,7 @@ from books import closed, opened, single, used
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.accounts import USD_CREDIT_LINE, USD_SLA, customer
+from metering.accounts import USD_SLA, customer
 from metering.backend import open_database
 from metering.deposit import DepositError, DepositMethod, DepositOrder, Fee
 from metering.deposit_book import DepositBook
@@ -61,7 +61,7 @@ class Life:
         elif deed in ("charge", "whole", "hold"):
             self._charge(deed, account, name, amount)
         elif deed in ("line", "credit"):
-            source = USD_CREDIT_LINE if deed == "line" else USD_SLA
+            source = f"usd:credit_line:{account}" if deed == "line" else USD_SLA
             self.ledger.post("t", [single(name, source, customer(account), amount)])
         else:
             self.look()

@@ -25,12 +25,27 @@ model = "m"
 
 def test_a_model_and_a_node_are_enough():
     config = parse(MODEL + NODE)
-    price = config.model[0].price()
+    price = config.model[0].tariff().list_price
     assert (price.prompt_nano_usd, price.cached_prompt_nano_usd) == (200, 200)
     assert price.completion_nano_usd == 600
     record = config.node[0].record()
     assert record.url == "http://127.0.0.1:9000"
     assert record.engine == "openai"
+
+
+def test_a_tariff_with_everything():
+    window = 'days = ["sat", "sun"]\nutc_from = "22:00"\nutc_until = "06:00"\n'
+    (model,) = parse(
+        MODEL + 'request_usd = "0.001"\nbatch_discount_ppm = 500000\n'
+        f"[[model.off_peak]]\n{window}discount_ppm = 250000\n"
+    ).model
+    tariff = model.tariff()
+    assert [price.version for price in tariff.all_prices()] == [
+        "200/200/600/1000000",
+        "100/100/300/500000~batch:500000",
+        "150/150/450/750000~off-peak:250000",
+    ]
+    assert str(tariff.off_peak[0]) == "sat,sun 22:00-06:00 250000"
 
 
 def test_limits_of_keys_that_have_none():
@@ -51,6 +66,21 @@ REFUSED = [
     (MODEL.replace('"0.20"', "0.20"), "prompt_usd_per_million"),
     ("[limits]\nrequests_per_minute = 0\n" + MODEL, "line 2"),
     ("[limits]\nrpm = 5\n" + MODEL, "line 2 .*rpm"),
+    (MODEL + 'request_usd = "0.0000000001"\n', "'m': request_usd: .* 9 decimals"),
+    (
+        MODEL + 'completion_usd_per_million = "1000001"\n'.replace("completion", "cached_prompt"),
+        "nano-USD a token is not within",
+    ),
+    (MODEL + "batch_discount_ppm = 1000001\n", "line 7 .*batch_discount_ppm"),
+    (MODEL.replace("0.20", "0.001") + "batch_discount_ppm = 500000\n", "would be free"),
+    (
+        MODEL + '[[model.off_peak]]\nutc_from = "22:00"\nutc_until = "25:00"\ndiscount_ppm = 1\n',
+        "'25:00' is no time of day",
+    ),
+    (
+        MODEL + '[[model.off_peak]]\nutc_from = "22:00"\nuntil = "23:00"\ndiscount_ppm = 1\n',
+        "line 9 .*until",
+    ),
     (MODEL + MODEL, "configured twice"),
     (MODEL + NODE.replace('"m"', '"x"'), "no \\[\\[model\\]\\]"),
     (MODEL + NODE.replace("http://", "ftp://"), "url"),

@@ -1,0 +1,102 @@
+"""`/v1/messages` and `/v1/messages/count_tokens`: Anthropic's Messages API, by the chat models that
+are on sale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from gateway.admission.admission import Admission
+from gateway.anthropic.chat import Json, chat_request, message, prompt
+from gateway.anthropic.failure import failure, failure_of
+from gateway.anthropic.schema import (
+    MessagesRequest,
+    TokensRequest,
+    messages_request,
+    tokens_request,
+)
+from gateway.anthropic.stream import MessageStream
+from gateway.drivers.aside import Aside
+from gateway.drivers.desk import Desk
+from gateway.errors import ApiError
+from gateway.exchange.actions import Respond
+from gateway.openai.request import Endpoint, read_as
+from gateway.routes.auth import Authenticate
+from gateway.routes.told import Told
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def routes(admission: Admission, desk: Desk, aside: Aside, authenticate: Authenticate) -> APIRouter:
+    router = APIRouter(prefix="/v1/messages", tags=["anthropic"])
+
+    @router.post("")
+    async def messages(request: Request) -> Response:
+        request_id = admission.new_request_id()
+        form = MessageForm(request_id)
+        try:
+            key = await authenticate(request)
+            asked: MessagesRequest = read_as(messages_request, await request.body())
+            body = msgspec.json.encode(chat_request(asked))
+        except ApiError as error:
+            return form.refusal(error)
+        form.asked(asked.model)
+        return Told(desk, key, Endpoint.CHAT, body, request_id, form)
+
+    @router.post("/count_tokens")
+    async def count_tokens(request: Request) -> Response:
+        request_id = admission.new_request_id()
+        form = MessageForm(request_id)
+        try:
+            await authenticate(request)
+            asked: TokensRequest = read_as(tokens_request, await request.body())
+            told = await aside.ask("/tokenize", _rendered(prompt(asked)), request_id)
+        except ApiError as error:
+            return form.refusal(error)
+        return form.counted(told["count"])
+
+    return router
+
+
+def _rendered(body: Json) -> Json:
+    """What of a chat makes its prompt."""
+    return {name: body[name] for name in ("model", "messages", "tools") if name in body}
+
+
+class MessageForm:
+    """A `told.Form`."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._message_id = "msg_" + request_id.rpartition("-")[2].rpartition("_")[2]
+        self._headers = {"request-id": request_id, "x-request-id": request_id}
+
+    def asked(self, model: str) -> None:
+        self._stream = MessageStream(self._message_id, model)
+
+    def refusal(self, error: ApiError) -> Response:
+        body = failure_of(error, self._request_id)
+        more = {name.decode(): value.decode() for name, value in error.headers()}
+        return Response(body, error.status, self._headers | more, "application/json")
+
+    def whole(self, answer: Respond) -> Response:
+        told = _decode(answer.body or b"")
+        if answer.status == 200:
+            body = msgspec.json.encode(message(told, self._message_id))
+        else:
+            body = failure(answer.status, told["error"]["message"], self._request_id)
+        more = {name.decode(): value.decode() for name, value in answer.headers}
+        return Response(body, answer.status, self._headers | more, "application/json")
+
+    def counted(self, tokens: int) -> Response:
+        body = msgspec.json.encode({"input_tokens": tokens})
+        return Response(body, 200, self._headers, "application/json")
+
+    def stream_headers(self) -> dict[str, str]:
+        return self._headers | {"cache-control": "no-cache"}
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.feed(data)
