@@ -22,7 +22,11 @@ from metering.sqlite_ledger import SqliteLedger
 from metering.statement_book import StatementBook
 
 FIRST = Month(2026, 10)
-MONTHS = (FIRST.before, FIRST, Month(2026, 11), Month(2026, 12), Month(2027, 1))
+MONTHS = (
+    FIRST.before,
+    *(Month(2026, 10 + n) for n in range(3)),
+    *(Month(2027, n) for n in range(1, 7)),
+)
 NAMES = ("alice", "bob")
 
 deeds = st.sampled_from(("deposit", "refund", "charge", "whole", "hold", "line", "credit", "look"))
@@ -116,7 +120,7 @@ def test_statements_close_follow_each_other_and_stay(life):
             world.now_ns = max(FIRST.start_ns, world.now_ns + later_ns)
             world.do(deed, account, amount)
         world.look()
-        world.now_ns = MONTHS[-1].end_ns - 1
+        world.now_ns = MONTHS[-1].end_ns - 1  # far behind the longest life
         world.look()
         numbers = sorted(made.invoice for made in world.issued.values() if made.invoice is not None)
         assert numbers == [f"TG-{number:06}" for number in range(1, len(numbers) + 1)]

@@ -11,7 +11,7 @@ from books import single
 
 from ide.params import IdeParams
 from ide.settlement import open_supply, settle
-from metering.accounts import IO_TREASURY, USD_FEE_VAULT, customer
+from metering.accounts import IO_TREASURY, USD_FEE_VAULT, credit_line, customer
 from metering.backend import open_database
 from metering.deposit import (
     ConflictError,
@@ -144,7 +144,7 @@ def test_a_refund_stops_at_what_is_available(book, ledger):
 
 def test_a_credit_line_cannot_be_refunded(book, ledger):
     book.deposit(ordered(), Fee())
-    ledger.post("t", [single("line", ALICE, 50 * USD_UNIT)])
+    ledger.post("t", [single("line", credit_line("alice"), ALICE, 50 * USD_UNIT)])
     ledger.post("t", [single("spent", ALICE, USD_FEE_VAULT, 120 * USD_UNIT)])
     assert ledger.balance(ALICE).available == 30 * USD_UNIT
     with pytest.raises(DepositError, match="at most 0 USD"):

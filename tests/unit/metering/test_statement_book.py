@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from books import closed, opened, single, used
 
-from metering.accounts import customer
+from metering.accounts import credit_line, customer
 from metering.backend import open_database
 from metering.deposit import DepositMethod, DepositOrder, Fee
 from metering.deposit_book import DepositBook
@@ -168,7 +168,7 @@ def test_months_asked_for_out_of_order_still_meet(book, ledger, clock, deposits)
 
 
 def test_a_credit_line_is_told_apart_from_own_money(book, ledger, clock, deposits):
-    ledger.post("t", [single("line", ALICE, 5 * USD_UNIT)])
+    ledger.post("t", [single("line", credit_line("alice"), ALICE, 5 * USD_UNIT)])
     served(ledger, clock, "c1")
     found = book.statement("alice", OCTOBER, clock.now_ns)
     assert found.credit_line_nano_usd == 5 * USD_UNIT
