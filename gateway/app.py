@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.routes.refusals import REFUSALS
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -24,6 +25,14 @@ def fastapi_app(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
     @app.exception_handler(ApiError)
     async def api_error(_: Request, error: ApiError) -> Response:
         return _answer(error)
+
+    async def refusal(_: Request, error: Exception) -> Response:
+        return _answer(
+            next(say(error) for kind, say in REFUSALS.items() if isinstance(error, kind))
+        )
+
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, refusal)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

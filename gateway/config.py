@@ -10,7 +10,6 @@ import os
 import re
 import ssl
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -22,16 +21,15 @@ from gateway.billing.config import BillingConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
 from gateway.openai.request import Endpoint
+from gateway.openrouter.listing import Listing
+from gateway.price_terms import PriceTerms
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
-from metering.money import PPM, MoneyError, parse_price_per_million, parse_usd
-from metering.off_peak import OffPeakWindow
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
 from router.types import NodeRecord
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
-_Discount = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
 _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -89,16 +87,9 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return Limits(**msgspec.structs.asdict(self))
 
 
-class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     context_tokens_max: _Positive
-    prompt_usd_per_million: str
-    completion_usd_per_million: str
-    cached_prompt_usd_per_million: str | None = None
-    """The prompt price if not given."""
-    request_usd: str = "0"
-    batch_discount_ppm: _Discount = 0
-    off_peak: tuple[OffPeakWindow, ...] = ()
     kinds: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
     description: str = ""
     demo: bool = False
@@ -108,34 +99,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     owned_by: str = "tollgate"
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
+    listing: Listing = Listing()
 
     def tariff(self) -> Tariff:
-        """What it costs as long as the price book says nothing else. Raises ConfigError, also for
-        a price that is no whole number of nano-USD per token.
-        """
-        prompt = self._price("prompt_usd_per_million")
-        cached = self.cached_prompt_usd_per_million
+        """What it costs as long as the price book says nothing else. Raises ConfigError."""
         try:
-            return Tariff(
-                model=self.id,
-                effective_ns=ALWAYS_NS,
-                prompt_nano_usd=prompt,
-                cached_prompt_nano_usd=(
-                    prompt if cached is None else self._price("cached_prompt_usd_per_million")
-                ),
-                completion_nano_usd=self._price("completion_usd_per_million"),
-                request_nano_usd=self._price("request_usd", parse_usd),
-                batch_discount_ppm=self.batch_discount_ppm,
-                off_peak=self.off_peak,
-            )
+            return self.tariff_of(self.id, ALWAYS_NS)
         except PriceError as error:
             raise ConfigError(str(error)) from None
-
-    def _price(self, field: str, parse: Callable[[str], int] = parse_price_per_million) -> int:
-        try:
-            return parse(getattr(self, field))
-        except MoneyError as error:
-            raise ConfigError(f"model '{self.id}': {field}: {error}") from None
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,8 @@
     |- not_permitted           403     permission_error        (given)
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
+    |- not_found               404     invalid_request_error   not_found
+    |- conflict                409     invalid_request_error   conflict
     |- method_not_allowed      405     invalid_request_error   method_not_allowed
     |- too_slow                408     invalid_request_error   request_timeout
     |- body_too_large          413     invalid_request_error   request_too_large
@@ -157,6 +159,23 @@ def not_an_admin(*, admin_is_off: bool) -> ApiError:
 
 def not_permitted(message: str, *, code: str) -> ApiError:
     return ApiError(403, message, type="permission_error", code=code)
+
+
+def account_suspended(account: str) -> ApiError:
+    message = f"Account '{account}' is suspended. Please contact the operator of this gateway."
+    return not_permitted(message, code="account_suspended")
+
+
+def not_found(message: str) -> ApiError:
+    return ApiError(404, message, code="not_found")
+
+
+def unknown_key(key_id: str) -> ApiError:
+    return not_found(f"There is no key '{key_id[:100]}'.")
+
+
+def conflict(message: str) -> ApiError:
+    return ApiError(409, message, code="conflict", retry_is_useless=True)
 
 
 def no_credit(message: str) -> ApiError:

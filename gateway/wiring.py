@@ -21,13 +21,16 @@ from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
+from gateway.admission.price_board import PriceBoard
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.app import fastapi_app
+from gateway.balance_watch import watch_balances
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config, RayConfig
+from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
@@ -36,10 +39,12 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
+from gateway.expiring import keep_expiring
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, messages, models, tokens
+from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
+from gateway.routes.admin import accounts, keys
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -47,14 +52,17 @@ from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from metering.backend import open_database
 from metering.budget import Budget
+from metering.customer_store import CustomerStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.limits import local_limiter
 from metering.poster import Poster
+from metering.price_store import PriceStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
 from metering.sqlite_ledger import SqliteLedger
+from metering.usage_store import UsageStore
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
@@ -67,6 +75,8 @@ log = logging.getLogger("tollgate")
 STATIC, RAY = "static", "ray"
 SHARED_S = 3.0
 """How long a start waits for Redis."""
+ADMIN_WRITER = "admin"
+"""The admin API's own chain in the ledger."""
 DRAIN_S = 10.0
 """How long a start or a stop waits for the ledger; what is not in it stays in the spool."""
 
@@ -83,6 +93,7 @@ class Gateway:
     def __init__(self, home: Home, config: Config, *, worker: int = 0, run: str = "") -> None:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
+        self._worker = worker
         self._ledger = SqliteLedger(home.ledger_file)
         self._database = open_database(home.ledger_file)
         workers = config.server.workers
@@ -94,9 +105,13 @@ class Gateway:
         self._till = self._new_till(config)
         self._registry = Registry()
         self._router = Router(self._registry, Policy(), random.Random())
-        self._keyring = Keyring(KeyStore(self._database))
+        self._key_store = KeyStore(self._database)
+        self._keyring = Keyring(self._key_store)
+        self._customers = CustomerStore(self._database)
+        self._reports = open_database(home.ledger_file)
+        self._usage = UsageStore(self._reports)
         self._upstream = Upstream(
-            {node.id: key for node in config.node if (key := node.api_key()) is not None},
+            {node.id: own for node in config.node if (own := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._watch = Watch()
@@ -108,6 +123,7 @@ class Gateway:
         self._telemetry = telemetry
         self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
+        self._prices = PriceBoard(PriceStore(self._database), catalogue)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -158,7 +174,18 @@ class Gateway:
             models.routes(catalogue, authenticate),
             messages.routes(self.admission, self._desk(), aside, authenticate),
             tokens.routes(self.admission, aside, authenticate),
-            admin.routes(authorize, []),
+            openrouter.routes(catalogue, self._router, self.admission, authenticate),
+            admin.routes(authorize, self._admin_parts()),
+            key.routes(authenticate, self._key_store, self._usage, self._customers),
+            sub_keys.routes(authenticate, self._keyring, self._key_store),
+            usage.routes(authenticate, self._usage),
+        ]
+
+    def _admin_parts(self) -> list[APIRouter]:
+        customers = Customers(self._ledger, self._customers, ADMIN_WRITER)
+        return [
+            accounts.routes(customers, self._keyring),
+            keys.routes(self._key_store, self._keyring),
         ]
 
     def _desk(self) -> Desk:
@@ -217,8 +244,12 @@ class Gateway:
             running = [
                 tasks.create_task(self._watch.sweep()),
                 tasks.create_task(self._reload()),
+                tasks.create_task(self._prices.keep_current()),
                 tasks.create_task(self._telemetry.keep_published()),
+                tasks.create_task(watch_balances(self._customers)),
             ]
+            if self._worker == 0:
+                running.append(tasks.create_task(keep_expiring(self._ledger)))
             if self.config.ray is not None:
                 running.append(tasks.create_task(self._discover(self.config.ray)))
             if self._sharing is not None:
@@ -253,6 +284,7 @@ class Gateway:
         if not await asyncio.to_thread(self._poster.drain, DRAIN_S):
             log.warning("the ledger is behind the spool; serving on")
         await self._keyring.reload()
+        await self._prices.reload()
 
     async def _settle(self, sharing: Sharing) -> None:
         """Once all that an earlier life of this gateway charged is booked, its leases end."""
@@ -281,6 +313,7 @@ class Gateway:
 
     def _close(self) -> None:
         self._spool.close()
+        self._reports.close()
         self._database.close()
         self._ledger.close()
 

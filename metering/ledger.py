@@ -1,4 +1,4 @@
-"""The ledger: what every implementation offers, and the one in memory that the others must equal.
+"""The ledger: what every implementation of it offers, and what it tells.
 
 Debits equal credits, always. Rows get a sequence number `seq` in the order of commits; a range
 (from, to] of it is what an epoch settles.
@@ -6,27 +6,26 @@ Debits equal credits, always. Rows get a sequence number `seq` in the order of c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
-from metering.accounts import AccountError, asset_of
 from metering.charge import ChargeRecord
-from metering.rules import Books
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 __all__ = [
     "AccountBalance",
     "Balance",
+    "BookedTransfer",
+    "ChainEnd",
     "ChargeTotal",
     "EpochRow",
     "Group",
     "Ledger",
     "LedgerError",
+    "OnProgress",
     "PostResult",
-    "ReferenceLedger",
     "Transfer",
     "TransferKind",
     "Verification",
@@ -92,8 +91,31 @@ class EpochRow(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
+class BookedTransfer(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the books, with all that its hash covers."""
+
+    seq: int
+    booked_ns: int
+    """Wall clock of whoever booked it."""
+    writer: str
+    hash: bytes
+    transfer: Transfer
+    settles: ChargeRecord | EpochRow | None = None
+
+
+class ChainEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a writer's hash chain goes. Kept elsewhere, it shows later that nobody rewrote it."""
+
+    links: int
+    hash: str
+    """Of the last link, in hex."""
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check of the whole ledger found. `problem` names the first bad row, None if ok."""
+    """What a check of the whole ledger found. `problem` names the first bad row, None if ok.
+
+    `first_bad_seq` is None where no row of the books is bad, but what is kept beside them.
+    """
 
     ok: bool
     transfers: int
@@ -102,6 +124,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     writers: int
     first_bad_seq: int | None = None
     problem: str | None = None
+    chains: dict[str, ChainEnd] = {}
+    """By writer: those that were found right."""
+
+
+OnProgress = Callable[[int, int], None]
+"""Told now and then how many rows were looked at, and of how many."""
 
 
 class Ledger(Protocol):
@@ -157,6 +185,23 @@ class Ledger(Protocol):
         """0 for an empty ledger."""
         ...
 
+    def booked(
+        self,
+        after_seq: int = 0,
+        to_seq: int | None = None,
+        *,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+    ) -> Iterator[BookedTransfer]:
+        """The rows (after_seq, to_seq] that were booked in [since_ns, until_ns), in their order and
+        in constant memory. None is without end.
+        """
+        ...
+
+    def open_holds(self, after_seq: int = 0) -> Iterator[tuple[int, Transfer]]:
+        """Pending transfers that nothing resolved yet, each with its seq, in their order."""
+        ...
+
     def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
         """Book an epoch and its groups in one transaction, all or nothing.
 
@@ -170,7 +215,7 @@ class Ledger(Protocol):
         """All of them, oldest first."""
         ...
 
-    def verify(self) -> Verification:
+    def verify(self, on_progress: OnProgress | None = None) -> Verification:
         """Derive every balance and hash chain anew and compare."""
         ...
 
@@ -193,128 +238,3 @@ def follows(row: EpochRow, last: EpochRow | None, last_seq: int) -> bool:
     if last is None:
         return row.from_seq == 0
     return row.epoch == last.epoch + 1 and row.from_seq == last.to_seq
-
-
-class ReferenceLedger:
-    """The ledger in memory: the oracle of tests, and the books of a gateway that keeps none."""
-
-    def __init__(self) -> None:
-        self._books = Books()
-        self._seq = 0
-        self._watermarks: dict[str, int] = {}
-        self._charges: list[tuple[int, ChargeRecord]] = []
-        self._epochs: list[EpochRow] = []
-
-    def post(
-        self, writer: str, groups: Sequence[Group], watermark: int | None = None
-    ) -> list[PostResult]:
-        results = [self._post(group) for group in groups]
-        if watermark is not None and all(result.booked for result in results):
-            self._watermarks[writer] = max(watermark, self.watermark(writer))
-        return results
-
-    def _post(self, group: Group) -> PostResult:
-        booking = self._books.post(group)
-        if booking.charge is not None:
-            self._charges.append((self._seq + 1, booking.charge))
-        self._seq += len(booking.transfers)
-        return booking.result
-
-    def watermark(self, writer: str) -> int:
-        return self._watermarks.get(writer, 0)
-
-    def open_account(self, account: str) -> bool:
-        if asset_of(account) is None:
-            raise AccountError(f"'{account}' is no account of the chart")
-        if account in self._books.balances:
-            return False
-        self._books.balances[account] = [0, 0, 0, 0]
-        return True
-
-    def balance(self, account: str) -> Balance:
-        return self.balances([account]).get(account, Balance())
-
-    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
-        balances = self._books.balances
-        return {account: Balance(*balances[account]) for account in accounts if account in balances}
-
-    def trial_balance(self) -> list[AccountBalance]:
-        lines = sorted(self._books.balances.items())
-        return [AccountBalance(account, Balance(*balance)) for account, balance in lines]
-
-    def charges(
-        self,
-        account: str | None = None,
-        *,
-        after_seq: int = 0,
-        limit: int | None = None,
-        newest_first: bool = False,
-    ) -> Iterator[ChargeRecord]:
-        charges = reversed(self._charges) if newest_first else iter(self._charges)
-        found = (
-            charge
-            for seq, charge in charges
-            if seq > after_seq and account in (None, charge.account)
-        )
-        return islice(found, limit)
-
-    def charge_totals(self, from_seq: int, to_seq: int) -> list[ChargeTotal]:
-        billed: dict[tuple[str, str], list[ChargeRecord]] = {}
-        for seq, charge in self._charges:
-            if from_seq < seq <= to_seq and charge.supplier_id and charge.usage_source:
-                billed.setdefault((charge.supplier_id, charge.model), []).append(charge)
-        return [
-            ChargeTotal(
-                supplier_id=supplier_id,
-                model=model,
-                prompt_tokens=sum(charge.prompt_tokens for charge in charges),
-                completion_tokens=sum(charge.completion_tokens for charge in charges),
-                cost_nano_usd=sum(charge.cost_nano_usd for charge in charges),
-                charged_nano_usd=sum(charge.charged_nano_usd for charge in charges),
-                charges=len(charges),
-            )
-            for (supplier_id, model), charges in sorted(billed.items())
-        ]
-
-    def last_seq(self) -> int:
-        return self._seq
-
-    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
-        known = self.epoch(row.epoch)
-        if known is not None:
-            same = same_epoch(row, known)
-            return PostResult.EXISTS if same else PostResult.EXISTS_WITH_DIFFERENT_EPOCH
-        if not follows(row, self._epochs[-1] if self._epochs else None, self._seq):
-            return PostResult.INVALID_EPOCH
-        linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
-        result = self._post(linked) if linked.transfers else PostResult.OK
-        if result is PostResult.EXISTS:
-            return PostResult.LINKED_FAILED
-        if result is PostResult.OK:
-            self._epochs.append(row)
-        return result
-
-    def epoch(self, number: int) -> EpochRow | None:
-        return next((row for row in self._epochs if row.epoch == number), None)
-
-    def epochs(self) -> list[EpochRow]:
-        return list(self._epochs)
-
-    def verify(self) -> Verification:
-        lines = self.trial_balance()
-        pending = sum(line.balance.debits_pending - line.balance.credits_pending for line in lines)
-        posted = sum(line.balance.posted for line in lines)
-        return Verification(
-            ok=pending == posted == 0,
-            transfers=self._seq,
-            charges=len(self._charges),
-            accounts=len(lines),
-            writers=len(self._watermarks),
-            problem=None if pending == posted == 0 else "debits do not equal credits",
-        )
-
-    def data_version(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass

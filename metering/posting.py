@@ -5,9 +5,10 @@
     close   post      of the hold                        min(cost, hold)
             single    usd:shortfall  -> usd:fee_vault    cost - hold, if the cost is above the hold
         or  void      of the hold                        if nothing is billed
+    never   expire    of the hold                        after a day, by whoever looks (expirer.py)
 
 A charge that ends before its hold came to the books needs none: it is booked whole, as a single
-transfer in place of hold and post.
+transfer in place of hold and post. So is one that ends after its hold was expired.
 
 Should the ledger refuse the customer's debit (someone took the money away in the meantime), it is
 booked on usd:shortfall: what was served stays in the books, and the network bears it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from metering import accounts
 from metering.charge import ChargeRecord, CloseCharge, OpenCharge, finished
+from metering.expiry import expiry_detail
 from metering.prices import cost_nano_usd
 from metering.transfer import Group, Transfer, TransferKind
 
@@ -25,6 +27,9 @@ CODE_HOLD = "hold"
 CODE_CHARGE = "charge"
 CODE_VOID = "void"
 CODE_SHORTFALL = "shortfall"
+
+HOLD_NS = 24 * 3600 * 1_000_000_000
+"""A day: far above the longest answer and an outage, and enough to bring a gateway back."""
 
 
 def deposit_group(deposit_id: str, account: str, amount_nano_usd: int) -> Group:
@@ -49,6 +54,7 @@ def hold_group(charge: OpenCharge) -> Group:
         credit=accounts.USD_FEE_VAULT,
         amount=charge.hold_nano_usd,
         code=CODE_HOLD,
+        detail=expiry_detail(charge.created_ns + HOLD_NS),
     )
     return Group(transfers=(hold,), bearer=accounts.USD_SHORTFALL)
 
@@ -64,7 +70,9 @@ def close_group(charge: OpenCharge, close: CloseCharge) -> Group:
         code=CODE_VOID if voids else CODE_CHARGE,
         pending_id=_hold_id(charge),
     )
-    return Group(transfers=_with_shortfall(resolution, record), charge=record)
+    return Group(
+        transfers=_with_shortfall(resolution, record), charge=record, bearer=accounts.USD_SHORTFALL
+    )
 
 
 def whole_group(charge: OpenCharge, close: CloseCharge) -> Group:

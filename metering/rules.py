@@ -3,6 +3,9 @@
 `Books` holds what the rules look at, in memory: the whole ledger in the reference, only what a
 batch touches in a database. Four counters an account, as TigerBeetle keeps them: pending ones rise
 with a hold and fall when it is resolved, posted ones only rise.
+
+Time decides one thing: when a hold may be expired. Until someone books that, its post is as good as
+ever, however late; clocks differ and are set back, and what the money is there for should be paid.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import msgspec
 from metering import accounts
 from metering.accounts import Limit
 from metering.charge import ChargeRecord
+from metering.expiry import expires_ns
 from metering.money import INT64_MAX
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
@@ -24,8 +28,11 @@ _NOTHING = (0, 0, 0, 0)
 _RESOLVED = {
     TransferKind.POST: PostResult.PENDING_ALREADY_POSTED,
     TransferKind.VOID: PostResult.PENDING_ALREADY_VOIDED,
+    TransferKind.EXPIRE: PostResult.PENDING_EXPIRED,
 }
+_IS_LATE = (PostResult.PENDING_EXPIRED, PostResult.EXISTS_WITH_DIFFERENT_KIND)
 _FALLS_BACK = (PostResult.EXCEEDS_CREDITS, PostResult.EXISTS_WITH_DIFFERENT_DEBIT)
+"""The second of each: that is how a repeat of what was booked otherwise is told."""
 
 
 class Booking(msgspec.Struct, frozen=True):
@@ -39,7 +46,7 @@ class Booking(msgspec.Struct, frozen=True):
 class Books:
     """Balances, transfers by id, holds resolved and by what, charges by their first transfer."""
 
-    __slots__ = ("_created", "balances", "charges", "resolved", "transfers")
+    __slots__ = ("_created", "balances", "charges", "now_ns", "resolved", "transfers")
 
     def __init__(self) -> None:
         self.balances: dict[str, list[int]] = {}
@@ -47,12 +54,14 @@ class Books:
         self.resolved: dict[str, TransferKind] = {}
         self.charges: dict[str, ChargeRecord] = {}
         self._created: list[str] = []
+        self.now_ns = 0
+        """Wall clock of what is booked next."""
 
     def post(self, group: Group) -> Booking:
         """Book a group, or say why not and leave no trace of it."""
         result, booked = self._book(group.transfers)
-        if group.bearer is not None and result in _FALLS_BACK:
-            result, booked = self._book(_borne_by(group.bearer, group.transfers))
+        if result is not PostResult.OK and group.bearer is not None:
+            result, booked = self._fall_back(result, group.transfers, group.bearer)
         if group.charge is None:
             return Booking(result, booked)
         if result is PostResult.OK:
@@ -62,6 +71,26 @@ class Books:
         if result is PostResult.EXISTS and self._charge_differs(group):
             return Booking(PostResult.EXISTS_WITH_DIFFERENT_CHARGE)
         return Booking(result)
+
+    def _fall_back(
+        self, result: PostResult, transfers: tuple[Transfer, ...], bearer: str
+    ) -> tuple[PostResult, tuple[Transfer, ...]]:
+        """What came too late for its hold is paid without one; what overdraws, by the bearer."""
+        booked: tuple[Transfer, ...] = ()
+        if result in _IS_LATE:
+            transfers = tuple(self._without_hold(transfer) for transfer in transfers)
+            result, booked = self._book(transfers)
+        if result in _FALLS_BACK:
+            result, booked = self._book(_borne_by(bearer, transfers))
+        return result, booked
+
+    def _without_hold(self, transfer: Transfer) -> Transfer:
+        """A single transfer in place of one that resolves a hold which is expired."""
+        pending_id = transfer.pending_id
+        if pending_id is None or self.resolved.get(pending_id) is not TransferKind.EXPIRE:
+            return transfer
+        between = _between(transfer, self.transfers[pending_id])
+        return msgspec.structs.replace(between, kind=TransferKind.SINGLE, pending_id=None)
 
     def _book(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
         if len(transfers) != 1:
@@ -97,9 +126,9 @@ class Books:
             return PostResult.INVALID_ID
         if not 0 <= transfer.amount <= INT64_MAX:
             return PostResult.INVALID_AMOUNT
-        if transfer.kind is TransferKind.POST or transfer.kind is TransferKind.VOID:
-            return self._judge_resolution(transfer)
-        return self._judge_movement(transfer)
+        if transfer.kind is TransferKind.SINGLE or transfer.kind is TransferKind.PENDING:
+            return self._judge_movement(transfer)
+        return self._judge_resolution(transfer)
 
     def _judge_movement(self, transfer: Transfer) -> PostResult:
         debit, credit, amount = transfer.debit, transfer.credit, transfer.amount
@@ -134,10 +163,15 @@ class Books:
             return _RESOLVED[by]
         if transfer.debit not in ("", pending.debit) or transfer.credit not in ("", pending.credit):
             return PostResult.PENDING_HAS_DIFFERENT_ACCOUNTS
-        if transfer.kind is TransferKind.VOID and transfer.amount != 0:
+        if transfer.kind is TransferKind.POST:
+            fits = transfer.amount <= pending.amount
+            return PostResult.OK if fits else PostResult.EXCEEDS_PENDING_AMOUNT
+        if transfer.amount != 0:
             return PostResult.INVALID_AMOUNT
-        if transfer.amount > pending.amount:
-            return PostResult.EXCEEDS_PENDING_AMOUNT
+        if transfer.kind is TransferKind.EXPIRE:
+            ends_ns = expires_ns(pending)
+            if ends_ns is None or ends_ns > self.now_ns:
+                return PostResult.PENDING_NOT_EXPIRED
         return PostResult.OK
 
     def _apply(self, transfer: Transfer) -> Transfer:

@@ -33,13 +33,18 @@ _ids = msgspec.json.Encoder().encode
 
 
 class Batch:
-    """Lives inside one transaction. `holds` are pending transfers known from before."""
+    """Lives inside one transaction, at `now_ns` of the wall clock. `holds` are pending transfers
+    known from before.
+    """
 
-    def __init__(self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer]) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer], now_ns: int
+    ) -> None:
         self._db = db
         self._writer = writer
         self._holds = holds
         self._books = Books()
+        self._books.now_ns = self._now_ns = now_ns
         self._bookings: list[Booking] = []
 
     def load(self, groups: Sequence[Group], *, careful: bool) -> None:
@@ -81,7 +86,7 @@ class Batch:
             self._bookings.append(booking)
         return booking
 
-    def write(self, booked_ns: int, watermark: int | None, epoch: EpochRow | None = None) -> None:
+    def write(self, watermark: int | None, epoch: EpochRow | None = None) -> None:
         """Write what was booked. The epoch belongs to the first transfer, if there is one."""
         found = self._db.execute(
             "SELECT watermark, links, hash FROM writer WHERE id = ?", (self._writer,)
@@ -90,6 +95,7 @@ class Batch:
         first = seq = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM transfer").fetchone()[
             0
         ]
+        booked_ns = self._now_ns
         transfers: list[object] = []
         charges: list[object] = []
         record: msgspec.Struct | None = epoch
@@ -98,12 +104,12 @@ class Batch:
             if charge is not None:
                 record = charge
                 charges.append(seq)
-                charges += _charge_values(charge)
+                charges += charge_values(charge)
             for transfer in booking.transfers:
                 link = chain.link(link, seq, booked_ns, transfer, record)
                 record = None
                 transfers.append(seq)
-                transfers += _transfer_values(transfer)
+                transfers += transfer_values(transfer)
                 transfers += (booked_ns, self._writer, bytearray(link))
                 seq += 1
         insert_rows(self._db, "transfer", _TRANSFER_PLACES, transfers)
@@ -172,14 +178,14 @@ class Batch:
         return {row[0]: list(row[1:]) for row in rows}
 
 
-def _transfer_values(transfer: Transfer) -> list[object]:
+def transfer_values(transfer: Transfer) -> list[object]:
     """Of TRANSFER_COLUMNS, in types that sqlite3 binds without asking."""
     values = list(msgspec.structs.astuple(transfer))
     values[_KIND] = str(transfer.kind)
     return values
 
 
-def _charge_values(charge: ChargeRecord) -> list[object]:
+def charge_values(charge: ChargeRecord) -> list[object]:
     """Of CHARGE_COLUMNS, in types that sqlite3 binds without asking."""
     values = list(msgspec.structs.astuple(charge))
     if charge.usage_source is not None:

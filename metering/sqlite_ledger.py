@@ -15,9 +15,11 @@ from metering.charge import ChargeRecord
 from metering.ledger import (
     AccountBalance,
     Balance,
+    BookedTransfer,
     ChargeTotal,
     EpochRow,
     Group,
+    OnProgress,
     PostResult,
     Transfer,
     Verification,
@@ -25,6 +27,7 @@ from metering.ledger import (
     same_epoch,
 )
 from metering.sqlite_batch import CHARGE_COLUMNS, EPOCH_COLUMNS, Batch, charge_of, epoch_of
+from metering.sqlite_books import booked_rows, open_holds
 from metering.sqlite_file import named_errors, open_file, transaction
 from metering.sqlite_verify import verify
 
@@ -32,6 +35,8 @@ HOLDS_MAX = 100_000
 """Open holds kept in memory; more are looked up in the file."""
 
 _PAGE_ROWS = 1000
+_SCAN_ROWS = 20_000
+"""Looked through in one go for open holds: some milliseconds in which nobody else reads."""
 
 
 class SqliteLedger:
@@ -58,12 +63,12 @@ class SqliteLedger:
             results = self._try_as_new(writer, groups, watermark)
             if results is not None:
                 return results
-            batch = Batch(self._writer, writer, self._holds)
+            batch = Batch(self._writer, writer, self._holds, self._clock_ns())
             with transaction(self._writer):
                 batch.load(groups, careful=True)
                 results = [batch.book(group).result for group in groups]
                 moves = watermark if all(result.booked for result in results) else None
-                batch.write(self._clock_ns(), moves)
+                batch.write(moves)
             batch.remember_holds(HOLDS_MAX)
             return results
 
@@ -71,13 +76,13 @@ class SqliteLedger:
         self, writer: str, groups: Sequence[Group], watermark: int | None
     ) -> list[PostResult] | None:
         """Book the groups if all of them are new and none is refused; otherwise leave no trace."""
-        batch = Batch(self._writer, writer, self._holds)
+        batch = Batch(self._writer, writer, self._holds, self._clock_ns())
         try:
             with transaction(self._writer):
                 batch.load(groups, careful=False)
                 if any(batch.book(group).result is not PostResult.OK for group in groups):
                     raise _NotNewError
-                batch.write(self._clock_ns(), watermark)
+                batch.write(watermark)
         except (_NotNewError, sqlite3.IntegrityError):
             return None
         batch.remember_holds(HOLDS_MAX)
@@ -85,7 +90,7 @@ class SqliteLedger:
 
     def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
         linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
-        batch = Batch(self._writer, writer, self._holds)
+        batch = Batch(self._writer, writer, self._holds, self._clock_ns())
         with self._writes, named_errors(self.path), transaction(self._writer):
             known = _epoch(self._writer, row.epoch)
             if known is not None:
@@ -100,7 +105,7 @@ class SqliteLedger:
                     return PostResult.LINKED_FAILED
                 if result is not PostResult.OK:
                     return result
-            batch.write(self._clock_ns(), None, row)
+            batch.write(None, row)
             return PostResult.OK
 
     def open_account(self, account: str) -> bool:
@@ -185,6 +190,31 @@ class SqliteLedger:
         with self._reading() as db:
             return _last_seq(db)
 
+    def booked(
+        self,
+        after_seq: int = 0,
+        to_seq: int | None = None,
+        *,
+        since_ns: int = 0,
+        until_ns: int | None = None,
+    ) -> Iterator[BookedTransfer]:
+        last_seq = self.last_seq() if to_seq is None else to_seq
+        found: list[BookedTransfer] | None = None
+        while found is None or len(found) == _PAGE_ROWS:
+            with self._reading() as db:
+                found = booked_rows(db, after_seq, last_seq, since_ns, until_ns, _PAGE_ROWS)
+            yield from found
+            after_seq = found[-1].seq if found else last_seq
+
+    def open_holds(self, after_seq: int = 0) -> Iterator[tuple[int, Transfer]]:
+        last_seq = self.last_seq()
+        while after_seq < last_seq:
+            to_seq = after_seq + _SCAN_ROWS
+            with self._reading() as db:
+                found = open_holds(db, after_seq, to_seq)
+            yield from found
+            after_seq = to_seq
+
     def epoch(self, number: int) -> EpochRow | None:
         with self._reading() as db:
             return _epoch(db, number)
@@ -194,9 +224,9 @@ class SqliteLedger:
             rows = db.execute(f"SELECT {EPOCH_COLUMNS} FROM epoch ORDER BY epoch").fetchall()
         return [epoch_of(row) for row in rows]
 
-    def verify(self) -> Verification:
+    def verify(self, on_progress: OnProgress | None = None) -> Verification:
         with named_errors(self.path), contextlib.closing(open_file(self.path)) as db:
-            return verify(db)
+            return verify(db, on_progress)
 
     def data_version(self) -> int:
         with self._writes, named_errors(self.path):

@@ -12,7 +12,7 @@ import msgspec
 from metering import chain
 from metering.accounts import customer
 from metering.charge import ChargeRecord
-from metering.ledger import EpochRow, Verification
+from metering.ledger import ChainEnd, EpochRow, OnProgress, Verification
 from metering.posting import CODE_SHORTFALL
 from metering.rules import Books
 from metering.sqlite_batch import (
@@ -25,10 +25,12 @@ from metering.sqlite_batch import (
 )
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
+_TOLD_ROWS = 10_000
 
-def verify(db: sqlite3.Connection) -> Verification:
+
+def verify(db: sqlite3.Connection, on_progress: OnProgress | None = None) -> Verification:
     """Raises sqlite3.Error if the file cannot be read at all."""
-    audit = _Audit(db)
+    audit = _Audit(db, on_progress)
     db.execute("BEGIN")
     try:
         audit.run()
@@ -52,10 +54,11 @@ class _FindingError(Exception):
 
 
 class _Audit:
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, on_progress: OnProgress | None) -> None:
         self.seq = 0
         """The last row that is right."""
         self._db = db
+        self._on_progress = on_progress
         self._books = Books()
         self._chains: dict[str, tuple[int, bytes]] = {}
         self._transfers = 0
@@ -71,6 +74,10 @@ class _Audit:
             writers=len(self._chains),
             first_bad_seq=finding.seq if finding else None,
             problem=str(finding) if finding else None,
+            chains={
+                writer: ChainEnd(links=links, hash=link.hex())
+                for writer, (links, link) in self._chains.items()
+            },
         )
 
     def run(self) -> None:
@@ -84,19 +91,27 @@ class _Audit:
         rows = self._db.execute(
             f"SELECT seq, booked_ns, writer, hash, {TRANSFER_COLUMNS} FROM transfer ORDER BY seq"
         )
+        writers = self._writers()
+        last_seq = self._db.execute("SELECT coalesce(max(seq), 0) FROM transfer").fetchone()[0]
         for seq, booked_ns, writer, link, *facts in rows:
+            if seq % _TOLD_ROWS == 0 and self._on_progress is not None:
+                self._on_progress(seq, last_seq)
+            if seq != self.seq + 1:
+                raise _FindingError(f"row {self.seq + 1} is gone", self.seq + 1)
             transfer = transfer_of(facts)
             charge_row, epoch_row = charges.at(seq), epochs.at(seq)
             charge = None if charge_row is None else charge_of(charge_row)
             epoch = None if epoch_row is None else epoch_of(epoch_row)
             self._check_link(seq, booked_ns, writer, link, transfer, charge or epoch)
+            self._check_length(seq, writer, transfer, writers)
+            self._books.now_ns = booked_ns
             self._apply(seq, transfer)
             self._check_charge(seq, transfer, charge)
             self.seq = seq
         charges.check_used_up("charge")
         epochs.check_used_up("epoch")
         self._check_epochs()
-        self._check_writers()
+        self._check_ends(writers)
         self._check_balances()
 
     def _check_link(
@@ -116,6 +131,18 @@ class _Audit:
                 seq,
             )
         self._chains[writer] = (links + 1, link)
+
+    def _check_length(
+        self, seq: int, writer: str, transfer: Transfer, writers: dict[str, tuple[int, bytes]]
+    ) -> None:
+        """A row put behind the end of a chain has a hash that fits, but is not counted."""
+        booked = writers.get(writer, (0, b""))[0]
+        if self._chains[writer][0] > booked:
+            raise _FindingError(
+                f"transfer {transfer.id}: writer {writer} booked {booked} transfers, this is one "
+                "more",
+                seq,
+            )
 
     def _apply(self, seq: int, transfer: Transfer) -> None:
         books = self._books
@@ -158,16 +185,23 @@ class _Audit:
                 raise _FindingError(f"epoch {epoch} does not follow the one before it", from_seq)
             end = (epoch, to_seq)
 
-    def _check_writers(self) -> None:
-        rows = self._db.execute("SELECT id, links, hash FROM writer ORDER BY id").fetchall()
-        kept = {writer: (links, link) for writer, links, link in rows if links}
-        for writer in sorted(kept.keys() | self._chains.keys()):
-            links, link = kept.get(writer, (0, b""))
+    def _writers(self) -> dict[str, tuple[int, bytes]]:
+        """How many links each writer's chain has, and the last of them."""
+        rows = self._db.execute("SELECT id, links, hash FROM writer WHERE links > 0 ORDER BY id")
+        return {writer: (links, link) for writer, links, link in rows}
+
+    def _check_ends(self, writers: dict[str, tuple[int, bytes]]) -> None:
+        for writer, (links, link) in writers.items():
             found, end = self._chains.get(writer, (0, b""))
-            if (found, end) != (links, link):
+            if found < links:
                 raise _FindingError(
                     f"writer {writer} booked {links} transfers, the ledger holds {found} of them: "
-                    "its last rows are gone or not its own"
+                    f"the rows from {self.seq + 1} on are gone",
+                    self.seq + 1,
+                )
+            if end != link:
+                raise _FindingError(
+                    f"writer {writer}: the end of its chain is not the hash of its last transfer"
                 )
 
     def _check_balances(self) -> None:

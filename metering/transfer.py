@@ -2,7 +2,8 @@
 
 After TigerBeetle: a transfer is made by the client, which also gives it its id; it is never changed
 or deleted. A hold is a PENDING transfer; a POST moves at most its amount and frees the rest, a VOID
-frees all of it. A correction is another transfer.
+frees all of it, and so does an EXPIRE once the hold's time is over. A correction is another
+transfer.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ class TransferKind(StrEnum):
     PENDING = "pending"
     POST = "post"
     VOID = "void"
+    EXPIRE = "expire"
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """Amount in the smallest unit of the accounts' asset: nano-USD, or base units of IO.
 
-    A POST or VOID names its `pending_id` and may leave the accounts empty: they are the pending
-    transfer's. A VOID's amount is 0. `detail` is canonical JSON of facts that are hashed with it.
+    A POST, VOID or EXPIRE names its `pending_id` and may leave the accounts empty: they are the
+    pending transfer's. The amount of the latter two is 0. `detail` is canonical JSON of facts that
+    are hashed with it; of a hold, when it may expire (`expiry.py`).
     """
 
     id: str
@@ -49,7 +52,8 @@ class BookedTransfer(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Linked transfers: all are booked or none. A charge is kept with the group that closes it.
 
-    `bearer` is the account to debit instead if the transfers would overdraw theirs.
+    `bearer` is the account to debit instead if the transfers would overdraw theirs. A group with
+    a bearer may also come too late for its hold: it is then booked as if there had been none.
     """
 
     transfers: tuple[Transfer, ...]
@@ -78,6 +82,9 @@ class PostResult(StrEnum):
     PENDING_NOT_PENDING = "pending_not_pending"
     PENDING_ALREADY_POSTED = "pending_already_posted"
     PENDING_ALREADY_VOIDED = "pending_already_voided"
+    PENDING_EXPIRED = "pending_expired"
+    PENDING_NOT_EXPIRED = "pending_not_expired"
+    """Its time is not over, or it has none."""
     PENDING_HAS_DIFFERENT_ACCOUNTS = "pending_has_different_accounts"
     EXCEEDS_PENDING_AMOUNT = "exceeds_pending_amount"
     LINKED_FAILED = "linked_failed"

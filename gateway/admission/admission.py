@@ -111,8 +111,10 @@ class Admission:
     ) -> Exchange:
         """An exchange ready to start, its highest possible cost reserved.
 
-        Raises ApiError (400, 402, 404, 429), Pending.
+        Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
+        if key.suspended:
+            raise errors.account_suspended(key.account)
         question = read(endpoint, body)
         model = self._catalogue.get(question.model)
         if model is None:

@@ -11,6 +11,7 @@ _COMMANDS = {
     "serve": "Start a gateway over nodes that run already.",
     "key": "Make, list and revoke API keys.",
     "account": "Customers' accounts: create, deposit, show.",
+    "price": "Prices of models: set, list, look up by the version on a charge.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import to_builtins
 
 from metering.price_book import NEVER_NS, InForce, Tariff
-from metering.prices import ModelPrice
+from metering.price_store import PriceEntry
+from metering.prices import ModelPrice, price_named
 
 UNIT = "nano-USD per token, and per request (1e-9 USD)"
 
@@ -35,6 +37,28 @@ def tariff_view(tariff: Tariff) -> dict[str, Any]:
         "batch_discount_ppm": tariff.batch_discount_ppm,
         "off_peak": to_builtins(tariff.off_peak),
         "discounted": [price_view(price) for price in tariff.all_prices()[1:]],
+    }
+
+
+def entry_view(entry: PriceEntry) -> dict[str, Any]:
+    """An entry of the price book."""
+    return {
+        "id": entry.id,
+        "seq": entry.seq,
+        "set_at": when(entry.set_ns),
+        **tariff_view(entry.tariff),
+    }
+
+
+def name_view(version: str, tariffs: Iterable[Tariff]) -> dict[str, Any]:
+    """What a version says, and the tariffs that come to it. Raises PriceError if it is none."""
+    name = price_named(version)
+    return {
+        "unit": UNIT,
+        **price_view(name.price),
+        "reduction": name.reduction,
+        "discount_ppm": name.discount_ppm,
+        "tariffs": [tariff_view(each) for each in tariffs if name.price in each.all_prices()],
     }
 
 

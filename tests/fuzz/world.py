@@ -140,7 +140,7 @@ class World:
     def close(self) -> None:
         self._sweep.cancel()
         self.loop.run_ready()
-        for part in (self.gateway._ledger, self.gateway._database):
+        for part in (self.gateway._ledger, self.gateway._database, self.gateway._reports):
             part.close()
 
     def client(self, *, reads_all: bool) -> Wire:

@@ -20,8 +20,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from metering.ledger import EpochRow, ReferenceLedger
-from metering.posting import close_group, hold_group
+from metering.expirer import Expirer
+from metering.expiry import expiry_detail
+from metering.ledger import EpochRow
+from metering.posting import HOLD_NS, close_group, hold_group
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import Group, Transfer, TransferKind
 
@@ -45,16 +48,18 @@ amounts = st.one_of(st.integers(0, 12), st.integers(0, 12), st.just(2**63 - 1), 
 @st.composite
 def transfers(draw: st.DrawFn) -> Transfer:
     kind = draw(st.sampled_from(TransferKind))
-    resolves = kind in (TransferKind.POST, TransferKind.VOID)
+    resolves = kind not in (TransferKind.SINGLE, TransferKind.PENDING)
+    ends = kind is TransferKind.PENDING and draw(st.booleans())
     inherits = resolves and draw(st.booleans())
     return Transfer(
         id=draw(st.sampled_from(IDS)),
         kind=kind,
         debit="" if inherits else draw(accounts | sources),
         credit="" if inherits else draw(accounts),
-        amount=0 if kind is TransferKind.VOID else draw(amounts),
+        amount=0 if kind in (TransferKind.VOID, TransferKind.EXPIRE) else draw(amounts),
         code=draw(st.sampled_from(("x", "x", "x", "y"))),
         pending_id=draw(st.sampled_from(IDS)) if resolves else None,
+        detail=expiry_detail(draw(st.integers(0, 40))) if ends else "",
     )
 
 
@@ -100,13 +105,18 @@ class Ledgers(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tollgate-test-"))
-        self.reference = ReferenceLedger()
-        self.sqlite = SqliteLedger(self.folder / "ledger.db")
-        self.other = SqliteLedger(self.folder / "ledger.db")
+        self.now_ns = 0
+        self.reference = ReferenceLedger(self.clock_ns)
+        self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
+        self.other = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
         for ledger in (self.sqlite, self.other):
             ledger._writer.execute("PRAGMA synchronous = OFF")
 
+    def clock_ns(self) -> int:
+        return self.now_ns
+
     def teardown(self) -> None:
+        assert list(self.sqlite.booked()) == list(self.reference.booked())
         found = self.sqlite.verify()
         assert found.ok, found.problem
         assert found.transfers == self.reference.last_seq()
@@ -152,6 +162,17 @@ class Ledgers(RuleBasedStateMachine):
         answer = self.sqlite.post_epoch(row, groups, "ide")
         assert answer == self.reference.post_epoch(row, groups, "ide")
 
+    @rule(now_ns=st.integers(0, 30) | st.just(opened("c").created_ns + HOLD_NS))
+    def set_clock(self, now_ns: int) -> None:
+        """Also back."""
+        self.now_ns = now_ns
+
+    @rule()
+    def expire(self) -> None:
+        ledgers = (self.sqlite, self.reference)
+        released, expected = (Expirer(ledger).run(self.now_ns) for ledger in ledgers)
+        assert released == expected
+
     @rule(account=accounts)
     def open_account(self, account: str) -> None:
         if account != "usd:nonsense":
@@ -160,7 +181,7 @@ class Ledgers(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.sqlite.close()
-        self.sqlite = SqliteLedger(self.folder / "ledger.db")
+        self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
         self.sqlite._writer.execute("PRAGMA synchronous = OFF")
 
     @invariant()
@@ -180,6 +201,7 @@ class Ledgers(RuleBasedStateMachine):
             end // 2, end
         )
         assert self.sqlite.epochs() == self.reference.epochs()
+        assert list(self.sqlite.open_holds(end // 2)) == list(self.reference.open_holds(end // 2))
 
 
 class TestLedgers(Ledgers.TestCase):  # type: ignore[name-defined, misc]

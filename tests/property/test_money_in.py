@@ -25,7 +25,7 @@ from metering.deposit import (
     deposit_of,
     order_group,
 )
-from metering.ledger import ReferenceLedger
+from metering.reference_ledger import ReferenceLedger
 from metering.refund import RefundOrder, refund_group, refund_of, refundable_nano_usd
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 

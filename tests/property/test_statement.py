@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 from books import closed, opened, single, used
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.accounts import USD_SLA, customer
@@ -110,6 +110,7 @@ class Life:
         self.ledger.close()
 
 
+@settings(deadline=None)
 @given(st.lists(steps, max_size=25))
 def test_statements_close_follow_each_other_and_stay(life):
     with (

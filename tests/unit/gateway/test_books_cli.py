@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pty
 import sqlite3
+import sys
 
 import pytest
 from books import closed, opened, used
 from click.testing import CliRunner
 
-from gateway.cli import main
+from gateway.cli import ledger_verify, main
 from metering import keys
 from metering.key_store import KeyStore
 from metering.posting import close_group, hold_group
@@ -113,7 +116,8 @@ def test_wrong_arguments_exit_with_2_and_the_reason(run, args, why):
 @pytest.mark.parametrize(
     "args",
     [("usage",), ("account", "show", "alice"), ("account", "list"), ("key", "list"),
-     ("key", "revoke", "k"), ("ledger", "verify"), ("ledger", "trial-balance")],
+     ("key", "revoke", "k"), ("ledger", "expire"), ("ledger", "trial-balance"),
+     ("ledger", "export", "charges")],
 )  # fmt: skip
 def test_a_home_without_a_ledger_is_said_to_be_one(run, args, tmp_path):
     code, out, err = run(*args)
@@ -265,3 +269,37 @@ def test_every_command_has_help_with_an_example(command):
     assert done.exit_code == 0
     assert f"Example: tollgate {' '.join(command)}" in done.output
     assert "--json" in done.output
+
+
+def test_holds_of_a_gateway_that_is_lost_are_released_once(run, lines, ledger):
+    ledger.post("lost", [hold_group(opened("c", hold=7))])
+    (released,) = lines("ledger", "expire")
+    assert released == {
+        "released": [{"id": "c:hold", "account": "usd:customer:alice", "amount_nano_usd": 7}],
+        "amount_nano_usd": 7,
+    }
+    assert run("ledger", "expire") == (0, "No hold is open whose time is over.\n", "")
+    ledger.post("lost", [hold_group(opened("d", hold=10**8))])
+    assert run("ledger", "expire") == (0, "Released 1 holds of 0.1 USD.\n", "")
+
+
+def test_books_that_cannot_be_read_are_not_called_wrong(run, tmp_path):
+    code, _, err = run("ledger", "verify")
+    assert (code, "there is no ledger" in err) == (3, True)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "ledger.db").write_bytes(b"this is no database" * 100)
+    code, _, err = run("ledger", "verify", "--json")
+    assert (code, "is not a database" in err) == (3, True)
+
+
+def test_a_verification_shows_how_far_it_is_where_somebody_looks(ledger, tmp_path, monkeypatch):
+    """On a terminal of its own; what is asked for stays alone on standard output."""
+    monkeypatch.setattr("metering.sqlite_verify._TOLD_ROWS", 1)
+    outer, inner = pty.openpty()
+    with os.fdopen(inner, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        with ledger_verify._progress() as on_progress:
+            assert ledger.verify(on_progress).ok
+    shown = os.read(outer, 65536).decode()
+    os.close(outer)
+    assert "1/1" in shown

@@ -23,10 +23,11 @@ from ide.settlement import (
 from metering import accounts
 from metering.accounts import Asset
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
-from metering.ledger import Group, Ledger, ReferenceLedger, Transfer, TransferKind
+from metering.ledger import Group, Ledger, Transfer, TransferKind
 from metering.money import IO_UNIT, USD_UNIT
 from metering.posting import close_group, hold_group
 from metering.prices import ModelPrice
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Usage, UsageSource
 

@@ -6,13 +6,27 @@ from collections.abc import Iterator
 
 import pytest
 
-from metering.ledger import Ledger, ReferenceLedger
+from metering.ledger import Ledger
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 
 
+class Clock:
+    now_ns = 0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The wall clock of the ledger."""
+    return Clock()
+
+
 @pytest.fixture(params=["reference", "sqlite"])
-def ledger(request, tmp_path) -> Iterator[Ledger]:
+def ledger(request, tmp_path, clock) -> Iterator[Ledger]:
     made: Ledger
-    made = ReferenceLedger() if request.param == "reference" else SqliteLedger(tmp_path / "l.db")
+    if request.param == "reference":
+        made = ReferenceLedger(lambda: clock.now_ns)
+    else:
+        made = SqliteLedger(tmp_path / "l.db", lambda: clock.now_ns)
     yield made
     made.close()

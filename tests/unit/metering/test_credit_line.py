@@ -10,8 +10,8 @@ from books import closed, deposit, opened, used
 
 from metering.accounts import credit_line, customer
 from metering.credit_line import CreditLineError, drawn_nano_usd, line_nano_usd, set_line
-from metering.ledger import ReferenceLedger
 from metering.posting import whole_group
+from metering.reference_ledger import ReferenceLedger
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 

@@ -2,6 +2,7 @@
 
 `id kind debit credit amount pending_id -> answer`; `-` is nothing; a row ending in `&` is linked to
 the next. `= account debits_pending debits_posted credits_pending credits_posted` is a balance.
+`pending:50` is a hold that may expire from 50 on; `@ 50` sets the clock.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import pytest
 from books import closed, opened, single, used
 
-from metering.ledger import Balance, ReferenceLedger
-from metering.posting import close_group, hold_group, whole_group
+from metering.expiry import expire_group, expiry_detail
+from metering.ledger import Balance
+from metering.posting import HOLD_NS, close_group, hold_group, whole_group
+from metering.reference_ledger import ReferenceLedger
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 ACCOUNTS = {
@@ -97,6 +100,41 @@ SCENARIOS = {
         p post - - 1 d           -> pending_not_pending
         v void - - 0 d           -> pending_not_pending
     """,
+    "a hold expires when its time is over, and only if it has one": """
+        d single E A 100 -       -> ok
+        h pending:50 A V 60 -    -> ok
+        i pending A V 20 -       -> ok
+        e expire - - 0 x         -> pending_not_found
+        e expire - - 0 d         -> pending_not_pending
+        e expire - - 0 -         -> invalid_pending_id
+        @ 49
+        e expire - - 0 h         -> pending_not_expired
+        @ 50
+        e expire - - 1 h         -> invalid_amount
+        e expire V A 0 h         -> pending_has_different_accounts
+        e expire - - 0 i         -> pending_not_expired
+        = A 80 0 0 100
+        e expire - - 0 h         -> ok
+        e expire - - 0 h         -> exists
+        @ 49
+        e expire - - 0 h         -> exists
+        f expire - - 0 h         -> pending_expired
+        p post - - 1 h           -> pending_expired
+        v void - - 0 h           -> pending_expired
+        = A 20 0 0 100
+        = V 0 0 20 0
+    """,
+    "a hold that was not expired yet is posted, however late": """
+        d single E A 100 -       -> ok
+        h pending:50 A V 60 -    -> ok
+        @ 1000
+        p post - - 60 h          -> ok
+        e expire - - 0 h         -> pending_already_posted
+        g pending:50 A V 40 -    -> ok
+        v void - - 0 g           -> ok
+        e expire - - 0 g         -> pending_already_voided
+        = A 0 60 0 100
+    """,
     "linked transfers are all or nothing": """
         a single E A 5 -    &
         b single A B 6 -         -> exceeds_credits
@@ -121,6 +159,7 @@ SCENARIOS = {
 
 def read(line: str) -> Transfer:
     name, kind, debit, credit, amount, pending_id = line.split()
+    kind, _, ends_ns = kind.partition(":")
     return Transfer(
         id="" if name == "-" else name,
         kind=TransferKind(kind),
@@ -129,16 +168,19 @@ def read(line: str) -> Transfer:
         amount=int(amount),
         code="test",
         pending_id=None if pending_id == "-" else pending_id,
+        detail=expiry_detail(int(ends_ns)) if ends_ns else "",
     )
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario, ledger):
+def test_scenario(scenario, ledger, clock):
     linked: list[Transfer] = []
     for line in filter(None, map(str.strip, SCENARIOS[scenario].splitlines())):
         if line.startswith("="):
             _, account, *counters = line.split()
             assert ledger.balance(ACCOUNTS[account]) == Balance(*map(int, counters)), line
+        elif line.startswith("@"):
+            clock.now_ns = int(line[1:])
         elif line.endswith("&"):
             linked.append(read(line[:-1]))
         else:
@@ -206,6 +248,43 @@ def test_a_repeat_of_a_borne_hold_is_known_even_if_there_is_money_now(ledger):
     ledger.post("w", [single("d", "usd:external", "usd:customer:a", 10**9)])
     assert ledger.post("w", [hold]) == [PostResult.EXISTS]
     assert ledger.balance("usd:customer:a").debits_pending == 0
+
+
+@pytest.mark.parametrize(("balance", "paid"), [(10**6, 4000), (4000, 4000), (3999, 0)])
+def test_a_charge_that_ends_after_its_hold_expired_is_paid_without_it(ledger, clock, balance, paid):
+    """By the customer as far as the hold went, if the balance has it; else by the network."""
+    opening = opened("c", account="a", hold=4000)
+    close = close_group(opening, closed("c", used(5)))
+    ledger.post("w", [single("d", "usd:external", "usd:customer:a", 4000), hold_group(opening)])
+    clock.now_ns = opening.created_ns + HOLD_NS
+    expire = expire_group(hold_group(opening).transfers[0])
+    assert ledger.post("x", [expire]) == [PostResult.OK]
+    if balance > 4000:
+        more = single("e", "usd:external", "usd:customer:a", balance - 4000)
+        ledger.post("w", [more])
+    elif balance < 4000:
+        ledger.post("w", [single("e", "usd:customer:a", "usd:treasury", 4000 - balance)])
+    assert ledger.post("w", [close]) == [PostResult.OK]
+    ledger.post("w", [single("f", "usd:external", "usd:customer:a", 10**6)])
+    assert ledger.post("w", [close]) == [PostResult.EXISTS]
+    (record,) = ledger.charges()
+    assert (record.cost_nano_usd, record.charged_nano_usd) == (5000, paid)
+    assert ledger.balance("usd:shortfall").debits_posted == 5000 - paid
+    assert ledger.balance("usd:fee_vault").posted == 5000
+    assert ledger.balance("usd:customer:a").debits_pending == 0
+    assert ledger.verify().ok
+
+
+def test_a_charge_voided_after_its_hold_expired_is_kept_and_frees_nothing_twice(ledger, clock):
+    opening = opened("c", account="a")
+    ledger.post("w", [single("d", "usd:external", "usd:customer:a", 10**6), hold_group(opening)])
+    clock.now_ns = opening.created_ns + HOLD_NS
+    assert ledger.post("x", [expire_group(hold_group(opening).transfers[0])]) == [PostResult.OK]
+    close = close_group(opening, closed("c"))
+    assert ledger.post("w", [close, close]) == [PostResult.OK, PostResult.EXISTS]
+    assert [record.charge_id for record in ledger.charges()] == ["c"]
+    assert ledger.balance("usd:customer:a") == Balance(0, 0, 0, 10**6)
+    assert ledger.verify().ok
 
 
 def test_a_charge_is_part_of_its_group(ledger):

@@ -5,9 +5,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 
+import msgspec
 import pytest
+from books import deposit, opened
 
+from metering import chain
+from metering.expiry import expire_group
+from metering.posting import hold_group
 from metering.sqlite_file import MIGRATIONS, insert_rows, open_file, transaction
+from metering.sqlite_ledger import SqliteLedger
+from metering.transfer import PostResult
 
 
 def test_a_commit_survives_a_power_cut(tmp_path):
@@ -33,6 +40,37 @@ def test_a_ledger_made_before_the_keys_gets_their_table(tmp_path):
     db = open_file(path)
     assert db.execute("SELECT count(*) FROM api_key").fetchone() == (0,)
     assert db.execute("SELECT count(*) FROM account").fetchone() == (1,)
+    db.close()
+
+
+def test_books_made_before_holds_could_expire_are_whole_and_final_after_the_migration(tmp_path):
+    path = tmp_path / "l.db"
+    db = sqlite3.connect(path)
+    before = [file for file in sorted(MIGRATIONS.glob("*.sql")) if int(file.name[:4]) < 5]
+    for file in before:
+        db.executescript(file.read_text())
+    hold = hold_group(opened("c")).transfers[0]
+    for i, transfer in enumerate([*deposit("alice", 10**7).transfers, hold]):
+        link = chain.link(chain.GENESIS, i + 1, 7, transfer)
+        values = (i + 1, *msgspec.structs.astuple(transfer), 7, f"w{i}", link)
+        db.execute("INSERT INTO transfer VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
+        db.execute("INSERT INTO writer VALUES (?, 0, 1, ?)", (f"w{i}", link))
+    db.execute(
+        "INSERT INTO account VALUES ('usd:external', 0, 10000000, 0, 0),"
+        " ('usd:customer:alice', 1000000, 0, 0, 10000000), ('usd:fee_vault', 0, 0, 1000000, 0)"
+    )
+    db.execute(f"PRAGMA user_version = {len(before)}")
+    db.commit()
+    db.close()
+    ledger = SqliteLedger(path)
+    assert ledger.verify().ok
+    assert ledger.post("x", [expire_group(hold)]) == [PostResult.OK]
+    assert ledger.verify().ok
+    ledger.close()
+    db = sqlite3.connect(path)
+    for change in ("UPDATE transfer SET amount = 1", "DELETE FROM transfer"):
+        with pytest.raises(sqlite3.IntegrityError, match="never"):
+            db.execute(change)
     db.close()
 
 

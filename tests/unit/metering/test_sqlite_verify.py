@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from books import closed, deposit, opened, single, used
 
-from metering import accounts
+from metering import accounts, chain, sqlite_verify
 from metering.accounts import Limit
 from metering.ledger import EpochRow
 from metering.posting import close_group, hold_group
@@ -64,9 +64,9 @@ def test_untouched_books_are_right(ledger):
         ("DELETE FROM charge WHERE charge_id = 'c2'", 5, "c2:charge.*chain"),
         ("UPDATE charge SET seq = 4 WHERE charge_id = 'c2'", 4, "c2:hold.*chain"),
         ("UPDATE charge SET seq = 99 WHERE charge_id = 'c3'", 8, "c3:void.*chain"),
-        ("DELETE FROM transfer WHERE seq = 2", 3, "c1:charge.*chain"),
-        ("DELETE FROM transfer WHERE seq = 8", 8, "no transfer of its own"),
-        ("DELETE FROM transfer WHERE seq = 1", 2, "c1:hold breaks a rule: exceeds_credits"),
+        ("DELETE FROM transfer WHERE seq = 2", 2, "row 2 is gone"),
+        ("DELETE FROM transfer WHERE seq = 8", 8, "row 8 is gone"),
+        ("DELETE FROM transfer WHERE seq = 1", 1, "row 1 is gone"),
         ("UPDATE charge SET outcome = 'fine' WHERE charge_id = 'c2'", None, "after 4 cannot be"),
         ("UPDATE epoch SET result = '[]'", 9, "epoch:1.*chain"),
         ("UPDATE epoch SET to_seq = 7", 9, "epoch:1.*chain"),
@@ -74,7 +74,9 @@ def test_untouched_books_are_right(ledger):
          None, "usd:customer:alice shows .* its transfers make"),
         ("INSERT INTO account VALUES ('usd:customer:eve', 0, 0, 0, 100)", None, "customer:eve"),
         ("DELETE FROM account WHERE id = 'usd:fee_vault'", None, "usd:fee_vault shows None"),
-        ("UPDATE writer SET links = links - 1 WHERE id = 'g'", None, "writer g booked 6"),
+        ("UPDATE writer SET links = links - 1 WHERE id = 'g'", 8, "writer g booked 6.*one more"),
+        ("UPDATE writer SET links = links + 1 WHERE id = 'g'", 10, "booked 8 .* holds 7.* from 10"),
+        ("DELETE FROM writer WHERE id = 'ide'", 9, "epoch:1: writer ide booked 0"),
         ("UPDATE writer SET hash = zeroblob(32) WHERE id = 'cli'", None, "writer cli"),
     ],
 )  # fmt: skip
@@ -88,7 +90,88 @@ def test_it_names_the_first_bad_row(ledger, statement, seq, problem):
 
 def test_rows_cut_off_the_end_of_a_chain_are_missed(ledger):
     tamper(ledger, "DELETE FROM epoch", "DELETE FROM transfer WHERE seq = 9")
-    assert "writer ide booked 1 transfers, the ledger holds 0" in (ledger.verify().problem or "")
+    found = ledger.verify()
+    assert "writer ide booked 1 transfers, the ledger holds 0" in (found.problem or "")
+    assert found.first_bad_seq == 9
+
+
+def test_the_end_of_the_books_is_missed_where_one_writer_booked_it(ledger):
+    ledger.post("cli", [deposit("bob", 1), deposit("bob", 2, name="2")])
+    tamper(ledger, "DELETE FROM transfer WHERE seq >= 10")
+    found = ledger.verify()
+    assert found.first_bad_seq == 10
+    assert "writer cli booked 3 transfers, the ledger holds 1" in (found.problem or "")
+
+
+COLUMNS = "id, kind, debit, credit, amount, code, pending_id, detail, booked_ns, writer, hash"
+
+
+def test_a_pair_that_was_swapped_is_found_at_the_first_of_it(ledger):
+    ledger.post(
+        "cli", [deposit("bob", 1), deposit("bob", 2, name="2"), deposit("bob", 3, name="3")]
+    )
+    swap = "UPDATE transfer SET seq = {} WHERE seq = {}"
+    tamper(ledger, swap.format(99, 10), swap.format(10, 11), swap.format(11, 99))
+    found = ledger.verify()
+    assert (found.first_bad_seq, found.problem and "deposit:bob:2: " in found.problem) == (10, True)
+
+
+def test_a_row_put_between_others_is_found(ledger):
+    tamper(
+        ledger,
+        "UPDATE transfer SET seq = -seq - 1 WHERE seq >= 5",
+        "UPDATE transfer SET seq = -seq WHERE seq < 0",
+        "UPDATE charge SET seq = -seq - 1 WHERE seq >= 5",
+        "UPDATE charge SET seq = -seq WHERE seq < 0",
+        "UPDATE epoch SET seq = 10",
+        f"INSERT INTO transfer SELECT 5, 'forged', {COLUMNS[4:]} FROM transfer WHERE seq = 1",
+    )
+    found = ledger.verify()
+    assert (found.first_bad_seq, found.problem and "forged" in found.problem) == (5, True)
+
+
+@pytest.mark.parametrize("writer", ["cli", "eve"])
+def test_a_row_put_at_the_end_with_a_hash_that_fits_is_found(ledger, writer):
+    """The forger knows how hashes are made, but leaves alone what counts the writer's links."""
+    forged = deposit("eve", 10**6).transfers[0]
+    (kept,) = [row.hash for row in ledger.booked() if row.writer == "cli"]
+    link = chain.link(kept if writer == "cli" else chain.GENESIS, 10, 5, forged)
+    tamper(
+        ledger,
+        "INSERT INTO transfer VALUES (10, 'deposit:eve:1', 'single', 'usd:external',"
+        f" 'usd:customer:eve', 1000000, 'test', NULL, '', 5, '{writer}', x'{link.hex()}')",
+        "UPDATE account SET debits_posted = debits_posted + 1000000 WHERE id = 'usd:external'",
+        "INSERT INTO account VALUES ('usd:customer:eve', 0, 0, 0, 1000000)",
+    )
+    found = ledger.verify()
+    assert found.first_bad_seq == 10
+    assert f"deposit:eve:1: writer {writer} booked" in (found.problem or "")
+
+
+def test_a_chain_written_anew_does_not_pass_through_the_end_that_was_kept(ledger):
+    """What nobody can see in the file alone."""
+    kept = ledger.verify().chains["cli"]
+    forged = deposit("alice", 10**9 + 1).transfers[0]
+    (booked_ns,) = [row.booked_ns for row in ledger.booked() if row.writer == "cli"]
+    link = chain.link(chain.GENESIS, 1, booked_ns, forged).hex()
+    tamper(
+        ledger,
+        f"UPDATE transfer SET amount = amount + 1, hash = x'{link}' WHERE seq = 1",
+        f"UPDATE writer SET hash = x'{link}' WHERE id = 'cli'",
+        "UPDATE account SET debits_posted = debits_posted + 1 WHERE id = 'usd:external'",
+        "UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'usd:customer:alice'",
+    )
+    found = ledger.verify()
+    assert found.ok
+    assert kept.links == found.chains["cli"].links == 1
+    assert kept.hash != found.chains["cli"].hash
+
+
+def test_it_tells_how_far_it_is(ledger, monkeypatch):
+    monkeypatch.setattr(sqlite_verify, "_TOLD_ROWS", 4)
+    told = []
+    assert ledger.verify(lambda *progress: told.append(progress)).ok
+    assert told == [(4, 9), (8, 9)]
 
 
 def test_rows_with_right_hashes_that_break_a_rule_are_found(ledger, monkeypatch):

@@ -1,0 +1,28 @@
+"""`GET /v1/key`: what the caller's key may do and has used."""
+
+import time
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Response
+
+from gateway.routes.auth import Authenticate
+from gateway.routes.key_report import key_report
+from metering.customer_store import CustomerStore
+from metering.key_store import KeyStore
+from metering.keys import ApiKey
+from metering.usage_store import UsageStore
+
+
+def routes(
+    authenticate: Authenticate, store: KeyStore, usage: UsageStore, customers: CustomerStore
+) -> APIRouter:
+    api = APIRouter(tags=["keys"])
+
+    @api.get("/v1/key")
+    def own(caller: Annotated[ApiKey, Depends(authenticate)]) -> Response:
+        """The key that asks: its limits, what is left of them, until when."""
+        report = key_report(caller, store, usage, customers, time.time_ns())
+        return Response(msgspec.json.encode({"data": report}), media_type="application/json")
+
+    return api

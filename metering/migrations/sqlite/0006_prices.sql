@@ -1,0 +1,21 @@
+-- The price book: what models cost from a moment on, in the order in which it was set. Nano-USD for
+-- a token of each kind and for a request; `off_peak` is a JSON array of windows. `id` is the setter's,
+-- so that setting a price can be repeated.
+CREATE TABLE price (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    effective_ns INTEGER NOT NULL,
+    prompt_nano_usd INTEGER NOT NULL CHECK (prompt_nano_usd >= 0),
+    cached_prompt_nano_usd INTEGER NOT NULL CHECK (cached_prompt_nano_usd >= 0),
+    completion_nano_usd INTEGER NOT NULL CHECK (completion_nano_usd >= 0),
+    request_nano_usd INTEGER NOT NULL CHECK (request_nano_usd >= 0),
+    batch_discount_ppm INTEGER NOT NULL CHECK (batch_discount_ppm BETWEEN 0 AND 1000000),
+    off_peak TEXT NOT NULL,
+    set_ns INTEGER NOT NULL CHECK (set_ns < effective_ns)
+) STRICT;
+
+CREATE TRIGGER price_is_final BEFORE UPDATE ON price
+BEGIN SELECT raise(ABORT, 'a price is never changed: set another one'); END;
+CREATE TRIGGER price_stays BEFORE DELETE ON price
+BEGIN SELECT raise(ABORT, 'a price is never deleted: set another one'); END;

@@ -1,0 +1,311 @@
+"""Customers, their keys and their usage, over HTTP on a real gateway."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from served import configuration, eventually, serve
+
+from serving.fake_node import FakeNode
+
+pytestmark = pytest.mark.anyio
+ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
+CHAT = "/v1/chat/completions"
+ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi there"}], "max_tokens": 12}
+
+
+class Api:
+    """Calls with a key, each answered as expected."""
+
+    def __init__(self, client, secret: str) -> None:
+        self._client = client
+        self._headers = {"authorization": f"Bearer {secret}"}
+
+    async def __call__(self, method: str, path: str, json=None, *, status: int = 200) -> dict:
+        answer = await self._client.request(method, path, json=json, headers=self._headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def code(self, method: str, path: str, json=None, *, status: int) -> str:
+        """The code of an OpenAI error object."""
+        error = (await self(method, path, json, status=status))["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return error["code"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
+    return tmp_path
+
+
+@contextlib.asynccontextmanager
+async def gateway(home):
+    async with FakeNode() as node, serve(home, configuration([node])) as served:
+        yield served, Api(served.client, ADMIN_KEY)
+
+
+async def test_an_account_is_opened_lent_to_and_closed(home):
+    async with gateway(home) as (served, admin):
+        new = {"account": "bob", "credit_line_nano_usd": 10**9, "warn_below_nano_usd": 5}
+        opened = await admin("POST", "/admin/v1/accounts", new)
+        assert opened["created"]
+        assert opened["available_usd"] == opened["credit_line_usd"] == "1"
+        assert opened["paid_in_nano_usd"] == opened["credit_drawn_nano_usd"] == 0
+        assert not (await admin("POST", "/admin/v1/accounts", new))["created"]
+        made = await admin("POST", "/admin/v1/keys", {"account": "bob", "name": "k"})
+        bob = Api(served.client, made["api_key"])
+        await bob("POST", CHAT, ASKED)
+        (charge,) = await served.charges(1)
+        shown = await admin("GET", "/admin/v1/accounts/bob")
+        assert shown["credit_drawn_nano_usd"] == shown["spent_nano_usd"] == charge.cost_nano_usd
+        path = "/admin/v1/accounts/bob"
+        low = {"credit_line_nano_usd": charge.cost_nano_usd - 1}
+        assert await admin.code("PATCH", path, low, status=409) == "conflict"
+        await admin("PATCH", path, {"state": "closed"})
+        await bob("POST", CHAT, ASKED, status=401)
+        assert await admin.code("PATCH", path, {"state": "active"}, status=409) == "conflict"
+        await admin("POST", "/admin/v1/keys", {"account": "bob"}, status=409)
+        with served.ledger() as ledger:
+            assert ledger.verify().ok
+
+
+async def test_a_suspended_account_is_served_nothing_until_it_is_active_again(home):
+    async with gateway(home) as (served, admin):
+        acme = Api(served.client, served.secret)
+        await acme("POST", CHAT, ASKED)
+        await admin("PATCH", "/admin/v1/accounts/acme", {"state": "suspended"})
+        assert await acme.code("POST", CHAT, ASKED, status=403) == "account_suspended"
+        await acme("GET", "/v1/key")
+        await admin("PATCH", "/admin/v1/accounts/acme", {"state": "active"})
+        await acme("POST", CHAT, ASKED)
+        assert len(await served.charges(2)) == 2
+
+
+async def test_a_low_balance_is_warned_of(home, caplog, monkeypatch):
+    monkeypatch.setattr("gateway.balance_watch.LOOK_S", 0.01)
+    async with gateway(home) as (_, admin):
+        path = "/admin/v1/accounts/acme"
+        await admin("PATCH", path, {"warn_below_nano_usd": 2 * 10**9})
+        found = await eventually(
+            lambda: admin("GET", "/admin/v1/warnings"), lambda answer: answer["data"]
+        )
+        (warning,) = found["data"]
+        assert (warning["account"], warning["available_usd"]) == ("acme", "1")
+        assert (await admin("GET", path))["warned_at"] is not None
+        assert "'acme' has 1 USD available, less than the 2" in caplog.text
+
+
+NONSENSE = [
+    ("POST", "accounts", {"account": "Bob!"}, 400, None),
+    ("POST", "accounts", {}, 400, None),
+    ("POST", "accounts", {"account": "b", "credit_line_nano_usd": -1}, 400, "credit_line_nano"),
+    ("POST", "accounts", {"account": "b", "colour": 1}, 400, None),
+    ("PATCH", "accounts/acme", {"state": "gone"}, 400, "state"),
+    ("PATCH", "accounts/nobody", {}, 404, None),
+    ("GET", "accounts/nobody", None, 404, None),
+    ("GET", "accounts?limit=0", None, 400, "limit"),
+    ("GET", "accounts?colour=1", None, 400, None),
+    ("POST", "keys", {}, 400, "account"),
+    ("POST", "keys", {"account": "a", "spend_cycle": "daily"}, 400, None),
+    ("POST", "keys", {"account": "a", "spend_cycle": "yearly"}, 400, "spend_cycle"),
+    ("POST", "keys", {"account": "a", "models": []}, 400, "models"),
+    ("POST", "keys", {"parent_key_id": "key_0"}, 409, None),
+    ("GET", "keys/key_0", None, 404, None),
+    ("PATCH", "keys/key_0", {}, 404, None),
+    ("DELETE", "keys/key_0", None, 404, None),
+    ("POST", "keys/key_0/rotate", {}, 404, None),
+    ("POST", "keys/key_0/rotate", {"grace_s": 10**9}, 400, "grace_s"),
+]
+
+
+async def test_what_makes_no_sense_is_refused(home):
+    async with gateway(home) as (_, admin):
+        for method, path, body, status, param in NONSENSE:
+            answer = await admin(method, f"/admin/v1/{path}", body, status=status)
+            assert (answer["error"]["param"] or "").startswith(param or ""), path
+
+
+async def test_admin_lists_are_paged(home):
+    async with gateway(home) as (_, admin):
+        for name in ("a", "b", "c"):
+            await admin("POST", "/admin/v1/accounts", {"account": name})
+            await admin("POST", "/admin/v1/keys", {"account": "a", "name": name})
+        seen, after = [], ""
+        while True:
+            page = await admin("GET", f"/admin/v1/accounts?limit=2{after}")
+            seen += [each["account"] for each in page["data"]]
+            if not page["has_more"]:
+                break
+            after = f"&after={page['next_cursor']}"
+        assert seen == ["a", "acme", "b", "c"]
+        first = await admin("GET", "/admin/v1/keys?account=a&limit=2")
+        rest = await admin("GET", f"/admin/v1/keys?account=a&after={first['next_cursor']}")
+        assert [key["name"] for key in first["data"] + rest["data"]] == ["a", "b", "c"]
+
+
+async def test_a_key_that_manages_makes_changes_and_revokes_its_own(home):
+    async with gateway(home) as (served, admin):
+        terms = {"manages_keys": True, "models": ["fake"], "spend_cap_nano_usd": 10**9}
+        made = await admin("POST", "/admin/v1/keys", {"account": "acme", **terms})
+        manager = Api(served.client, made["api_key"])
+        sub = await manager("POST", "/v1/keys", {"name": "ci", "spend_cap_nano_usd": 10**6})
+        child = Api(served.client, sub["api_key"])
+        await child("POST", CHAT, ASKED)
+        path = f"/v1/keys/{sub['key_id']}"
+        assert (await manager("PATCH", path, {"name": "build"}))["name"] == "build"
+        assert [key["key_id"] for key in (await manager("GET", "/v1/keys"))["data"]] == [
+            sub["key_id"]
+        ]
+        beyond = {"spend_cap_nano_usd": 10**9 + 1}
+        assert await manager.code("PATCH", path, beyond, status=400) == "invalid_value"
+        assert await manager.code("POST", "/v1/keys", beyond, status=400) == "invalid_value"
+        assert await manager.code("POST", "/v1/keys", {"manages_keys": True}, status=400)
+        rotated = await manager("POST", f"{path}/rotate", {"grace_s": 60})
+        for secret in (sub["api_key"], rotated["api_key"]):
+            await Api(served.client, secret)("GET", "/v1/key")
+        await manager("DELETE", path)
+        await Api(served.client, rotated["api_key"])("POST", CHAT, ASKED, status=401)
+
+
+async def test_no_key_reaches_what_it_did_not_make(home):
+    async with gateway(home) as (served, admin):
+        acme = Api(served.client, served.secret)
+        refused = await acme.code("POST", "/v1/keys", {}, status=403)
+        assert refused == "key_management_not_allowed"
+        made = [
+            await admin("POST", "/admin/v1/keys", {"account": "acme", "manages_keys": True})
+            for _ in range(2)
+        ]
+        one, other = (Api(served.client, each["api_key"]) for each in made)
+        sub = await one("POST", "/v1/keys", {})
+        for key_id in (sub["key_id"], made[0]["key_id"], "key_0"):
+            path = f"/v1/keys/{key_id}"
+            assert await other.code("GET", path, status=404) == "not_found"
+            assert await other.code("PATCH", path, {"name": "x"}, status=404) == "not_found"
+            assert await other.code("DELETE", path, status=404) == "not_found"
+            assert await other.code("POST", f"{path}/rotate", status=404) == "not_found"
+        await one("GET", f"/v1/keys/{sub['key_id']}")
+        for path in ("/admin/v1/keys", "/admin/v1/accounts"):
+            assert await one.code("GET", path, status=403) == "admin_key_required"
+
+
+async def test_revoking_a_parent_revokes_its_sub_keys_at_once(home):
+    async with gateway(home) as (served, admin):
+        made = await admin("POST", "/admin/v1/keys", {"account": "acme", "manages_keys": True})
+        sub = await Api(served.client, made["api_key"])("POST", "/v1/keys", {})
+        child = Api(served.client, sub["api_key"])
+        await child("POST", CHAT, ASKED)
+        await admin("DELETE", f"/admin/v1/keys/{made['key_id']}")
+        await child("POST", CHAT, ASKED, status=401)
+
+
+async def test_a_key_is_told_what_it_may_do_and_has_used(home):
+    async with gateway(home) as (served, admin):
+        new = {
+            "account": "acme",
+            "name": "app",
+            "spend_cap_nano_usd": 10**8,
+            "spend_cycle": "daily",
+            "expires_at": 8_000_000_000,
+            "manages_keys": True,
+        }
+        made = await admin("POST", "/admin/v1/keys", new)
+        key = Api(served.client, made["api_key"])
+        sub = await key("POST", "/v1/keys", {})
+        await key("POST", CHAT, ASKED)
+        child = Api(served.client, sub["api_key"])
+        await child("POST", CHAT, ASKED)
+        cost = sum(charge.cost_nano_usd for charge in await served.charges(2))
+        told = (await key("GET", "/v1/key"))["data"]
+        assert (told["label"], told["limit"], told["limit_reset"]) == ("app", 0.1, "daily")
+        assert told["spent_in_cycle_nano_usd"] == cost
+        assert told["remaining_nano_usd"] == 10**8 - cost
+        assert told["limit_remaining"] == pytest.approx((10**8 - cost) / 1e9)
+        assert told["usage"] == told["usage_daily"] == told["usage_monthly"]
+        assert told["expires_at"] == "2223-07-06T14:13:20Z"
+        assert told["resets_at"] % 86_400 == 0
+        assert told["account_available_nano_usd"] == 10**9 - cost
+        of_child = (await child("GET", "/v1/key"))["data"]
+        assert of_child["limit"] is None
+        assert of_child["remaining_nano_usd"] == 10**8 - cost
+        assert of_child["usage"] < told["usage"]
+        assert "account_available_nano_usd" not in of_child
+
+
+async def test_usage_adds_up_to_the_charges_by_day_model_and_key(home):
+    async with gateway(home) as (served, admin):
+        made = await admin("POST", "/admin/v1/keys", {"account": "acme", "manages_keys": True})
+        manager = Api(served.client, made["api_key"])
+        sub = await manager("POST", "/v1/keys", {})
+        child = Api(served.client, sub["api_key"])
+        for caller in (manager, child, child):
+            await caller("POST", CHAT, ASKED)
+        charges = await served.charges(3)
+        cost = sum(charge.cost_nano_usd for charge in charges)
+        whole = await manager("GET", "/v1/usage?group_by=key,day")
+        assert whole["total"]["cost_nano_usd"] == whole["total"]["charged_nano_usd"] == cost
+        assert whole["total"]["requests"] == 3
+        assert {row["key_id"]: row["requests"] for row in whole["data"]} == {
+            made["key_id"]: 1,
+            sub["key_id"]: 2,
+        }
+        assert sum(row["cost_nano_usd"] for row in whole["data"]) == cost
+        assert {row["price_version"] for row in whole["data"]} == {charges[0].price_version}
+        by_model = await manager("GET", "/v1/usage?group_by=model")
+        (row,) = by_model["data"]
+        assert (row["model"], row["completion_tokens"]) == ("fake", 36)
+        own = await child("GET", "/v1/usage")
+        assert own["total"]["requests"] == 2
+        other = f"/v1/usage?key_id={made['key_id']}"
+        assert await child.code("GET", other, status=403) == "key_management_not_allowed"
+        none = await manager("GET", "/v1/usage?start_time=1&end_time=2")
+        assert (none["total"]["requests"], none["data"]) == (0, [])
+
+
+@pytest.mark.parametrize("group_by", ["charge", "key", "day,model,key", ""])
+async def test_usage_is_paged_by_cursor(home, group_by):
+    async with gateway(home) as (served, admin):
+        for number in range(5):
+            made = await admin("POST", "/admin/v1/keys", {"account": "acme", "name": str(number)})
+            await Api(served.client, made["api_key"])("POST", CHAT, ASKED)
+        await served.charges(5)
+        acme, seen, after = Api(served.client, served.secret), [], ""
+        while True:
+            page = await acme("GET", f"/v1/usage?limit=2&group_by={group_by}{after}")
+            assert page["total"]["requests"] == 5
+            seen += page["data"]
+            if not page["has_more"]:
+                break
+            after = f"&after={page['next_cursor']}"
+        assert len(seen) == (5 if group_by else 1)
+        assert len({str(row) for row in seen}) == len(seen)
+        assert sum(row["cost_nano_usd"] for row in seen) == page["total"]["cost_nano_usd"]
+
+
+BAD_QUERIES = [
+    ("group_by=hour", "group_by"),
+    ("after=x", "after"),
+    ("after=WyJhIl0", "after"),
+    ("start_time=today", "start_time"),
+    ("limit=1001", "limit"),
+    ("account=bob", None),
+]
+
+
+async def test_a_query_that_makes_no_sense_is_refused(home):
+    async with gateway(home) as (served, _):
+        acme = Api(served.client, served.secret)
+        for query, param in BAD_QUERIES:
+            answer = await acme("GET", f"/v1/usage?{query}", status=400)
+            assert answer["error"]["param"] == param
+
+
+async def test_usage_is_of_the_callers_account_alone(home):
+    async with gateway(home) as (served, admin):
+        await Api(served.client, served.secret)("POST", CHAT, ASKED)
+        await served.charges(1)
+        made = await admin("POST", "/admin/v1/keys", {"account": "bob"})
+        bob = await Api(served.client, made["api_key"])("GET", "/v1/usage?group_by=charge")
+        assert (bob["account"], bob["data"], bob["total"]["requests"]) == ("bob", [], 0)
