@@ -26,6 +26,7 @@ from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
+from gateway.billing.billing import Billing
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
@@ -43,8 +44,18 @@ from gateway.expiring import keep_expiring
 from gateway.home import Home
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
-from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, keys
+from gateway.routes import (
+    health,
+    key,
+    messages,
+    models,
+    openrouter,
+    statements,
+    sub_keys,
+    tokens,
+    usage,
+)
+from gateway.routes.admin import accounts, deposits, keys
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -55,6 +66,7 @@ from metering.budget import Budget
 from metering.customer_store import CustomerStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
+from metering.ledger import LedgerError
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
@@ -109,6 +121,7 @@ class Gateway:
         self._keyring = Keyring(self._key_store)
         self._customers = CustomerStore(self._database)
         self._reports = open_database(home.ledger_file)
+        self._billing = Billing(home, config.billing, self._ledger, self._reports, ADMIN_WRITER)
         self._usage = UsageStore(self._reports)
         self._upstream = Upstream(
             {node.id: own for node in config.node if (own := node.api_key()) is not None},
@@ -179,6 +192,7 @@ class Gateway:
             key.routes(authenticate, self._key_store, self._usage, self._customers),
             sub_keys.routes(authenticate, self._keyring, self._key_store),
             usage.routes(authenticate, self._usage),
+            statements.routes(authenticate, self._billing),
         ]
 
     def _admin_parts(self) -> list[APIRouter]:
@@ -186,7 +200,13 @@ class Gateway:
         return [
             accounts.routes(customers, self._keyring),
             keys.routes(self._key_store, self._keyring),
+            deposits.routes(self._billing, self._balance_changed),
         ]
+
+    async def _balance_changed(self, account: str) -> None:
+        """Have the poster tell it now; should the ledger be away, it will once it is back."""
+        with contextlib.suppress(LedgerError):
+            await asyncio.wrap_future(self._poster.refresh(account))
 
     def _desk(self) -> Desk:
         parts = (self._till, self._upstream, self._watch)
