@@ -20,6 +20,7 @@ from gateway.admin_config import AdminConfig
 from gateway.billing.config import BillingConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
+from gateway.honesty.settings import HonestyConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
@@ -227,6 +228,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
     redis: RedisConfig | None = None
+    honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
 

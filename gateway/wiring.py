@@ -42,6 +42,9 @@ from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
 from gateway.expiring import keep_expiring
 from gateway.home import Home
+from gateway.honesty.counter_check import CounterCheck
+from gateway.honesty.honesty import Honesty
+from gateway.honesty.node_counters import NodeCounters
 from gateway.leftovers import Leftovers
 from gateway.nodes.upstream import Upstream
 from gateway.routes import (
@@ -64,12 +67,14 @@ from gateway.telemetry.telemetry import Telemetry
 from metering.backend import open_database
 from metering.budget import Budget
 from metering.customer_store import CustomerStore
+from metering.finding_store import FindingStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
 from metering.ledger import LedgerError
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
+from metering.reading_store import ReadingStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.spool import Spool
@@ -123,10 +128,11 @@ class Gateway:
         self._reports = open_database(home.ledger_file)
         self._billing = Billing(home, config.billing, self._ledger, self._reports, ADMIN_WRITER)
         self._usage = UsageStore(self._reports)
-        self._upstream = Upstream(
+        doors = (
             {node.id: own for node in config.node if (own := node.api_key()) is not None},
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
+        self._upstream = Upstream(*doors)
         self._watch = Watch()
         self._changed = asyncio.Event()
         files = None
@@ -134,9 +140,20 @@ class Gateway:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
         telemetry = Telemetry(self._router, self._till, lambda: self._watch.count, files)
         self._telemetry = telemetry
-        self._watch.report_to(telemetry)
         catalogue = Catalogue(config.model)
         self._prices = PriceBoard(PriceStore(self._database), catalogue)
+        readings = ReadingStore(self._database)
+        counters = CounterCheck(readings, NodeCounters(*doors), self._ledger.last_seq)
+        self._honesty = Honesty(
+            config.honesty,
+            catalogue=catalogue,
+            router=self._router,
+            telemetry=telemetry,
+            findings=FindingStore(self._database),
+            counters=counters if worker == 0 else None,
+            nodes=lambda: self._registry.nodes.values(),
+        )
+        self._watch.report_to(telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=catalogue,
@@ -147,6 +164,7 @@ class Gateway:
             timeouts=config.server.timeouts,
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
+            sample=self._honesty.sample,
         )
         rest = fastapi_app(self._routers(home, catalogue), self._lifespan)
         parts = (self._till, self._upstream, self._watch)
@@ -267,6 +285,7 @@ class Gateway:
                 tasks.create_task(self._prices.keep_current()),
                 tasks.create_task(self._telemetry.keep_published()),
                 tasks.create_task(watch_balances(self._customers)),
+                tasks.create_task(self._honesty.run()),
             ]
             if self._worker == 0:
                 running.append(tasks.create_task(keep_expiring(self._ledger)))
@@ -334,6 +353,7 @@ class Gateway:
     def _close(self) -> None:
         self._spool.close()
         self._reports.close()
+        self._honesty.close()
         self._database.close()
         self._ledger.close()
 
@@ -364,3 +384,4 @@ class Gateway:
         if change:
             log.info("nodes from %s: %d", source, len(records))
             self._upstream.keep_only(self._registry.nodes)
+            self._honesty.forget(self._registry.nodes)

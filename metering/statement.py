@@ -14,12 +14,19 @@ from enum import StrEnum
 import msgspec
 
 from metering import accounts
-from metering.deposit import CODE_DEPOSIT_FEE, deposit_of
+from metering.deposit import CODE_DEPOSIT_FEE, DepositMethod, deposit_of
 from metering.money import format_io, format_usd
 from metering.month import DAY_NS, Month, day_text
 from metering.posting import CODE_DEPOSIT
 from metering.refund import CODE_REFUND, refund_of
 from metering.transfer import BookedTransfer
+
+_BY = {
+    DepositMethod.MANUAL: "hand",
+    DepositMethod.USDC: "USDC",
+    DepositMethod.IO: "IO",
+    DepositMethod.CARD: "card",
+}
 
 
 class StatementError(Exception):
@@ -199,7 +206,7 @@ def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
         return EntryKind.CREDIT_LINE, "Credit line"
     if transfer.code == CODE_DEPOSIT:
         deposit = deposit_of(transfer, row.booked_ns)
-        text = f"Deposit {deposit.deposit_id} by {deposit.method}"
+        text = f"Deposit {deposit.deposit_id} by {_BY[deposit.method]}"
         if deposit.io_price is not None:
             price = deposit.io_price
             text += f": {format_io(deposit.io)} IO at {format_usd(price.nano_usd)} ({price.source})"
@@ -208,7 +215,7 @@ def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
         return EntryKind.FEE, f"Fee of deposit {transfer.id.partition(':')[2]}"
     if transfer.code == CODE_REFUND:
         refund = refund_of(transfer, row.booked_ns)
-        text = f"Refund {refund.refund_id} of deposit {refund.deposit_id} by {refund.method}"
+        text = f"Refund {refund.refund_id} of deposit {refund.deposit_id} by {_BY[refund.method]}"
         if refund.io:
             text += f": {format_io(refund.io)} IO"
         if refund.fee_back_nano_usd:

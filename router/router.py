@@ -8,6 +8,7 @@ from router.ejection import GOOD, after
 from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
+from router.standing import FULL, after_check
 from router.types import Ask, Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
 
 _NOTHING: frozenset[str] = frozenset()
@@ -18,13 +19,14 @@ _FORGET_NS = 600_000_000_000
 class _Node:
     """What the router knows of one node id, whether or not it is listed at the moment."""
 
-    __slots__ = ("health", "in_flight", "index", "on_trial", "record")
+    __slots__ = ("health", "in_flight", "index", "on_trial", "record", "standing")
 
     def __init__(self, record: NodeRecord) -> None:
         self.record = record
         self.in_flight = 0
         self.health = GOOD
         self.on_trial = False
+        self.standing = FULL
         self.index = -1
         """Its place among the nodes of its model; -1 when not listed."""
 
@@ -35,6 +37,7 @@ class _Node:
             ejections=self.health.ejections,
             ejected_until_ns=self.health.ejected_until_ns,
             on_trial=self.on_trial,
+            standing=self.standing,
         )
 
     def forgettable(self, now_ns: int) -> bool:
@@ -121,6 +124,15 @@ class Router:
         known.in_flight += 1
         self._show(known)
         return Lease(self, known, trial)
+
+    def report_check(self, node_id: str, *, honest: bool) -> None:
+        """Somebody held what a node claims against what it did. Of a node that is not known it
+        changes nothing.
+        """
+        node = self._known.get(node_id)
+        if node is not None and (node.standing < FULL or not honest):
+            node.standing = after_check(node.standing, honest)
+            self._show(node)
 
     def nodes(self, now_ns: int) -> list[NodeView]:
         """Return every listed node as it is now, for metrics."""

@@ -121,6 +121,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ejected_until_ns: int = 0
     on_trial: bool = False
     """Its one trial request is running."""
+    standing: float = 1.0
+    """How far its word is taken: 1 unless it was caught lying."""
 
     def condition(self, now_ns: int) -> Condition:
         """Return its state at `now_ns`; draining outranks ejected."""

@@ -52,6 +52,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `continuous_usage_stats`."""
     inflate_usage_percent: int = 0
     """Report so many percent more completion tokens than were generated, rounded up."""
+    inflate_prompt_percent: int = 0
+    """Report so many percent more prompt tokens than there were, rounded up."""
+    claim_prompt_tokens: int | None = None
+    """Report so many prompt tokens, whatever the prompt."""
     split: Split = Split.NOWHERE
     close_after_answer: bool = False
     """Close the kept-alive connection once the answer is whole, without having said so."""
@@ -59,6 +63,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def reported(self, tokens: int) -> int:
         """Return the completion tokens that the node claims."""
         return tokens - (-tokens * self.inflate_usage_percent // 100)
+
+    def reported_prompt(self, tokens: int) -> int:
+        """Return the prompt tokens that the node claims."""
+        if self.claim_prompt_tokens is not None:
+            return self.claim_prompt_tokens
+        return tokens - (-tokens * self.inflate_prompt_percent // 100)
 
 
 NO_FAULT = Fault()

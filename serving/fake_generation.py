@@ -160,12 +160,15 @@ class Generation:
         """Return the running usage of a choice, if it goes with each event."""
         if not self._job.continuous_usage or self._fault.omit_running_usage:
             return None
-        usage = Usage(prompt=len(self._prompt(index)), completion=self._fault.reported(count))
+        usage = Usage(
+            prompt=self._fault.reported_prompt(len(self._prompt(index))),
+            completion=self._fault.reported(count),
+        )
         return usage.running(chat=self._job.chat)
 
     def _total(self) -> Usage:
         return Usage(
-            prompt=sum(len(prompt) for prompt in self._job.prompts),
+            prompt=self._fault.reported_prompt(sum(len(prompt) for prompt in self._job.prompts)),
             completion=self._fault.reported(sum(self._made)),
             cached=self._cached,
         )

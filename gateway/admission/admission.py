@@ -20,6 +20,7 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.till import Till
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.sample import Sample
 from gateway.openai.request import Endpoint, Question, read
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
@@ -76,7 +77,9 @@ class Admission:
         timeouts: Timeouts,
         body_bytes_max: int,
         open_requests_max: int,
+        sample: Callable[[str], Sample | None],
     ) -> None:
+        """`sample` keeps the answer of a node, if it is to be counted again."""
         self.body_bytes_max = body_bytes_max
         self.draining = False
         """Set at shutdown: what is open finishes, nothing new begins."""
@@ -88,6 +91,7 @@ class Admission:
         self._monotonic_ns = monotonic_ns
         self._timeouts = timeouts
         self._open_requests_max = open_requests_max
+        self._sample = sample
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -167,6 +171,7 @@ class Admission:
             router=self._router,
             timeouts=self._timeouts,
             estimate=model.estimate,
+            sample=self._sample(decision.node.node_id),
         )
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:

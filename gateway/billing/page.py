@@ -36,7 +36,7 @@ th.n { text-align: right; }
 th, td { padding: .35rem .8rem .35rem 0; vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-td.n { overflow-wrap: normal; }
+td.n, td:first-child { overflow-wrap: normal; white-space: nowrap; }
 tfoot td { font-weight: 650; border-bottom: 0; }
 footer { margin-top: 2.5rem; font-size: .85rem; white-space: pre-line; }
 @media (max-width: 42rem) {

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from gateway.admission.till import Till
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.exchange import Exchange, State
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.state import State
 from gateway.nodes.upstream import Call, Upstream
 from router.types import Termination
 

@@ -1,4 +1,4 @@
-"""Follows every exchange under way: deadlines, the count, and the word to telemetry at its end."""
+"""Follows every exchange under way: deadlines, the count, and the word to others at its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from gateway.drivers.driver import Driver
-from gateway.telemetry.telemetry import Telemetry
+from gateway.exchange.exchange import Exchange
 
 SWEEP_INTERVAL_S = 0.25
 """One timer for all deadlines: a timer for each request would cost more than it is precise."""
@@ -18,11 +18,12 @@ class Watch:
 
     def __init__(self) -> None:
         self._under_way: set[Driver] = set()
-        self._telemetry: Telemetry | None = None
+        self._finished: tuple[Callable[[Exchange], None], ...] = ()
         self._also: Callable[[int], None] | None = None
 
-    def report_to(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def report_to(self, *finished: Callable[[Exchange], None]) -> None:
+        """Who hears of every exchange that ended, once."""
+        self._finished = finished
 
     def also_sweep(self, sweep: Callable[[int], None]) -> None:
         """Call this with the time, too: client connections have deadlines of their own."""
@@ -39,8 +40,8 @@ class Watch:
         if driver not in self._under_way:
             return
         self._under_way.remove(driver)
-        if self._telemetry is not None:
-            self._telemetry.finished(driver.exchange)
+        for finished in self._finished:
+            finished(driver.exchange)
 
     async def sweep(self) -> None:
         """Runs for the gateway's lifetime."""

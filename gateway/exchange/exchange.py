@@ -25,19 +25,19 @@ once, whatever happens: `_settle` is the only place that does it.
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.exchange.sample import Sample
+from gateway.exchange.state import State
 from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.request import Endpoint, Question, for_node
 from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
-from metering.usage import Usage
+from metering.usage import Usage, UsageSource
 from router.router import Router
 from router.types import Decision, Termination
 
@@ -51,15 +51,6 @@ _JSON = b"application/json"
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 
-class State(Enum):
-    NEW = auto()
-    DIALLED = auto()
-    REFUSED = auto()
-    ANSWERING = auto()
-    SETTLING = auto()
-    ENDED = auto()
-
-
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
@@ -67,7 +58,8 @@ _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 class Exchange:
     """The life of one admitted request.
 
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none;
+    `sample` keeps what the node answers, if that is to be counted again.
     """
 
     attempt: Attempt
@@ -83,18 +75,21 @@ class Exchange:
         router: Router,
         timeouts: Timeouts,
         estimate: Estimate,
+        sample: Sample | None = None,
     ) -> None:
         self.charge = charge
         self.question = question
         self.state = State.NEW
         self.outcome: ChargeOutcome | None = None
         self.usage: Usage | None = None
+        self.usage_source: UsageSource | None = None
+        self.sample = sample
         self.attempts = 0
         self.started_ns = 0
         self.deadline_ns: int | None = None
         """When `expired` is due; None while nothing is waited for."""
         self._body = body
-        self._first = decision
+        self.first = decision
         self._router = router
         self._timeouts = timeouts
         self._estimate = estimate
@@ -123,7 +118,7 @@ class Exchange:
     def start(self, now_ns: int) -> list[Action]:
         """Dial the node chosen at admission. The opening row goes out beside the dialling."""
         self.started_ns = now_ns
-        return [Record(self.charge, not self._opened), self._dial(self._first, now_ns)]
+        return [Record(self.charge, not self._opened), self._dial(self.first, now_ns)]
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
         """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
@@ -160,8 +155,11 @@ class Exchange:
             attempt.first_byte_ns = now_ns
         attempt.last_byte_ns = now_ns
         self.deadline_ns = now_ns + self._timeouts.idle_ns
-        if state is _ANSWERING and self.question.stream:
-            return self._relay(attempt.meter, data, now_ns)
+        if state is _ANSWERING:
+            if self.sample is not None:
+                self.sample.add(data)
+            if self.question.stream:
+                return self._relay(attempt.meter, data, now_ns)
         if not attempt.collect(data):
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         return []
@@ -310,7 +308,7 @@ class Exchange:
     def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
         decision = None
         if self.attempts < ATTEMPTS_MAX:
-            decision = self._router.choose(self._first.ask.features, now_ns, self._tried)
+            decision = self._router.choose(self.first.ask.features, now_ns, self._tried)
         if decision is not None and decision.node is not None:
             return [self._dial(decision, now_ns)]
         if last is Termination.NODE_ERROR:
@@ -327,6 +325,8 @@ class Exchange:
         lease = self._router.start(decision)
         self.attempt = Attempt(node, lease, self.question, self._estimate)
         self._tried |= {node.node_id}
+        if self.sample is not None:
+            self.sample.clear()  # another node's bytes
         self.attempts += 1
         self.state = State.DIALLED
         self.deadline_ns = now_ns + self._timeouts.first_byte_ns
@@ -377,7 +377,7 @@ class Exchange:
         attempt.release(termination, now_ns, self.started_ns)
         self.state = State.SETTLING
         self.deadline_ns = None
-        self.outcome, self.usage = outcome, usage
+        self.outcome, self.usage, self.usage_source = outcome, usage, source
         close = CloseCharge(
             charge_id=self.charge.charge_id,
             outcome=outcome,

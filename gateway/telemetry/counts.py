@@ -64,7 +64,15 @@ class Refused(msgspec.Struct, kw_only=True, array_like=True):
     requests: int = 0
 
 
-_Record = TypeVar("_Record", Ended, Refused)
+class Seen(msgspec.Struct, kw_only=True, array_like=True):
+    """How often something about a node was seen."""
+
+    since_ns: int
+    times: int = 0
+
+
+_Record = TypeVar("_Record", Ended, Refused, Seen)
+NodeKey = tuple[str, str]
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -74,6 +82,10 @@ class Counts(msgspec.Struct, kw_only=True):
     """By endpoint, model, outcome."""
     refused: dict[Key, Refused] = msgspec.field(default_factory=dict)
     """By endpoint, HTTP status, code."""
+    checked: dict[NodeKey, Seen] = msgspec.field(default_factory=dict)
+    """Answers that were counted again, by node and what came of it."""
+    findings: dict[NodeKey, Seen] = msgspec.field(default_factory=dict)
+    """By node and kind."""
 
     def by_model(self) -> dict[str, Ended]:
         models: dict[str, Ended] = {}
@@ -93,7 +105,15 @@ def total(parts: Iterable[Counts]) -> Counts:
         for key, refused in part.refused.items():
             before = result.refused.get(key)
             result.refused[key] = refused if before is None else _sum(before, refused)
+        _add(result.checked, part.checked)
+        _add(result.findings, part.findings)
     return result
+
+
+def _add(to: dict[NodeKey, Seen], part: dict[NodeKey, Seen]) -> None:
+    for key, seen in part.items():
+        before = to.get(key)
+        to[key] = seen if before is None else _sum(before, seen)
 
 
 def _sum(one: _Record, other: _Record) -> _Record:

@@ -16,6 +16,7 @@ from gateway.telemetry.counts import (
     Counts,
     Ended,
     Refused,
+    Seen,
 )
 
 _NANO = 1_000_000_000
@@ -25,7 +26,7 @@ _TOKEN_KINDS: dict[str, Callable[[Ended], int]] = {
     "completion": lambda ended: ended.completion_tokens,
 }
 
-Series = Iterable[tuple[Sequence[str], Ended | Refused, float]]
+Series = Iterable[tuple[Sequence[str], Ended | Refused | Seen, float]]
 """Label values, the record, and the value of the series."""
 
 
@@ -68,6 +69,20 @@ def families(counts: Counts) -> Iterator[Metric]:
         ("model",),
         (((model,), ended, ended.failovers) for model, ended in models.items() if ended.failovers),
     )
+    if counts.checked:
+        yield _counter(
+            "tollgate_recounts",
+            "Answers counted again with the model's tokenizer, by what came of it",
+            ("node", "result"),
+            ((key, seen, seen.times) for key, seen in counts.checked.items()),
+        )
+    if counts.findings:
+        yield _counter(
+            "tollgate_findings",
+            "Claims of nodes beyond what they can have done, by kind",
+            ("node", "kind"),
+            ((key, seen, seen.times) for key, seen in counts.findings.items()),
+        )
 
 
 def _times(models: dict[str, Ended]) -> Iterator[Metric]:

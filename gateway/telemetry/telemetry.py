@@ -27,7 +27,9 @@ from gateway.telemetry.counts import (
     TTFT_BOUNDS_NS,
     Counts,
     Ended,
+    NodeKey,
     Refused,
+    Seen,
 )
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
@@ -101,6 +103,14 @@ class Telemetry:
             refused = self._counts.refused[key] = Refused(since_ns=time.time_ns())
         refused.requests += 1
 
+    def checked(self, node_id: str, result: str) -> None:
+        """An answer of a node was counted again, or was to be."""
+        _see(self._counts.checked, (node_id, result))
+
+    def found(self, node_id: str, kind: str) -> None:
+        """A node claimed more than it can have done."""
+        _see(self._counts.findings, (node_id, kind))
+
     def finished(self, exchange: Exchange) -> None:
         """An exchange ended; called once for each. 2 us of every request: keep it at that."""
         question = exchange.question
@@ -132,6 +142,13 @@ class Telemetry:
                 itl_ns = attempt.streaming_ns * question.choices // gaps
                 ended.itl_ns += itl_ns
                 ended.itl_counts[bisect_left(ITL_BOUNDS_NS, itl_ns)] += 1
+
+
+def _see(counts: dict[NodeKey, Seen], key: NodeKey) -> None:
+    seen = counts.get(key)
+    if seen is None:
+        seen = counts[key] = Seen(since_ns=time.time_ns())
+    seen.times += 1
 
 
 class _Scrape(Collector):

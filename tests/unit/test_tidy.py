@@ -34,6 +34,7 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
 NOT_MONEY = {
+    "metering/drift.py": "a slope and its error: statistics of token counts",
     "metering/poster.py": "seconds: how long rows gather, when to ask again",
     "metering/redis_pools.py": "seconds: how long to wait for Redis",
     "metering/spool.py": "seconds: how long rows have waited",

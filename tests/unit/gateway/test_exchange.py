@@ -8,7 +8,8 @@ import random
 import pytest
 
 from gateway.exchange.actions import Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.exchange import Exchange, State
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.state import State
 from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge

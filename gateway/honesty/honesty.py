@@ -1,0 +1,86 @@
+"""All checks of what nodes claim, as one thing to start and stop. docs/honesty.md explains them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection
+
+from gateway.admission.catalogue import Catalogue
+from gateway.honesty.counter_check import CounterCheck
+from gateway.honesty.desk import Desk
+from gateway.honesty.recounts import Recounts
+from gateway.honesty.settings import HonestyConfig
+from gateway.telemetry.telemetry import Telemetry
+from metering.finding_store import FindingStore
+from metering.ledger import LedgerError
+from metering.reconcile import Comparison, Verdict
+from router.router import Router
+from router.types import NodeRecord
+
+log = logging.getLogger("tollgate")
+
+_NS = 1_000_000_000
+
+
+class Honesty:
+    """`sample` and `ended` are the way of every request; `run` does the rest beside it."""
+
+    def __init__(
+        self,
+        config: HonestyConfig,
+        *,
+        catalogue: Catalogue,
+        router: Router,
+        telemetry: Telemetry,
+        findings: FindingStore,
+        counters: CounterCheck | None,
+        nodes: Callable[[], Collection[NodeRecord]],
+    ) -> None:
+        """`counters` None: another worker compares them."""
+        self._desk = Desk(findings, router, telemetry.found)
+        self._recounts = Recounts(
+            one_in=config.recount_one_in,
+            catalogue=catalogue,
+            desk=self._desk,
+            router=router,
+            count=telemetry.checked,
+            rng=random.Random(),
+        )
+        self._counters = counters
+        self._interval_s = config.counters_interval_s
+        self._nodes = nodes
+        self.sample = self._recounts.sample
+        self.ended = self._recounts.ended
+        self.forget = self._recounts.forget
+
+    async def run(self) -> None:
+        """For the gateway's lifetime."""
+        async with asyncio.TaskGroup() as tasks:
+            kept = [tasks.create_task(self._recounts.run())]
+            if self._counters is not None and self._interval_s:
+                kept.append(tasks.create_task(self._compare(self._counters)))
+
+    def close(self) -> None:
+        """What was found last is written, while there is a ledger."""
+        self._desk.write_now()
+
+    async def _compare(self, counters: CounterCheck) -> None:
+        """The first time at once, so that there is something to compare the next reading with."""
+        half_ns = self._interval_s * _NS // 2
+        while True:
+            nodes = list(self._nodes())
+            try:
+                for found in await asyncio.to_thread(counters.run, nodes, older_than_ns=half_ns):
+                    self._hear(found)
+            except LedgerError as error:
+                log.warning("nodes' counters cannot be held against the ledger: %s", error)
+            await self._desk.write()
+            await asyncio.sleep(self._interval_s)
+
+    def _hear(self, found: Comparison) -> None:
+        if found.finding is not None:
+            self._desk.take(found.finding)
+        elif found.verdict in (Verdict.UNREAD, Verdict.RESTARTED):
+            log.info("counters of node %s: %s %s", found.node_id, found.verdict, found.problem)

@@ -1,0 +1,116 @@
+"""A node's own counters, read from its `/metrics`: what vLLM says that it did. Blocks."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from router.types import NodeRecord
+
+TIMEOUT_S = 5.0
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+
+_PROMPT, _COMPLETION = "vllm:prompt_tokens", "vllm:generation_tokens"
+
+
+class CountersUnreadError(Exception):
+    """The node did not answer, or told no counters; the message says which."""
+
+
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """Since the node's start, over all its engines."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    epoch: int
+    """When they began, in ns of the node's clock; 0 if it does not say."""
+
+
+class NodeCounters:
+    """By node id: `authorization` has bearer keys, `tls` what certificates to trust."""
+
+    def __init__(self, authorization: Mapping[str, str], tls: Mapping[str, ssl.SSLContext]) -> None:
+        self._authorization = authorization
+        self._tls = tls
+
+    def read(self, node: NodeRecord) -> Counters:
+        """Raises CountersUnreadError."""
+        if node.engine != "vllm":
+            raise CountersUnreadError("it is no vLLM, and no other engine's counters are known")
+        try:
+            text = self._get(node)
+        except (OSError, http.client.HTTPException) as error:
+            raise CountersUnreadError(f"GET {node.url}/metrics: {error}") from error
+        return counters_in(text, node.served_model or node.model)
+
+    def _get(self, node: NodeRecord) -> str:
+        parts = urlsplit(node.url)
+        connection: http.client.HTTPConnection
+        if parts.scheme == "unix":
+            connection = _UnixConnection("localhost", timeout=TIMEOUT_S)
+            connection.socket_path = parts.path
+        elif parts.scheme == "https":
+            tls = self._tls.get(node.node_id) or ssl.create_default_context()
+            connection = http.client.HTTPSConnection(
+                parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=tls
+            )
+        else:
+            connection = http.client.HTTPConnection(
+                parts.hostname or "", parts.port, timeout=TIMEOUT_S
+            )
+        headers = {"accept": "text/plain"}
+        if key := self._authorization.get(node.node_id):
+            headers["authorization"] = f"Bearer {key}"
+        base = "" if parts.scheme == "unix" else parts.path.rstrip("/")
+        try:
+            connection.request("GET", f"{base}/metrics", headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(ANSWER_BYTES_MAX)
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise CountersUnreadError(f"GET {node.url}/metrics: answered {answer.status}")
+        return body.decode("utf-8", "replace")
+
+
+def counters_in(exposition: str, model: str) -> Counters:
+    """The counters of a model in Prometheus's text. Raises CountersUnreadError if it has none."""
+    lines = [line for line in exposition.splitlines() if line.startswith((_PROMPT, _COMPLETION))]
+    totals: dict[str, float] = {}
+    began = 0.0
+    try:
+        for family in text_string_to_metric_families("\n".join([*lines, ""])):
+            for sample in family.samples:
+                if sample.labels.get("model_name", model) != model:
+                    continue
+                if sample.name.endswith("_created"):
+                    began = max(began, sample.value)
+                elif sample.name in (f"{_PROMPT}_total", f"{_COMPLETION}_total"):
+                    totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
+        return Counters(
+            prompt_tokens=int(totals[f"{_PROMPT}_total"]),
+            completion_tokens=int(totals[f"{_COMPLETION}_total"]),
+            epoch=int(began * 1e9),
+        )
+    except (ValueError, OverflowError) as error:
+        raise CountersUnreadError(f"its /metrics cannot be read: {error}") from error
+    except KeyError as error:
+        raise CountersUnreadError(
+            f"its /metrics has no {error.args[0]} of model '{model}': was vLLM started with "
+            "--disable-log-stats?"
+        ) from error
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    socket_path = ""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.socket_path)

@@ -1,0 +1,162 @@
+"""A share of the finished answers, counted again off the event loop.
+
+    admission   sample(node) -> Sample or None      by chance, so that no node can tell which
+    exchange    keeps the node's bytes in it        not sampled: one `is None` an event
+    its end     ended(exchange) -> queue            bounded; what does not fit is counted
+    run()       a thread counts, the desk hears     findings, and checks that were passed
+
+All of a node's first answers are checked, and all again after a finding: who begins with a lie is
+found within `ALL_ANSWERS` requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from enum import StrEnum
+
+from gateway.admission.catalogue import Catalogue
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.sample import Sample, SampleRoom
+from gateway.honesty.desk import Desk
+from gateway.honesty.judge import Job, NodeChecks, impossible, judge
+from metering.charge import ChargeOutcome
+from metering.finding import Finding
+from metering.stream_meter import MalformedStreamError
+from metering.usage import UsageSource
+from router.router import Router
+
+ALL_ANSWERS = 200
+ROOM_BYTES = 64 * 1024 * 1024
+QUEUE_MAX = 256
+
+
+class Checked(StrEnum):
+    """How a sample ended."""
+
+    HONEST = "honest"
+    FOUND = "found"
+    UNREADABLE = "unreadable"
+    """The answer is no JSON, though it passed for some: nothing can be counted."""
+    DROPPED = "dropped"
+    """There was no room for it."""
+
+
+class _Node:
+    __slots__ = ("all_until", "checks", "seen")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.all_until = ALL_ANSWERS
+        """Until it has answered so often, every answer is checked."""
+        self.checks = NodeChecks()
+
+
+class Recounts:
+    """Lives on the event loop, but for the counting itself."""
+
+    def __init__(
+        self,
+        *,
+        one_in: int,
+        catalogue: Catalogue,
+        desk: Desk,
+        router: Router,
+        count: Callable[[str, str], None],
+        rng: random.Random,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`one_in` 0: nothing is sampled. `count` hears of each sample its node and a `Checked`."""
+        self._one_in = one_in
+        self._catalogue = catalogue
+        self._desk = desk
+        self._router = router
+        self._count = count
+        self._rng = rng
+        self._clock_ns = clock_ns
+        self._nodes: dict[str, _Node] = {}
+        self._room = SampleRoom(ROOM_BYTES)
+        self._queue: deque[tuple[Exchange, Sample]] = deque()
+        self._wake = asyncio.Event()
+
+    def sample(self, node_id: str) -> Sample | None:
+        """Something to keep the next answer in, if it is to be checked. On every request's way."""
+        if not self._one_in:
+            return None
+        node = self._nodes.get(node_id)
+        if node is None:
+            node = self._nodes[node_id] = _Node()
+        node.seen += 1
+        if node.seen > node.all_until and self._rng.random() * self._one_in >= 1.0:
+            return None
+        return Sample(self._room)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Called once for every exchange."""
+        if self._one_in and exchange.usage_source is not UsageSource.ESTIMATED:
+            finding = impossible(exchange, self._clock_ns)
+            if finding is not None:
+                self._found(finding)
+                self._wake.set()
+        sample = exchange.sample
+        if sample is None:
+            return
+        of_node = exchange.usage_source is UsageSource.NODE
+        if exchange.outcome is not ChargeOutcome.COMPLETED or not of_node:
+            sample.clear()
+        elif len(self._queue) >= QUEUE_MAX or not sample.hold(exchange.question.body_bytes):
+            sample.clear()
+            self._count(exchange.attempt.node.node_id, Checked.DROPPED)
+        else:
+            self._queue.append((exchange, sample))
+            self._wake.set()
+
+    def forget(self, known: Collection[str]) -> None:
+        """Let go of what was learned of other nodes than these."""
+        for node_id in [node_id for node_id in self._nodes if node_id not in known]:
+            del self._nodes[node_id]
+
+    async def run(self) -> None:
+        """Runs for the gateway's lifetime."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                await self._check(*self._queue.popleft())
+            await self._desk.write()
+
+    async def _check(self, exchange: Exchange, sample: Sample) -> None:
+        node, usage = exchange.attempt.node, exchange.usage
+        assert usage is not None
+        job = Job(
+            request_id=exchange.charge.request_id,
+            node=node,
+            question=exchange.question,
+            usage=usage,
+            answer=sample.answer,
+        )
+        sample.clear()
+        known = self._nodes.get(node.node_id)
+        if known is None:  # another node than was first tried
+            known = self._nodes[node.node_id] = _Node()
+        model = self._catalogue.get(node.model)
+        counter = model.counter if model is not None else None
+        count = None if counter is None else counter.count
+        try:
+            findings = await asyncio.to_thread(judge, job, known.checks, count, self._clock_ns())
+        except MalformedStreamError:
+            self._count(node.node_id, Checked.UNREADABLE)
+            return
+        self._count(node.node_id, Checked.FOUND if findings else Checked.HONEST)
+        if not findings:
+            self._router.report_check(node.node_id, honest=True)
+        for finding in findings:
+            self._found(finding)
+
+    def _found(self, finding: Finding) -> None:
+        known = self._nodes.setdefault(finding.node_id, _Node())
+        known.all_until = known.seen + ALL_ANSWERS
+        self._desk.take(finding)
