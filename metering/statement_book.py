@@ -9,6 +9,7 @@ from metering.database import Database, Session
 from metering.money import format_usd
 from metering.month import Month, MonthError
 from metering.movements import Movements
+from metering.row_times import last_row, row_before
 from metering.statement import AccountRows, Statement, StatementError, UsageSum, statement
 
 _USAGE = (
@@ -36,7 +37,7 @@ class Ends:
         known = self._known(self._database, month)
         if known is not None:
             return known
-        found = self._row_before(month.end_ns)
+        found = row_before(self._database, month.end_ns)
         if not found:
             return 0
         with self._database.transaction() as session:
@@ -60,22 +61,6 @@ class Ends:
         rows = session.query("SELECT to_seq FROM month_end WHERE month = ?", str(month))
         return rows[0][0] if rows else None
 
-    def last_row(self) -> int:
-        ((seq,),) = self._database.query("SELECT coalesce(max(seq), 0) FROM transfer")
-        return int(seq)
-
-    def _row_before(self, at_ns: int) -> int:
-        """By halving: rows come in the order of time, and there is no index of it."""
-        low, high = 0, self.last_row()
-        while low < high:
-            middle = (low + high + 1) // 2
-            rows = self._database.query("SELECT booked_ns FROM transfer WHERE seq = ?", middle)
-            if rows[0][0] < at_ns:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
 
 class StatementBook:
     """Thread-safe. Methods raise LedgerError when the database cannot answer."""
@@ -95,7 +80,7 @@ class StatementBook:
             raise MonthError(f"{month} has not begun: there is nothing to tell of it yet")
         final = month.end_ns <= now_ns
         from_seq = self._ends.end_of(month.before)
-        to_seq = self._ends.end_of(month) if final else self._ends.last_row()
+        to_seq = self._ends.end_of(month) if final else last_row(self._database)
         rows = self._rows(account, from_seq, to_seq)
         made = statement(account, month, rows, final=final)
         if not final or made.is_empty:
