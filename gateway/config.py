@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.admin_config import AdminConfig
 from gateway.billing.config import BillingConfig
+from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret
 from gateway.honesty.settings import HonestyConfig
@@ -231,6 +232,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
+    sla: tuple[SlaConfig, ...] = ()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -290,6 +292,9 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
+    _refuse_doubles("sla", [sla.name for sla in config.sla])
+    for sla in config.sla:
+        sla.objective()
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 
 import uvicorn
 
-from gateway.wiring import DRAIN_S, Gateway
+from gateway.books import DRAIN_S
+from gateway.wiring import Gateway
 
 BACKLOG = 4096
 STOP_MARGIN_S = int(DRAIN_S) + 15

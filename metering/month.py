@@ -11,6 +11,7 @@ from metering.cycle import first_day, month_of
 DAY_NS = 86_400_000_000_000
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
+_DAY = re.compile(r"[0-9]{2}", re.ASCII)
 _YEAR_MIN = 1970
 
 
@@ -47,6 +48,16 @@ def parse_month(text: str) -> Month:
     if match is None or int(match[1]) < _YEAR_MIN:
         raise MonthError(f"'{text[:20]}' is no month: write it like 2026-10")
     return Month(int(match[1]), int(match[2]))
+
+
+def parse_day(text: str) -> int:
+    """Days since 1970-01-01 of a text such as "2026-10-03". Raises MonthError."""
+    month, _, day = text.rpartition("-")
+    found = parse_month(month)
+    number = first_day(found.year, found.month) + (int(day) if _DAY.fullmatch(day) else 0) - 1
+    if day_text(number) != text:
+        raise MonthError(f"'{text[:20]}' is no day: write it like 2026-10-03")
+    return number
 
 
 def month_at(now_ns: int) -> Month:

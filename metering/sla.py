@@ -1,9 +1,9 @@
 """SLAs: from the charges of a day or month to what was missed and what is given back for it. Pure.
 
-An objective may be about availability (over the whole period) and about the time to the first token
-(its 95th percentile in each hour of the period). If availability was missed, the credit is a share of
-all that the account spent under the objective in the period; else of what it spent in the hours that
-were too slow. The credit is rounded down: the network keeps less than a nano-dollar.
+An objective may be about availability (over the whole period) and about the time to the first
+token (its 95th percentile in each hour of the period). If availability was missed, the credit is a
+share of all that the account spent under the objective in the period; else of what it spent in the
+hours that were too slow. The credit is rounded down: the network keeps less than a nano-dollar.
 """
 
 from __future__ import annotations

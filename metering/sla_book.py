@@ -1,4 +1,4 @@
-"""SLAs in the books: each period of each objective judged once, its credits posted, the verdicts kept.
+"""SLAs in the books: each period judged once, its credits posted, the verdicts kept.
 
 Any number of gateways may judge the same period: the credit's id is made of objective, account and
 period, so it is booked once, and the first verdict stands, also against charges that come later.
@@ -25,6 +25,9 @@ from metering.sla import (
     periods,
     verdict_of,
 )
+
+GRACE_NS = 3_600_000_000_000
+"""What is not in the books an hour after a period cannot change its verdict."""
 
 _ROWS_AT_ONCE = 5_000
 _WHOLE = ""

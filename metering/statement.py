@@ -19,6 +19,7 @@ from metering.money import format_io, format_usd
 from metering.month import DAY_NS, Month, day_text
 from metering.posting import CODE_DEPOSIT
 from metering.refund import CODE_REFUND, refund_of
+from metering.sla import CODE_SLA_CREDIT, verdict_of
 from metering.transfer import BookedTransfer
 
 _BY = {
@@ -221,8 +222,12 @@ def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
         if refund.fee_back_nano_usd:
             text += f", and {format_usd(refund.fee_back_nano_usd)} of its fee"
         return EntryKind.REFUND, text
-    if transfer.debit == accounts.USD_SLA:
-        return EntryKind.CREDIT, "Credit for a missed objective"
+    if transfer.code == CODE_SLA_CREDIT:
+        verdict = verdict_of(transfer.detail)
+        return (
+            EntryKind.CREDIT,
+            f"Credit for what was missed of '{verdict.sla}' in {verdict.period}",
+        )
     return EntryKind.OTHER, f"Booking {transfer.id}"
 
 

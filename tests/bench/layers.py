@@ -117,8 +117,7 @@ def _exchange(gateway: Gateway, asked: bytes, calls: int) -> list[Layer]:
     answer = whole().partition(b"\r\n\r\n")[2]
     admitted = iter([_admit(gateway, asked) for _ in range(calls * ROUNDS)])
     ended = _play(_admit(gateway, asked), answer)
-    telemetry = gateway._watch._telemetry
-    assert telemetry is not None
+    telemetry = gateway._telemetry
     return [
         _timed("exchange, from start to end", lambda: _play(next(admitted), answer), calls),
         _timed("telemetry", lambda: telemetry.finished(ended), calls),
@@ -130,7 +129,7 @@ def _admit(gateway: Gateway, asked: bytes, known: Known = MappingProxyType({})) 
     key = gateway.admission.authenticate(_HEADERS, {})
     free = msgspec.structs.replace(key, key_id="key_free", limits=Limits())
     exchange = gateway.admission.admit("req-1", free, Endpoint.CHAT, asked, known)
-    del gateway._till._open[exchange.charge.charge_id]
+    del gateway._books.till._open[exchange.charge.charge_id]
     return exchange
 
 

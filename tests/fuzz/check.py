@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
 
 from gateway.client.connection import AHEAD_BYTES_MAX, WRITE_BUFFER_BYTES_HIGH
 from metering.charge import CloseCharge, OpenCharge
@@ -76,7 +75,7 @@ def _books_balance(world: World, played: Played) -> Faults:
     if opened != closed or any(count > 1 for count in opened.values()):
         yield f"opened {dict(opened)}, closed {dict(closed)}"
         return
-    if count := world.gateway._till.open_charges:
+    if count := world.till.open_charges:
         yield f"{count} charges are open in the till"
     groups, still_open = world.spool.booked()
     if len(still_open):
@@ -85,7 +84,7 @@ def _books_balance(world: World, played: Played) -> Faults:
     for group in groups:
         assert group.charge is not None
         charged[group.charge.account] += group.charge.charged_nano_usd
-    till = cast(Any, world.gateway._till)
+    till = world.till
     for account, credit in ACCOUNTS.items():
         available = till._budget.available(account)
         if available + charged[account] != credit:

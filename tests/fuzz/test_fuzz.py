@@ -57,7 +57,9 @@ DAMAGES = {
     "an event that no node sent": lambda world, played: told(played, b" w2", b" w7"),
     "a charge that is not closed": lambda world, played: played.rows.pop(),
     "a charge closed twice": lambda world, played: played.rows.append(played.rows[-1]),
-    "a hold that is left": lambda world, played: world.gateway._till._budget.reserve("acme", 1),
+    "a hold that is left": lambda world, played: world.gateway._books.till._budget.reserve(
+        "acme", 1
+    ),
     "a complaint": lambda world, played: world.complaints.found.append("x"),
     "an exception": lambda world, played: world.loop.faults.append("x"),
     "a request that was not sent": lambda world, played: world.bodies.append(b"{}"),

@@ -18,13 +18,14 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway import wiring
+from gateway import books, wiring
 from gateway.admission.ids import Ids
 from gateway.client.head import Head
 from gateway.config import Config, parse
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
-from gateway.wiring import STATIC, Gateway
+from gateway.node_list import STATIC
+from gateway.wiring import Gateway
 from metering.budget import BalanceUpdate
 
 from .books import ACCOUNTS, Durability, FixedKeys, MemoryPoster, MemorySpool
@@ -96,16 +97,14 @@ class World:
         self.begun: list[tuple[Head, bytes | None]] = []
         self.bodies: list[bytes] = []
         config: Config = parse(CONFIG)
-        with patch.multiple(
-            wiring,
-            Spool=MemorySpool,
-            Poster=MemoryPoster,
-            KeyStore=FixedKeys,
-            Ids=lambda: self.ids,
-            random=SimpleNamespace(Random=lambda: self.rng),
+        chance = SimpleNamespace(Random=lambda: self.rng)
+        with (
+            patch.multiple(books, Spool=MemorySpool, Poster=MemoryPoster, KeyStore=FixedKeys),
+            patch.multiple(wiring, Ids=lambda: self.ids, random=chance),
         ):
             self.gateway = Gateway(Home(home), config)
-        self.spool = cast(MemorySpool, self.gateway._spool)
+        self.spool = cast(MemorySpool, self.gateway._books._spool)
+        self.till = cast(Any, self.gateway._books.till)
         self.nodes = [node.record() for node in config.node]
         self.state = ServerState()
         self.driver = driver
@@ -140,7 +139,8 @@ class World:
     def close(self) -> None:
         self._sweep.cancel()
         self.loop.run_ready()
-        for part in (self.gateway._ledger, self.gateway._database, self.gateway._reports):
+        kept = self.gateway._books
+        for part in (kept.ledger, kept._database, kept._reports):
             part.close()
 
     def client(self, *, reads_all: bool) -> Wire:
@@ -167,11 +167,11 @@ class World:
         """As new, but for the time. Whatever still ran on a node would be seen by `check`."""
         gateway = self.gateway
         gateway._upstream.close()
-        gateway._update_nodes(STATIC, [])
+        gateway._nodes._update(STATIC, [])
         self.loop.leap(2 * _HOUR_NS - self.loop.now_ns % _HOUR_NS)
         gateway._router.nodes(self.loop.now_ns)
-        gateway._update_nodes(STATIC, self.nodes)
-        budget = cast(Any, gateway._till._budget)
+        gateway._nodes._update(STATIC, self.nodes)
+        budget = self.till._budget
         budget.update(
             BalanceUpdate(
                 account=account,
@@ -184,7 +184,7 @@ class World:
         self.complaints.found.clear()
         self.begun.clear()
         self.bodies.clear()
-        gateway._till._limiter.keys.clear()
+        self.till._limiter.keys.clear()
         self.spool.reset(durability)
         self.rng.seed(seed)
         self.ids._bits = random.Random(seed).getrandbits

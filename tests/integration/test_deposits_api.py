@@ -6,7 +6,7 @@ import contextlib
 import time
 
 import pytest
-from served import configuration, serve
+from served import configuration, eventually, serve
 
 from metering.backend import open_database
 from metering.key_store import KeyStore
@@ -147,6 +147,19 @@ async def test_a_refund_is_made_once_and_never_above_its_deposit(admin):
     assert (listed["data"][0]["refunded_nano_usd"], listed["has_more"]) == (40 * 10**9, True)
     rest = await admin.get("/accounts/acme/deposits", after=listed["next_cursor"])
     assert [each["id"] for each in rest.json()["data"]] == ["acme"]
+
+
+async def test_what_was_refunded_is_not_spent_again(served, admin):
+    await admin.deposit()
+    assert (await served.client.post("/v1/chat/completions", json=CHAT)).status_code == 200
+    await served.charges(1)
+    assert (await admin.post("/deposits/tx1/refunds", {"id": "r1"})).status_code == 200
+
+    async def ask():
+        return (await served.client.post("/v1/chat/completions", json=CHAT)).status_code
+
+    # The balance that this gateway holds in memory follows within a poll of the ledger.
+    assert await eventually(ask, lambda status: status == 402) == 402
 
 
 async def test_a_statement_for_the_operator_and_for_the_customer(served, admin):

@@ -65,7 +65,7 @@ class Life:
         elif deed in ("charge", "whole", "hold"):
             self._charge(deed, account, name, amount)
         elif deed in ("line", "credit"):
-            source = f"usd:credit_line:{account}" if deed == "line" else USD_SLA
+            source = f"usd:credit_line:{account}" if deed == "line" else USD_SLA  # by hand
             self.ledger.post("t", [single(name, source, customer(account), amount)])
         else:
             self.look()

@@ -1,13 +1,11 @@
 """`/admin/v1/.../deposits`, `/refunds`, `/statements`: money in, out again, told by month."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Response
 from msgspec import Meta
-from starlette.concurrency import run_in_threadpool
 
 from gateway import errors
 from gateway.billing.billing import Billing
@@ -19,9 +17,6 @@ from metering.deposit import DepositMethod, DepositOrder, IoPrice
 from metering.money import parse_io, parse_usd
 from metering.movements import SEQ_MAX
 from metering.refund import RefundOrder
-
-Told = Callable[[str], Awaitable[None]]
-"""Tells this gateway that an account's balance changed, before the answer says so."""
 
 _NS = 1_000_000_000
 _UnixSeconds = Annotated[int, Meta(ge=0, le=9_000_000_000)]
@@ -56,12 +51,12 @@ class DepositQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The `next_cursor` of the page before."""
 
 
-def routes(billing: Billing, told: Told) -> APIRouter:
+def routes(billing: Billing) -> APIRouter:
     api = APIRouter()
     book = billing.deposits
 
     @api.post("/accounts/{account}/deposits")
-    async def deposit(
+    def deposit(
         account: str,
         body: Annotated[NewDeposit, Depends(json_body(NewDeposit))],
         response: Response,
@@ -69,9 +64,8 @@ def routes(billing: Billing, told: Told) -> APIRouter:
     ) -> dict[str, Any]:
         """Book money that came in. The same id and fields again: the same answer."""
         order = _order(account, body, idempotency_key)
-        booked, is_new = await run_in_threadpool(billing.deposit, order, time.time_ns())
+        booked, is_new = billing.deposit(order, time.time_ns())
         _mark(response, is_new)
-        await told(account)
         return deposit_object(booked.deposit)
 
     @api.get("/accounts/{account}/deposits")
@@ -93,7 +87,7 @@ def routes(billing: Billing, told: Told) -> APIRouter:
         return statement_answer(billing, account, month, query)
 
     @api.post("/deposits/{deposit_id:path}/refunds")
-    async def refund(
+    def refund(
         deposit_id: str,
         body: Annotated[NewRefund, Depends(json_body(NewRefund))],
         response: Response,
@@ -105,9 +99,8 @@ def routes(billing: Billing, told: Told) -> APIRouter:
             nano_usd=None if body.amount_usd is None else parse_usd(body.amount_usd),
             reference=body.reference,
         )
-        made, is_new = await run_in_threadpool(billing.refund, deposit_id, order)
+        made, is_new = billing.refund(deposit_id, order)
         _mark(response, is_new)
-        await told(made.account)
         return refund_object(made)
 
     @api.get("/deposits/{deposit_id:path}")

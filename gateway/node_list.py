@@ -1,0 +1,49 @@
+"""The nodes that there are: those of the configuration, and those that Ray tells of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.config import NodeConfig, RayConfig
+from router.registry import Registry
+from router.types import NodeRecord
+from serving.ray_dashboard import RayDashboard, RayUnavailableError
+from serving.ray_discovery import RayDiscovery
+
+log = logging.getLogger("tollgate")
+
+STATIC, RAY = "static", "ray"
+
+Changed = Callable[[Mapping[str, NodeRecord]], None]
+
+
+class NodeList:
+    """Keeps a registry; each of `changed` hears what it holds when that is not what it was."""
+
+    def __init__(self, registry: Registry, *changed: Changed) -> None:
+        self._registry = registry
+        self._changed = changed
+
+    def take(self, nodes: tuple[NodeConfig, ...]) -> None:
+        self._update(STATIC, [node.record() for node in nodes])
+
+    async def follow(self, ray: RayConfig) -> None:
+        """Follow Ray's list of replicas. While it cannot be read, the last one stands: replicas
+        serve on, and those that do not are ejected by the router.
+        """
+        discovery = RayDiscovery(RayDashboard(ray.dashboard_url, Path(ray.token_file)))
+        while True:
+            try:
+                self._update(RAY, await discovery.poll())
+            except RayUnavailableError as error:
+                log.warning("Ray cannot be asked for its replicas: %s", error)
+            await asyncio.sleep(ray.poll_interval_ms / 1000)
+
+    def _update(self, source: str, records: list[NodeRecord]) -> None:
+        if self._registry.update(source, records):
+            log.info("nodes from %s: %d", source, len(records))
+            for changed in self._changed:
+                changed(self._registry.nodes)
