@@ -18,8 +18,8 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
-from gateway.expiring import keep_expiring
 from gateway.home import Home
+from gateway.housekeeping import keep_expiring, keep_summed
 from gateway.leftovers import Leftovers
 from metering.backend import open_database
 from metering.budget import Budget
@@ -146,6 +146,7 @@ class Books:
         if self._worker == 0:
             tasks += [
                 keep_expiring(self.ledger),
+                keep_summed(self._reports),
                 keep_judging(self._sla, self._objectives),
             ]
         if self._sharing is not None:

@@ -55,14 +55,14 @@ class NewPrice(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A price to be set."""
 
     model: str
-    effective_at: str | None = None
+    effective_from: str | None = None
     """A moment with its zone, as 2027-01-01T00:00:00Z; None is as early as can be."""
     id: str | None = None
     """Makes setting it repeatable: an id is set once."""
 
     def tariff(self) -> Tariff:
         """Raises PriceError."""
-        at = self.effective_at
+        at = self.effective_from
         return self.tariff_of(self.model, ALWAYS_NS if at is None else _moment_ns(at))
 
 

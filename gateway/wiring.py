@@ -53,7 +53,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, deposits, keys
+from gateway.routes.admin import accounts, deposits, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -179,9 +179,10 @@ class Gateway:
         books = self._books
         customers = Customers(books.admin_ledger, books.customers, ADMIN_WRITER)
         return [
-            accounts.routes(customers, self._keyring),
+            accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
             deposits.routes(books.billing),
+            prices.routes(books.prices, self._catalogue),
         ]
 
     @contextlib.asynccontextmanager

@@ -114,6 +114,7 @@ class CustomerStore:
             if before == CustomerState.CLOSED and state is not CustomerState.CLOSED:
                 raise CustomerError(f"account '{account}' is closed, which is for good")
             session.query("UPDATE customer SET state = ? WHERE account = ?", state, account)
+            keys_changed(session)
             if state is CustomerState.CLOSED:
                 session.query(
                     "UPDATE api_key SET revoked_ns = ? WHERE account = ? AND revoked_ns IS NULL",
@@ -149,6 +150,11 @@ class CustomerStore:
         )
         fields = BalanceWarning.__struct_fields__
         return [BalanceWarning(**dict(zip(fields, row, strict=True))) for row in rows]
+
+
+def keys_changed(session: Session) -> None:
+    """Have gateways read the keys again."""
+    session.query("UPDATE key_version SET version = version + 1")
 
 
 def _enter(session: Session, account: str, now_ns: int) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from metering import keys
 from metering.accounts import check_name
-from metering.customer_store import CustomerState
+from metering.customer_store import CustomerState, keys_changed
 from metering.cycle import Cycle
 from metering.database import Database, Session
 from metering.key_bounds import check_within
@@ -134,6 +134,7 @@ class KeyStore:
                 key_id,
                 key_id,
             )
+            keys_changed(session)
             return _find(session, key_id)
 
     def get(self, key_id: str) -> ApiKey | None:
@@ -167,6 +168,11 @@ class KeyStore:
             limit,
         )
         return [_key(row) for row in rows]
+
+    def version(self) -> int:
+        """Another one after each change of a key, or of whether an account is suspended."""
+        ((version,),) = self._database.query("SELECT version FROM key_version")
+        return int(version)
 
     def load_all(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first; with whether its account is suspended."""
@@ -202,11 +208,13 @@ def _insert(session: Session, key: ApiKey) -> None:
         raise KeyRefusedError(f"account '{key.account}' is closed: it gets no keys")
     row = _row(key)
     session.query(f"INSERT INTO api_key ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", *row)
+    keys_changed(session)
 
 
 def _replace(session: Session, key: ApiKey) -> None:
     columns = ", ".join(f"{column} = ?" for column in _COLUMNS.split(", "))
     session.query(f"UPDATE api_key SET {columns} WHERE key_id = ?", *_row(key), key.key_id)
+    keys_changed(session)
 
 
 def _find(session: Session, key_id: str) -> ApiKey | None:

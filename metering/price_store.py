@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from metering.database import Database, Session
 from metering.off_peak import OffPeakWindow
 from metering.price_book import ALWAYS_NS, LEAD_NS, Tariff, earliest_ns
-from metering.prices import PriceError
+from metering.prices import PriceError, PriceTakenError
 
 _COLUMNS = (
     "seq, id, model, effective_ns, prompt_nano_usd, cached_prompt_nano_usd, completion_nano_usd, "
@@ -39,8 +39,8 @@ class PriceStore:
     def add(self, entry_id: str, tariff: Tariff, now_ns: int) -> PriceEntry:
         """Set a tariff, one of ALWAYS_NS as early as can be. The same again is the same entry.
 
-        Raises PriceError if it is to take effect before `earliest_ns`, if a name is none, or if the
-        id is that of another entry.
+        Raises PriceError if it is to take effect before `earliest_ns`, or if a name is none; and
+        PriceTakenError if the id is that of another entry.
         """
         _check_name("id", entry_id)
         _check_name("model", tariff.model)
@@ -88,7 +88,7 @@ def _insert(session: Session, entry_id: str, tariff: Tariff, now_ns: int) -> Pri
 def _repeated(entry: PriceEntry, tariff: Tariff) -> PriceEntry:
     asked_ns = tariff.effective_ns or entry.tariff.effective_ns
     if replace(tariff, effective_ns=asked_ns) != entry.tariff:
-        raise PriceError(f"price '{entry.id}' was set before, with other terms: take a new id")
+        raise PriceTakenError(f"price '{entry.id}' was set before, with other terms: take a new id")
     return entry
 
 

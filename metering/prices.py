@@ -21,6 +21,10 @@ class PriceError(ValueError):
     """A price or a discount that cannot be; the message says what to write."""
 
 
+class PriceTakenError(PriceError):
+    """Something else was set under this id."""
+
+
 class Reduction(StrEnum):
     """Why a price is below the list price."""
 

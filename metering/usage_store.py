@@ -1,5 +1,6 @@
 """What was used and what it cost, added up out of the ledger's charges.
 
+Whole hours are read from their sums (`usage_hours.py`), what those do not have from the charges.
 A charge counts at the time when it was reserved (`created_ns`), as it does for spend caps.
 """
 
@@ -13,6 +14,7 @@ import msgspec
 
 from metering.charge import ChargeRecord
 from metering.database import Database
+from metering.usage_hours import ADDED, HOUR_NS
 
 DAY_NS = 86_400_000_000_000
 
@@ -53,8 +55,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     sum: UsageSum
 
 
-_SUMS = "count(*), " + ", ".join(
-    f"CAST(coalesce(sum({field}), 0) AS BIGINT)" for field in UsageSum.__struct_fields__[1:]
+_SUMS = ", ".join(
+    f"CAST(coalesce(sum({field}), 0) AS BIGINT)" for field in UsageSum.__struct_fields__
 )
 _COLUMNS = {
     GroupBy.DAY: f"created_ns / {DAY_NS}",
@@ -71,8 +73,8 @@ class UsageStore:
         self._database = database
 
     def total(self, wanted: UsageFilter) -> UsageSum:
-        where, values = _where(wanted)
-        (row,) = self._database.query(f"SELECT {_SUMS} FROM charge WHERE {where}", *values)
+        used, values = _used(wanted)
+        (row,) = self._database.query(f"SELECT {_SUMS} FROM {used}", *values)
         return _sum(row)
 
     def rows(
@@ -88,13 +90,12 @@ class UsageStore:
         """
         columns = [_COLUMNS[each] for each in GroupBy if each in group_by] + ["price_version"]
         group = ", ".join(columns)
-        where, values = _where(wanted)
+        used, values = _used(wanted)
         if after is not None:
-            where += f" AND ({group}) > ({', '.join('?' * len(columns))})"
+            used += f" WHERE ({group}) > ({', '.join('?' * len(columns))})"
             values += after
         rows = self._database.query(
-            f"SELECT {group}, {_SUMS} FROM charge WHERE {where}"
-            f" GROUP BY {group} ORDER BY {group} LIMIT ?",
+            f"SELECT {group}, {_SUMS} FROM {used} GROUP BY {group} ORDER BY {group} LIMIT ?",
             *values,
             limit,
         )
@@ -116,20 +117,68 @@ class UsageStore:
         return [(row[0], _charge(row[1:])) for row in rows]
 
     def spent(self, key_id: str, starts_ns: Sequence[int]) -> list[int]:
-        """Nano-USD that a key and its sub-keys were charged since each of these times."""
+        """Nano-USD that a key and its sub-keys were charged since each of these times, which are
+        whole hours.
+        """
+        assert not any(start_ns % HOUR_NS for start_ns in starts_ns), starts_ns
+        accounts = self._database.query("SELECT account FROM api_key WHERE key_id = ?", key_id)
+        if not accounts:
+            return [0 for _ in starts_ns]
+        wanted = UsageFilter(account=accounts[0][0], from_ns=min(starts_ns), until_ns=_NEVER_NS)
+        used, values = _used(wanted)
         sums = ", ".join(
             "CAST(coalesce(sum(CASE WHEN created_ns >= ? THEN charged_nano_usd END), 0) AS BIGINT)"
             for _ in starts_ns
         )
         (row,) = self._database.query(
-            f"SELECT {sums} FROM charge WHERE created_ns >= ? AND (key_id = ? OR key_id IN"
-            " (SELECT key_id FROM api_key WHERE parent_key_id = ?))",
+            f"SELECT {sums} FROM {used} WHERE key_id = ? OR key_id IN"
+            " (SELECT key_id FROM api_key WHERE parent_key_id = ?)",
             *starts_ns,
-            min(starts_ns),
+            *values,
             key_id,
             key_id,
         )
         return list(row)
+
+
+_NEVER_NS = 2**62 // HOUR_NS * HOUR_NS
+_SUMMED = "(SELECT upto_seq FROM usage_summed)"
+_GROUPS = "key_id, model, price_version"
+_HOURS = (
+    f"SELECT hour_ns AS created_ns, {_GROUPS}, requests, {', '.join(ADDED)} FROM usage_hour"
+    " WHERE account = ? AND hour_ns >= ? AND hour_ns < ?"
+)
+_CHARGES = (
+    f"SELECT created_ns, {_GROUPS}, 1 AS requests, {', '.join(ADDED)} FROM charge WHERE account = ?"
+)
+_IN_TIME = _CHARGES + " AND created_ns >= ? AND created_ns < ?"
+_SINCE_THEN = f"{_CHARGES} AND seq > {_SUMMED} AND +created_ns >= ? AND +created_ns < ?"
+"""The `+` keeps a database from looking at all of that time for the few rows since."""
+
+
+def _used(wanted: UsageFilter) -> tuple[str, tuple[int | str, ...]]:
+    """What to select sums from: each charge is in it once, by itself or in the sum of its hour."""
+    first_ns = -(-wanted.from_ns // HOUR_NS) * HOUR_NS
+    last_ns = wanted.until_ns // HOUR_NS * HOUR_NS
+    parts: list[tuple[str, int, int]]
+    if first_ns >= last_ns:
+        parts = [(_IN_TIME, wanted.from_ns, wanted.until_ns)]
+    else:
+        summed = f"{_IN_TIME} AND +seq <= {_SUMMED}"
+        parts = [
+            (_HOURS, first_ns, last_ns),
+            (summed, wanted.from_ns, first_ns),
+            (summed, last_ns, wanted.until_ns),
+            (_SINCE_THEN, wanted.from_ns, wanted.until_ns),
+        ]
+    of_key = "" if wanted.key_id is None else " AND key_id = ?"
+    of_model = "" if wanted.model is None else " AND model = ?"
+    narrowed = tuple(value for value in (wanted.key_id, wanted.model) if value is not None)
+    union = " UNION ALL ".join(f"{sql}{of_key}{of_model}" for sql, _, _ in parts)
+    values: tuple[int | str, ...] = ()
+    for _, from_ns, until_ns in parts:
+        values += (wanted.account, from_ns, until_ns, *narrowed)
+    return f"({union}) AS used", values
 
 
 def _where(wanted: UsageFilter) -> tuple[str, tuple[int | str, ...]]:

@@ -18,6 +18,7 @@ STREAM = (
     b'{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2}}\n\n'
     b'data: {"choices":[],' + USAGE + b"}\n\ndata: [DONE]\n\n"
 )
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
 def ok(body: bytes, *lines: str) -> bytes:
@@ -74,6 +75,9 @@ class RawNode:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET "):
+                    writer.write(_NOT_FOUND)  # it has no counters to show
+                    continue
                 length = re.search(rb"content-length: (\d+)", head)
                 assert length is not None
                 self.requests.append(head + await reader.readexactly(int(length[1])))

@@ -9,8 +9,8 @@ import click
 _COMMANDS = {
     "up": "Start everything on this machine: engine, gateway, ledger.",
     "serve": "Start a gateway over nodes that run already.",
-    "key": "Make, list and revoke API keys.",
-    "account": "Customers' accounts: create, deposit, show.",
+    "key": "API keys: make, change, rotate, revoke.",
+    "account": "Customers' accounts: create, deposit, lend, warn, show.",
     "price": "Prices of models: set, list, look up by the version on a charge.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",

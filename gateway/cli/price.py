@@ -42,7 +42,7 @@ def command() -> None:
 @click.option("--request", default="0", help="USD for each request, besides its tokens.")
 @click.option("--batch-discount-ppm", type=click.IntRange(0, PPM), default=0, help="For batches.")
 @click.option("--off-peak", multiple=True, help="'DAYS FROM-UNTIL PPM', in UTC; can be repeated.")
-@click.option("--at", help="When it takes effect; as early as can be if not given.")
+@click.option("--from", "effective_from", help="When it takes effect; at once if not given.")
 @click.option("--id", "entry_id", help="Makes it repeatable: an id is set once.")
 @json_option
 @home_option
@@ -54,7 +54,7 @@ def set_price(
     request: str,
     batch_discount_ppm: int,
     off_peak: tuple[str, ...],
-    at: str | None,
+    effective_from: str | None,
     entry_id: str | None,
     as_json: bool,
     home: Path,
@@ -65,7 +65,7 @@ def set_price(
     price not yet in force is taken back by another one for the same moment.
 
     Example: tollgate price set llama-3.3-70b --prompt 0.13 --completion 0.38 --cached-prompt 0.05
-    --batch-discount-ppm 500000 --off-peak 'daily 22:00-06:00 250000' --at 2027-01-01T00:00:00Z
+    --batch-discount-ppm 500000 --off-peak 'daily 22:00-06:00 250000' --from 2027-01-01T00:00:00Z
     """
     with _errors():
         tariff = NewPrice(
@@ -76,7 +76,7 @@ def set_price(
             request_usd=request,
             batch_discount_ppm=batch_discount_ppm,
             off_peak=tuple(window_from_text(text) for text in off_peak),
-            effective_at=at,
+            effective_from=effective_from,
         ).tariff()
         with open_stores(home, create=True) as database:
             store = PriceStore(database)
@@ -146,7 +146,7 @@ def show(version: str, config_file: Path | None, as_json: bool, home: Path) -> N
     if view["reduction"]:
         click.echo(f"  after a discount of {view['discount_ppm']} ppm ({view['reduction']})")
     for tariff in view["tariffs"]:
-        click.echo(f"  of '{tariff['model']}' from {tariff['effective_at'] or 'the beginning'}")
+        click.echo(f"  of '{tariff['model']}' from {tariff['effective_from'] or 'the beginning'}")
 
 
 def _tariffs(home: Path, config_file: Path | None) -> list[Tariff]:

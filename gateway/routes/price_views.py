@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from gateway.routes.views import seconds
 from metering.price_book import NEVER_NS, InForce, Tariff
 from metering.price_store import PriceEntry
 from metering.prices import ModelPrice, price_named
@@ -32,7 +33,7 @@ def tariff_view(tariff: Tariff) -> dict[str, Any]:
     return {
         "model": tariff.model,
         "effective_ns": tariff.effective_ns,
-        "effective_at": when(tariff.effective_ns),
+        "effective_from": when(tariff.effective_ns),
         **price_view(tariff.list_price),
         "batch_discount_ppm": tariff.batch_discount_ppm,
         "off_peak": to_builtins(tariff.off_peak),
@@ -45,7 +46,7 @@ def entry_view(entry: PriceEntry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "seq": entry.seq,
-        "set_at": when(entry.set_ns),
+        "set_at": seconds(entry.set_ns),
         **tariff_view(entry.tariff),
     }
 

@@ -15,6 +15,7 @@ from metering.keys import KeyTermsError
 from metering.ledger import LedgerError
 from metering.money import MoneyError
 from metering.month import MonthError
+from metering.prices import PriceError, PriceTakenError
 from metering.statement import StatementError
 
 
@@ -38,17 +39,19 @@ def _away(_: Exception) -> ApiError:
     return errors.limits_unknown()
 
 
-REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {
+REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the first that fits
     AccountError: _invalid,
     ConflictError: _conflict,
     UnknownDepositError: _unknown,
     DepositError: _invalid,
-    MoneyError: _invalid,
     MonthError: _invalid,
     StatementError: _own_fault,
     KeyTermsError: _invalid,
     CreditLineError: _conflict,
     CustomerError: _conflict,
     KeyRefusedError: _conflict,
+    PriceTakenError: _conflict,
+    PriceError: _invalid,
+    MoneyError: _invalid,
     LedgerError: _away,
 }

@@ -111,6 +111,9 @@ class FixedKeys:
     def __init__(self, database: Database) -> None:
         """A key store is in the ledger's database; this one is not."""
 
+    def version(self) -> int:
+        return 1
+
     def load_all(self) -> list[ApiKey]:
         few = Limits(requests_per_minute=3, tokens_per_minute=5000, concurrent_requests=1)
         return [

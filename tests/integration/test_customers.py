@@ -7,6 +7,8 @@ import contextlib
 import pytest
 from served import configuration, eventually, serve
 
+from metering.key_store import KeyStore
+from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
@@ -309,3 +311,24 @@ async def test_usage_is_of_the_callers_account_alone(home):
         made = await admin("POST", "/admin/v1/keys", {"account": "bob"})
         bob = await Api(served.client, made["api_key"])("GET", "/v1/usage?group_by=charge")
         assert (bob["account"], bob["data"], bob["total"]["requests"]) == ("bob", [], 0)
+        path = "/admin/v1/accounts/acme/usage"
+        assert (await admin("GET", path))["total"]["requests"] == 1
+        await admin("GET", "/admin/v1/accounts/nobody/usage", status=404)
+
+
+async def test_two_revocations_of_another_process_within_a_moment_are_both_seen(home):
+    async with gateway(home) as (served, _):
+        with contextlib.closing(SqliteDatabase(home / "ledger.db")) as database:
+            store = KeyStore(database)
+            made = [store.create("acme") for _ in range(2)]
+            callers = [Api(served.client, secret) for _, secret in made]
+            for caller in callers:
+                await caller("GET", "/v1/key")
+            for key, _ in made:
+                store.revoke(key.key_id)
+        for _, secret in made:
+            headers = {"authorization": f"Bearer {secret}"}
+            await eventually(
+                lambda headers=headers: served.client.get("/v1/key", headers=headers),
+                lambda answer: answer.status_code == 401,
+            )

@@ -21,7 +21,7 @@ ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_
 
 
 async def test_a_lost_gateways_hold_is_released_and_the_money_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("gateway.expiring.EXPIRE_INTERVAL_S", 0.05)
+    monkeypatch.setattr("gateway.housekeeping.EXPIRE_INTERVAL_S", 0.05)
     async with FakeNode() as node, serve(tmp_path, configuration([node])) as served:
         answer = await served.client.post(CHAT, json=ASKED)
         assert answer.status_code == 200

@@ -95,5 +95,87 @@ async def test_a_price_ahead_is_listed_with_its_time(tmp_path):
         found = await eventually(history, lambda data: len(data) == 2)
         assert [each["in_force"] for each in found] == [True, False]
         pricing = (await served.client.get("/v1/models/fake")).json()["pricing"]
-        assert (pricing["version"], pricing["until"]) == (OLD, found[1]["effective_at"])
+        assert (pricing["version"], pricing["until"]) == (OLD, found[1]["effective_from"])
         assert found[1]["effective_ns"] == effective_ns
+
+
+ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+PRICES = "/admin/v1/prices"
+SET = {
+    "model": "fake",
+    "prompt_usd_per_million": "0.3",
+    "completion_usd_per_million": "0.7",
+    "batch_discount_ppm": 500_000,
+    "off_peak": [{"utc_from": "22:00", "utc_until": "06:00", "discount_ppm": 250_000}],
+    "effective_from": "2200-01-01T00:00:00Z",
+    "id": "one",
+}
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "admin_key").write_text(ADMIN_KEY)
+    return tmp_path
+
+
+async def test_the_operator_sets_prices_over_http(home):
+    async with FakeNode() as node, serve(home, configuration([node])) as served:
+        client = served.client
+        made = await client.post(PRICES, json=SET, headers=ADMIN)
+        assert made.status_code == 200, made.text
+        entry = made.json()
+        assert (entry["seq"], entry["version"]) == (1, "300/300/700")
+        assert (entry["effective_from"], entry["off_peak"][0]["utc_from"]) == (
+            SET["effective_from"],
+            "22:00",
+        )
+        repeated = await client.post(PRICES, json=SET, headers=ADMIN)
+        assert repeated.json() == entry
+        now = await client.post(
+            PRICES, json={**SET, "id": None, "effective_from": None}, headers=ADMIN
+        )
+        ahead_ns = now.json()["effective_ns"] - time.time_ns()
+        assert 0 < ahead_ns <= LEAD_NS
+        listed = (await client.get(PRICES, headers=ADMIN, params={"limit": 1})).json()
+        assert (listed["data"], listed["has_more"], listed["next_cursor"]) == ([entry], True, "1")
+        rest = (await client.get(PRICES, headers=ADMIN, params={"after": 1})).json()
+        assert (rest["data"], rest["has_more"]) == ([now.json()], False)
+        other = await client.get(PRICES, headers=ADMIN, params={"model": "other"})
+        assert other.json()["data"] == []
+        shown = (await client.get(PRICES + "/150/150/350~batch:500000", headers=ADMIN)).json()
+        assert (shown["reduction"], len(shown["tariffs"])) == ("batch", 2)
+        first = (await client.get(f"{PRICES}/{OLD}", headers=ADMIN)).json()
+        assert [each["effective_ns"] for each in first["tariffs"]] == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"effective_from": "2020-01-01T00:00:00Z", "id": "new"}, 400, "not changed backwards"),
+        ({"effective_from": "soon"}, 400, "date, time and zone"),
+        ({"model": "nope"}, 404, "nope"),
+        ({"prompt_usd_per_million": "0.0001"}, 400, "whole number of nano-USD"),
+        ({"prompt_usd_per_million": 1}, 400, "Expected `str`"),
+        ({"batch_discount_ppm": 1_000_001}, 400, "<= 1000000"),
+        ({"off_peak": [{"utc_from": "22:00"}]}, 400, "utc_until"),
+        ({"price": 1}, 400, "unknown field"),
+        ({"completion_usd_per_million": "9"}, 409, "other terms"),
+    ],
+)
+async def test_what_cannot_be_set_over_http(home, change, status, words):
+    async with FakeNode() as node, serve(home, configuration([node])) as served:
+        assert (await served.client.post(PRICES, json=SET, headers=ADMIN)).status_code == 200
+        refused = await served.client.post(PRICES, json={**SET, **change}, headers=ADMIN)
+        assert refused.status_code == status, refused.text
+        assert words in refused.json()["error"]["message"]
+        listed = await served.client.get(PRICES, headers=ADMIN)
+        assert len(listed.json()["data"]) == 1
+
+
+async def test_customers_do_not_set_prices(home):
+    async with FakeNode() as node, serve(home, configuration([node])) as served:
+        assert (await served.client.post(PRICES, json=SET)).status_code == 403
+        assert (await served.client.get(PRICES)).status_code == 403
+        wrong = await served.client.get(PRICES + "/v1", headers=ADMIN)
+        assert wrong.status_code == 400

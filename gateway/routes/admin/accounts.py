@@ -12,7 +12,9 @@ from gateway.admission.keyring import Keyring
 from gateway.customers import AccountPatch, Customers
 from gateway.errors import ApiError
 from gateway.routes.body import json_body, query_of
+from gateway.routes.usage import UsageQuery, usage_json
 from gateway.routes.views import customer_json, page_json, warning_json
+from metering.usage_store import UsageStore
 
 
 class NewAccount(AccountPatch, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +31,7 @@ class WarningQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def routes(customers: Customers, keyring: Keyring) -> APIRouter:
+def routes(customers: Customers, keyring: Keyring, used: UsageStore) -> APIRouter:
     api = APIRouter()
     store = customers.store
 
@@ -65,6 +67,14 @@ def routes(customers: Customers, keyring: Keyring) -> APIRouter:
             raise _unknown(account)
         await keyring.reload()  # a suspended account gets nothing more once this is answered
         return customer_json(customer)
+
+    @api.get("/accounts/{account}/usage")
+    def usage(
+        account: str, query: Annotated[UsageQuery, Depends(query_of(UsageQuery))]
+    ) -> dict[str, Any]:
+        if store.get(account) is None:
+            raise _unknown(account)
+        return usage_json(used, account, query)
 
     @api.get("/warnings")
     def list_warnings(

@@ -17,7 +17,11 @@ class Keys:
 
     def __init__(self) -> None:
         self.keys: list[ApiKey] = []
-        self.reads = 0
+        self.reads = self.looks = 0
+
+    def version(self) -> int:
+        self.looks += 1
+        return len(self.keys)
 
     def load_all(self) -> list[ApiKey]:
         self.reads += 1
@@ -45,6 +49,17 @@ async def test_callers_that_come_together_share_a_read():
     keyring = Keyring(store)
     await keyring.reload()
     await asyncio.gather(*(keyring.reload() for _ in range(50)))
+    assert (store.looks, store.reads) == (2, 1)
+
+
+async def test_keys_are_read_again_only_if_one_changed():
+    store = Keys()
+    keyring = Keyring(store)
+    for _ in range(3):
+        await keyring.reload()
+    assert store.reads == 1
+    store.add("new")
+    await keyring.reload()
     assert store.reads == 2
 
 

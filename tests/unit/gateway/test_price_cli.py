@@ -55,9 +55,9 @@ def test_a_price_is_set_for_now(lines):
 def test_a_price_with_discounts_for_a_moment_to_come(lines):
     (entry,) = lines(
         *SET, "--batch-discount-ppm", "500000", "--off-peak", "daily 22:00-06:00 250000",
-        "--off-peak", "sat,sun 00:00-24:00 300000", "--at", "2200-01-01T01:00:00+01:00",
+        "--off-peak", "sat,sun 00:00-24:00 300000", "--from", "2200-01-01T01:00:00+01:00",
     )  # fmt: skip
-    assert entry["effective_at"] == "2200-01-01T00:00:00Z"
+    assert entry["effective_from"] == "2200-01-01T00:00:00Z"
     assert [each["version"] for each in entry["discounted"]] == [
         "65/65/190~batch:500000",
         "97/97/285~off-peak:250000",
@@ -68,9 +68,9 @@ def test_a_price_with_discounts_for_a_moment_to_come(lines):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--at", "2020-01-01T00:00:00Z"], "not changed backwards"),
-        (["--at", "2200-01-01T00:00:00"], "date, time and zone"),
-        (["--at", "tomorrow"], "date, time and zone"),
+        (["--from", "2020-01-01T00:00:00Z"], "not changed backwards"),
+        (["--from", "2200-01-01T00:00:00"], "date, time and zone"),
+        (["--from", "tomorrow"], "date, time and zone"),
         (["--cached-prompt", "0.0001"], "'m': cached_prompt_usd_per_million: .*whole number"),
         (["--request", "-1"], "request_usd"),
         (["--off-peak", "daily 22:00"], "no off-peak window"),
@@ -84,8 +84,8 @@ def test_what_cannot_be_set(run, options, message):
 
 
 def test_the_list_says_what_is_in_force(lines, run, configured):
-    lines(*SET, "--at", "2200-01-01T00:00:00Z", "--id", "one")
-    lines(*SET, "--at", "2200-01-01T00:00:00Z", "--id", "two", "--request", "1")
+    lines(*SET, "--from", "2200-01-01T00:00:00Z", "--id", "one")
+    lines(*SET, "--from", "2200-01-01T00:00:00Z", "--id", "two", "--request", "1")
     found = lines("list")
     assert [(line["version"], line["state"]) for line in found] == [
         ("1000/1000/2000", "in force"),
@@ -100,12 +100,12 @@ def test_the_list_says_what_is_in_force(lines, run, configured):
 
 
 def test_a_version_is_looked_up(lines, run, configured):
-    lines(*SET, "--batch-discount-ppm", "500000", "--at", "2200-01-01T00:00:00Z")
+    lines(*SET, "--batch-discount-ppm", "500000", "--from", "2200-01-01T00:00:00Z")
     (found,) = lines("show", "65/65/190~batch:500000")
     assert (found["prompt"], found["completion"], found["reduction"]) == (65, 190, "batch")
-    assert [each["effective_at"] for each in found["tariffs"]] == ["2200-01-01T00:00:00Z"]
+    assert [each["effective_from"] for each in found["tariffs"]] == ["2200-01-01T00:00:00Z"]
     (first,) = lines("show", "1000/1000/2000")
-    assert [each["effective_at"] for each in first["tariffs"]] == [None]
+    assert [each["effective_from"] for each in first["tariffs"]] == [None]
     (never,) = lines("show", "1/2/3/4")  # of another book: the name says it all the same
     assert (never["cached_prompt"], never["request"], never["tariffs"]) == (2, 4, [])
     code, out, _ = run("show", "65/65/190~batch:500000")

@@ -9,6 +9,7 @@ import pytest
 from metering import keys
 from metering.accounts import AccountError
 from metering.backend import open_database
+from metering.customer_store import CustomerState, CustomerStore
 from metering.cycle import Cycle
 from metering.key_bounds import by_digest
 from metering.key_patch import KeyPatch
@@ -191,3 +192,25 @@ def test_a_key_has_so_many_sub_keys_at_most(store, manager, monkeypatch):
         store.create_sub_key(manager.key_id)
     store.revoke(first.key_id)
     store.create_sub_key(manager.key_id)
+
+
+def test_every_change_is_another_version_and_nothing_else_is(store, database):
+    customers = CustomerStore(database)
+    seen = [store.version()]
+    manager, _ = store.create("alice", terms=KeyTerms(manages_keys=True))
+    changes = [
+        lambda: store.create_sub_key(manager.key_id),
+        lambda: store.update(manager.key_id, KeyPatch(name="x")),
+        lambda: store.rotate(manager.key_id, 1),
+        lambda: store.revoke(manager.key_id),
+        lambda: customers.set_state("alice", CustomerState.SUSPENDED, 1),
+        lambda: customers.set_state("alice", CustomerState.CLOSED, 1),
+    ]
+    for change in changes:
+        seen.append(store.version())
+        change()
+    seen.append(store.version())
+    assert len(set(seen)) == len(seen)
+    customers.warn_below("alice", 1, 1)
+    store.load_all()
+    assert store.version() == seen[-1]

@@ -12,7 +12,7 @@ from metering.ledger import LedgerError
 from metering.off_peak import window_from_text
 from metering.price_book import ALWAYS_NS, LEAD_NS, Tariff
 from metering.price_store import PriceStore
-from metering.prices import PriceError
+from metering.prices import PriceError, PriceTakenError
 
 NOW_NS = 1_790_000_000 * 10**9
 TARIFF = Tariff(
@@ -73,7 +73,7 @@ def test_a_repeat_changes_nothing(store):
         replace(TARIFF, off_peak=()),
         replace(TARIFF, model="n"),
     ):
-        with pytest.raises(PriceError, match="with other terms"):
+        with pytest.raises(PriceTakenError, match="with other terms"):
             store.add("a", other, NOW_NS)
     assert store.load() == [entry]
 

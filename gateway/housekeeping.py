@@ -1,0 +1,45 @@
+"""What a gateway does for the books now and then, in one of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from metering.database import Database
+from metering.expirer import Expirer
+from metering.ledger import Ledger, LedgerError
+from metering.usage_hours import sum_up
+
+log = logging.getLogger("tollgate")
+
+EXPIRE_INTERVAL_S = 600.0
+SUM_INTERVAL_S = 30.0
+
+
+async def keep_expiring(ledger: Ledger) -> None:
+    """Holds whose time is over are released. Nobody need be told: who is short of credit asks the
+    ledger. Runs for the gateway's lifetime.
+    """
+    expirer = Expirer(ledger)
+    while True:
+        try:
+            released = await asyncio.to_thread(expirer.run, time.time_ns())
+        except LedgerError as error:
+            log.warning("holds whose time is over stand until the ledger answers: %s", error)
+        else:
+            if released:
+                log.info("%d holds were released: nobody resolved them in time", len(released))
+        await asyncio.sleep(EXPIRE_INTERVAL_S)
+
+
+async def keep_summed(database: Database) -> None:
+    """Usage is summed by the hour, so that asking for it stays quick. Runs for the gateway's
+    lifetime.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(sum_up, database)
+        except LedgerError as error:
+            log.warning("usage is not summed, asking for it takes longer: %s", error)
+        await asyncio.sleep(SUM_INTERVAL_S)
