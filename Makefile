@@ -4,7 +4,9 @@
 # make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
 # make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
-.PHONY: install run test check bench endurance fuzz
+# make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
+# make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
+.PHONY: install run test check bench endurance fuzz sim chaos
 
 ARGS ?=
 BIN := .venv/bin
@@ -33,3 +35,9 @@ endurance: install
 
 fuzz: install
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+sim: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.sim $(ARGS)
+
+chaos: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.chaos $(ARGS)

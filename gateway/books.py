@@ -71,7 +71,7 @@ class Books:
         self.customers = CustomerStore(self._database)
         self.prices = PriceStore(self._database)
         self.findings = FindingStore(self._database)
-        self.readings = ReadingStore(self._database)
+        self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
         self.billing = Billing(home, config.billing, self.admin_ledger, self._reports, ADMIN_WRITER)
         self._sla = SlaBook(self.admin_ledger, self._reports, SLA_WRITER, grace_ns=GRACE_NS)

@@ -53,7 +53,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, deposits, keys, prices
+from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -91,18 +91,7 @@ class Gateway:
         self._upstream = Upstream(*doors)
         self._watch = Watch()
         self._telemetry = self._new_telemetry(worker, run)
-        counters = CounterCheck(
-            self._books.readings, NodeCounters(*doors), self._books.ledger.last_seq
-        )
-        self._honesty = Honesty(
-            config.honesty,
-            catalogue=self._catalogue,
-            router=self._router,
-            telemetry=self._telemetry,
-            findings=self._books.findings,
-            counters=counters if worker == 0 else None,
-            nodes=lambda: registry.nodes.values(),
-        )
+        self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
         self._watch.report_to(self._telemetry.finished, self._honesty.ended)
         self.admission = Admission(
@@ -124,6 +113,21 @@ class Gateway:
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
         return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+
+    def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
+        """One worker alone reads nodes' counters."""
+        books, check = self._books, None
+        if counters is not None:
+            check = CounterCheck(books.readings, counters, books.ledger.last_seq)
+        return Honesty(
+            self.config.honesty,
+            catalogue=self._catalogue,
+            router=self._router,
+            telemetry=self._telemetry,
+            findings=books.findings,
+            counters=check,
+            nodes=lambda: registry.nodes.values(),
+        )
 
     def _connect_clients(self) -> None:
         """The three drivers of an exchange, and who comes by each."""
@@ -183,6 +187,7 @@ class Gateway:
             keys.routes(books.keys, self._keyring),
             deposits.routes(books.billing),
             prices.routes(books.prices, self._catalogue),
+            findings.routes(books.findings),
         ]
 
     @contextlib.asynccontextmanager

@@ -174,11 +174,7 @@ class Poster:
             self._spool.grown.wait(POLL_INTERVAL_S)
             self._spool.grown.clear()
             try:
-                self.catch_up()
-                self._poll()
-                self._hear_questions()
-                self._tell()
-                self._answer(None)
+                self.step()
             except LedgerError as error:
                 self._answer(error)
                 if backoff_s == BACKOFF_FIRST_S:
@@ -189,8 +185,18 @@ class Poster:
             else:
                 backoff_s = BACKOFF_FIRST_S
 
+    def step(self) -> None:
+        """What the thread does again and again: book all that is durable by now, see who else
+        wrote, and tell balances to the budget and to those who asked. Raises LedgerError.
+        """
+        self.catch_up()
+        self._poll()
+        self._hear_questions()
+        self._tell()
+        self._answer(None)
+
     def catch_up(self) -> None:
-        """Book all that is durable by now, and tell the budget: the thread's step.
+        """Book all that is durable by now, and tell the budget.
 
         Raises LedgerError; the batch at hand is then booked by the next call.
         """

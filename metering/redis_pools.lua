@@ -2,6 +2,7 @@
 -- ARGV[1]: the ledger's name, so that several ledgers can use one Redis. ARGV[2]: a Question, and the reply an Answer, of pools.py, as JSON. Amounts are whole numbers
 -- below 2^53; they leave as strings, because the encoder would round them.
 --
+--   <p>clock              hash  wall_ms, now_ms: Redis's clock and the pools' at the last question
 --   <p>gen                hash  id, run, born_ms, open, booked_seq
 --   <p>joined             set   writers that told their leases in this generation
 --   <p>accounts           set   accounts with leases
@@ -19,16 +20,33 @@ local LEASE_MS = 2000       -- a member that is silent for longer has left
 local WANT_MS = 300         -- for so long the others keep nothing back for themselves
 local BUSY_MS = 250         -- a member with something to say speaks more often than that
 local WINDOW_SLOTS = 62     -- a minute, and a slot at either end
-local POOL_TTL_S = 70
-
-local q = cjson.decode(ARGV[2])
-local time = redis.call('TIME')
-local slot = tonumber(time[1])
-local now_ms = slot * 1000 + math.floor(tonumber(time[2]) / 1000)
-local left_ms = (slot + 1) * 1000 - now_ms
+local POOL_TTL_S = 7200     -- by Redis's clock, which somebody may set an hour ahead
+local LEAP_MS = 10000
 
 local function whole(x) return string.format('%.0f', x) end
 local function number(x) return tonumber(x) or 0 end
+
+-- The time of the pools: it goes on as Redis's clock does, but neither back nor by a leap. Whoever
+-- lives asks every second: a longer gap was nobody's minute, or somebody set the clock.
+
+local function pool_time_ms()
+  local time = redis.call('TIME')
+  local wall_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local last = redis.call('HMGET', P .. 'clock', 'wall_ms', 'now_ms')
+  local now_ms = wall_ms
+  if last[1] then
+    local passed_ms = wall_ms - number(last[1])
+    if passed_ms < 0 or passed_ms > LEAP_MS then passed_ms = 0 end
+    now_ms = number(last[2]) + passed_ms
+  end
+  redis.call('HSET', P .. 'clock', 'wall_ms', whole(wall_ms), 'now_ms', whole(now_ms))
+  return now_ms
+end
+
+local q = cjson.decode(ARGV[2])
+local now_ms = pool_time_ms()
+local slot = math.floor(now_ms / 1000)
+local left_ms = (slot + 1) * 1000 - now_ms
 
 -- The generation: a life of this data. One that was flushed, restarted or failed over is a new one.
 

@@ -223,14 +223,20 @@ class Spool:
     def _write(self) -> None:
         while True:
             stops = self._queue.closed  # asked first: what was put before it closed is taken now
-            in_hand = self._in_hand = self._queue.take(BATCH_ROWS_MAX)
-            if in_hand:
-                self.commit([row for row, _ in in_hand])
-            callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
-            if callbacks:
-                self.notify(partial(_tell, callbacks, None))
-            if stops and not in_hand:
+            if not self.step() and stops:
                 return
+
+    def step(self) -> bool:
+        """What the thread does again and again: one commit of what was appended, told to those who
+        wait for it. False if nothing was. Raises OSError.
+        """
+        in_hand = self._in_hand = self._queue.take(BATCH_ROWS_MAX)
+        if in_hand:
+            self.commit([row for row, _ in in_hand])
+        callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
+        if callbacks:
+            self.notify(partial(_tell, callbacks, None))
+        return bool(in_hand)
 
     def commit(self, rows: list[Row]) -> None:
         """Make rows durable on the calling thread: the writer's, once it was started.

@@ -63,6 +63,8 @@ class FakeNode:
         self.fault = NO_FAULT
         self.received: deque[Received] = deque(maxlen=RECEIVED_MAX)
         """Requests for inference, the last ones."""
+        self.generations: deque[Generation] = deque(maxlen=RECEIVED_MAX)
+        """What came of them: the last ones that were accepted."""
         self.connections: set[HttpConnection] = set()
         self.connections_opened = 0
         self._host = host
@@ -213,8 +215,10 @@ class FakeNode:
             chat=chat,
             show_token_ids=job.return_token_ids,
             closes_with_usage=job.include_usage,
+            tool=job.tool,
         )
         generation = Generation(self.engine, self.pace, fault, job, answer, wire)
+        self.generations.append(generation)
         await generation.run(self.tokens_per_event)
 
     def _told_tokens(self, path: str, asked: vllm_wire.Json) -> vllm_wire.Json:

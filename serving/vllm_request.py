@@ -43,6 +43,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     continuous_usage: bool
     return_token_ids: bool
+    tool: str | None
+    """What a chat is answered with a call of: the first one offered."""
 
 
 def read_json(body: bytes) -> Json:
@@ -88,6 +90,7 @@ def read_job(request: Json, *, chat: bool, model: str, context_tokens_max: int) 
             options.get("include_usage") and options.get("continuous_usage_stats")
         ),
         return_token_ids=bool(request.get("return_token_ids")),
+        tool=request["tools"][0]["function"]["name"] if chat and request.get("tools") else None,
     )
 
 

@@ -70,6 +70,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     chat: bool
     show_token_ids: bool = False
     closes_with_usage: bool = False
+    tool: str | None = None
+    """A streamed chat is a call of this tool, its text the arguments."""
 
     def opening(self, index: int, prompt: list[int], usage: Json | None) -> Json:
         """Return the first event of a choice of a chat: its role, no text."""
@@ -97,7 +99,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         token_ids = ids if self.show_token_ids else None
         choice: Json = {"index": index}
         if self.chat:
-            choice["delta"] = {"content": text} if text else {}
+            choice["delta"] = self._delta(text, first=prompt is not None) if text else {}
             choice |= {"logprobs": None, "finish_reason": finish_reason}
             if finished:
                 choice["stop_reason"] = finished.stop_reason
@@ -114,6 +116,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         if finished and not self.closes_with_usage:
             message["system_fingerprint"] = FINGERPRINT
         return message
+
+    def _delta(self, text: str, *, first: bool) -> Json:
+        if self.tool is None:
+            return {"content": text}
+        call: Json = {"index": 0, "function": {"arguments": text}}
+        if first:
+            call |= {"id": f"chatcmpl-tool-{self.id}", "type": "function"}
+            call["function"] |= {"name": self.tool}
+        return {"tool_calls": [call]}
 
     def closing(self, usage: Json) -> Json:
         """Return the event before `[DONE]`, sent if usage was asked for."""

@@ -1,7 +1,8 @@
 """A folder whose disk can be cut off at any step: what was synced is kept, of the rest anything.
 
 Every step may end in three ways that nobody is told of: nothing of it happened, it is in memory
-alone, it is done.
+alone, it is done. A write is durable once it returns, as with O_DSYNC; in a `buffered` folder only
+with the next sync of its file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from enum import Enum
 
 SECTOR_BYTES = 16
 """Small, so that small records are torn in the middle."""
+_BLOCK_BYTES = 4096
+"""Compared at once."""
 
 
 class Moment(Enum):
@@ -33,8 +36,9 @@ def no_faults(step: str) -> None:
 
 
 class MemoryFolder:
-    def __init__(self, faults: Faults = no_faults) -> None:
+    def __init__(self, faults: Faults = no_faults, *, buffered: bool = False) -> None:
         self.faults = faults
+        self.buffered = buffered
         self.error = errno.EIO
         self.bytes_a_write: int | None = None
         self.files: dict[str, Content] = {}
@@ -108,23 +112,39 @@ class Content:
     def __init__(self, memory: bytes) -> None:
         self.memory = bytearray(memory)
         self.disk = bytearray()
+        self._unsynced = (0, len(memory))
+
+    def write(self, data: bytes, offset: int) -> None:
+        end, memory = offset + len(data), self.memory
+        start, until = self._unsynced
+        begin = min(offset, len(memory))
+        self._unsynced = (min(start, begin), max(until, end)) if until else (begin, end)
+        memory.extend(bytes(max(0, end - len(memory))))
+        memory[offset:end] = data
 
     def sync(self) -> None:
-        self.disk = bytearray(self.memory)
+        start, end = self._unsynced
+        self._unsynced = (0, 0)
+        self.disk = _sized(self.disk, len(self.memory))
+        self.disk[start:end] = self.memory[start:end]
 
     def cut_power(self, rng: random.Random) -> None:
         size = rng.choice((len(self.disk), len(self.memory)))
-        old, new = _sized(self.disk, size), _sized(self.memory, size)
+        old, new = bytearray(_sized(self.disk, size)), _sized(self.memory, size)
         kept = rng.choice((0.0, 0.5, 1.0))
-        for start in range(0, size, SECTOR_BYTES):
-            sector = slice(start, start + SECTOR_BYTES)
-            if old[sector] != new[sector] and rng.random() < kept:
-                old[sector] = new[sector]
+        for block in range(0, size, _BLOCK_BYTES):
+            if old[block : block + _BLOCK_BYTES] == new[block : block + _BLOCK_BYTES]:
+                continue
+            for start in range(block, min(block + _BLOCK_BYTES, size), SECTOR_BYTES):
+                sector = slice(start, start + SECTOR_BYTES)
+                if old[sector] != new[sector] and rng.random() < kept:
+                    old[sector] = new[sector]
         self.memory, self.disk = bytearray(old), old
+        self._unsynced = (0, 0)
 
 
 def _sized(data: bytearray, size: int) -> bytearray:
-    return (data + bytes(max(0, size - len(data))))[:size]
+    return data if len(data) == size else (data + bytes(max(0, size - len(data))))[:size]
 
 
 class MemoryFile:
@@ -138,16 +158,17 @@ class MemoryFile:
         end = offset + len(part)
 
         def in_memory() -> None:
-            memory = self._content.memory
-            memory.extend(bytes(max(0, end - len(memory))))
-            memory[offset:end] = part
+            self._content.write(part, offset)
 
         def on_disk() -> None:
             disk = self._content.disk
             disk.extend(bytes(max(0, end - len(disk))))
             disk[offset:end] = part
 
-        self._folder.step("write", in_memory, on_disk)
+        if self._folder.buffered:
+            self._folder.step("write", in_memory)
+        else:
+            self._folder.step("write", in_memory, on_disk)
         return len(part)
 
     def read(self, size: int, offset: int) -> bytes:

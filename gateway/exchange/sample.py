@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SAMPLE_BYTES_MAX = 4 * 1024 * 1024
+SAMPLE_BYTES_MAX = 1024 * 1024
 """A longer answer, with its request, is not counted again."""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from gateway.exchange.exchange import Exchange
@@ -63,14 +61,10 @@ def judge(job: Job, checks: NodeChecks, count: Count | None, now_ns: int) -> lis
     return [finding for finding in findings if finding is not None]
 
 
-def impossible(exchange: Exchange, clock_ns: Callable[[], int]) -> Finding | None:
-    """More tokens than the request could ever come to? Asked of every exchange: keep it cheap."""
-    usage, most = exchange.usage, exchange.first.ask.features
-    if usage is None:
-        return None
+def impossible(exchange: Exchange, usage: Usage, now_ns: int) -> Finding:
+    """More tokens than the request could ever have come to."""
+    most = exchange.first.ask.features
     of_prompt = usage.prompt_tokens > most.prompt_tokens
-    if not of_prompt and usage.completion_tokens <= most.completion_tokens_max:
-        return None
     node = exchange.attempt.node
     return Finding(
         finding_id=f"{FindingKind.IMPOSSIBLE}:{exchange.charge.request_id}",
@@ -82,7 +76,7 @@ def impossible(exchange: Exchange, clock_ns: Callable[[], int]) -> Finding | Non
         expected=most.prompt_tokens if of_prompt else most.completion_tokens_max,
         claimed=usage.prompt_tokens if of_prompt else usage.completion_tokens,
         evidence={"of": "prompt" if of_prompt else "completion"},
-        found_ns=clock_ns(),
+        found_ns=now_ns,
     )
 
 

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from enum import StrEnum
+from math import log
 
 from gateway.admission.catalogue import Catalogue
 from gateway.exchange.exchange import Exchange
@@ -30,7 +31,7 @@ from metering.usage import UsageSource
 from router.router import Router
 
 ALL_ANSWERS = 200
-ROOM_BYTES = 64 * 1024 * 1024
+ROOM_BYTES = 16 * 1024 * 1024
 QUEUE_MAX = 256
 
 
@@ -46,12 +47,13 @@ class Checked(StrEnum):
 
 
 class _Node:
-    __slots__ = ("all_until", "checks", "seen")
+    __slots__ = ("all_left", "checks", "until_next")
 
     def __init__(self) -> None:
-        self.seen = 0
-        self.all_until = ALL_ANSWERS
-        """Until it has answered so often, every answer is checked."""
+        self.all_left = ALL_ANSWERS
+        """So many of its next answers are all checked."""
+        self.until_next = 1
+        """Answers until one is checked, that one included."""
         self.checks = NodeChecks()
 
 
@@ -89,19 +91,35 @@ class Recounts:
         node = self._nodes.get(node_id)
         if node is None:
             node = self._nodes[node_id] = _Node()
-        node.seen += 1
-        if node.seen > node.all_until and self._rng.random() * self._one_in >= 1.0:
+        node.until_next -= 1
+        if node.until_next > 0:
             return None
+        if node.all_left:
+            node.all_left -= 1
+            node.until_next = 1
+        else:
+            node.until_next = self._gap()
         return Sample(self._room)
 
+    def _gap(self) -> int:
+        """How long it is until the next, if each answer is sampled by chance: drawn once for all
+        that are not, so that those cost a subtraction.
+        """
+        if self._one_in == 1:
+            return 1
+        return 1 + int(log(1.0 - self._rng.random()) / log(1.0 - 1.0 / self._one_in))
+
     def ended(self, exchange: Exchange) -> None:
-        """Called once for every exchange."""
-        if self._one_in and exchange.usage_source is not UsageSource.ESTIMATED:
-            finding = impossible(exchange, self._clock_ns)
-            if finding is not None:
-                self._found(finding)
+        """Called once for every exchange, so this much is done here and no more."""
+        usage, sample = exchange.usage, exchange.sample
+        if usage is not None and self._one_in:
+            most = exchange.first.ask.features
+            if (
+                usage.prompt_tokens > most.prompt_tokens
+                or usage.completion_tokens > most.completion_tokens_max
+            ) and exchange.usage_source is not UsageSource.ESTIMATED:
+                self._found(impossible(exchange, usage, self._clock_ns()))
                 self._wake.set()
-        sample = exchange.sample
         if sample is None:
             return
         of_node = exchange.usage_source is UsageSource.NODE
@@ -158,5 +176,5 @@ class Recounts:
 
     def _found(self, finding: Finding) -> None:
         known = self._nodes.setdefault(finding.node_id, _Node())
-        known.all_until = known.seen + ALL_ANSWERS
+        known.all_left, known.until_next = ALL_ANSWERS, 1
         self._desk.take(finding)

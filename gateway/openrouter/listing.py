@@ -48,7 +48,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     datacenters: tuple[Datacenter, ...] = ()
     zero_data_retention: bool = False
     """Neither prompts nor answers are kept, also not by the suppliers of the nodes."""
-    deprecation_date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] = ""
+    deprecation_date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     ready: bool = True
     """False hides it from aggregators' users, before its start and for a drain."""
     free: bool = False

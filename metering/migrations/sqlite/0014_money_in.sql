@@ -1,9 +1,9 @@
 -- What moves a balance but is no charge: deposits, fees, refunds, credits. They are few beside the
--- charges, so that these indexes cost a charge nothing. The condition is `MOVES` of movements.py.
+-- charges. The condition is `_MOVES` of movements.py.
 CREATE INDEX transfer_into ON transfer (credit, seq)
-    WHERE code NOT IN ('hold', 'charge', 'void', 'shortfall');
+    WHERE kind = 'single' AND code <> 'charge';
 CREATE INDEX transfer_out_of ON transfer (debit, seq)
-    WHERE code NOT IN ('hold', 'charge', 'void', 'shortfall');
+    WHERE kind = 'single' AND code <> 'charge';
 
 -- Where a month of the books ends: its last row. Made once it is over, the same for all accounts.
 CREATE TABLE month_end (

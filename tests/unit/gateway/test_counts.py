@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.telemetry.counts import DURATION_BOUNDS_NS, Counts, Ended, Refused, total
+from gateway.telemetry.counts import DURATION_BOUNDS_NS, Counts, Ended, Refused, Seen, total
 from gateway.telemetry.exposition import families
 
 
@@ -107,3 +107,19 @@ def test_parts_add_up_and_stay_as_they_are():
 def test_the_sum_of_one_or_none(count):
     part = Counts(ended={("chat", "m", "completed"): ended(1)})
     assert len(total([part] * count).ended) == count
+
+
+def test_checks_and_findings_add_up_over_processes():
+    one = Counts(checked={("n", "honest"): Seen(since_ns=10**9, times=2)})
+    other = Counts(
+        checked={("n", "honest"): Seen(since_ns=2 * 10**9, times=3)},
+        findings={("n", "impossible"): Seen(since_ns=10**9, times=1)},
+    )
+    lines = exposed(total([one, other]))
+    assert 'tollgate_recounts_total{node="n",result="honest"} 5.0' in lines
+    assert 'tollgate_recounts_created{node="n",result="honest"} 1.0' in lines
+    assert 'tollgate_findings_total{kind="impossible",node="n"} 1.0' in [
+        line.replace('node="n",kind="impossible"', 'kind="impossible",node="n"') for line in lines
+    ]
+    assert one.checked["n", "honest"].times == 2
+    assert not any("tollgate_findings" in line for line in exposed(one))

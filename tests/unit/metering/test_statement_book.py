@@ -200,7 +200,7 @@ def test_books_that_were_tampered_with_make_no_statement(book, ledger, clock, da
         book.statement("alice", OCTOBER, clock.now_ns)
 
 
-def test_a_pending_transfer_that_is_no_charge_counts_once_it_is_posted(book, ledger, clock):
+def test_a_movement_that_statements_do_not_know_of_stops_them(book, ledger, clock):
     ledger.post("t", [deposit_group("d1", "alice", 100)])
     pending = Transfer(
         id="p", kind=TransferKind.PENDING, debit=ALICE, credit="usd:treasury", amount=30, code="x"
@@ -209,7 +209,8 @@ def test_a_pending_transfer_that_is_no_charge_counts_once_it_is_posted(book, led
     ledger.post("t", [Group(transfers=(pending,))])
     assert book.statement("alice", OCTOBER, clock.now_ns).closing_nano_usd == 100
     ledger.post("t", [Group(transfers=(post,))])
-    assert book.statement("alice", OCTOBER, clock.now_ns).closing_nano_usd == 80
+    with pytest.raises(StatementError, match="are not the ledger's 0.00000008:"):
+        book.statement("alice", OCTOBER, clock.now_ns)
 
 
 def test_a_month_that_has_not_begun_is_refused(book, clock):

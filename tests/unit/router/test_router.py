@@ -213,3 +213,20 @@ def test_a_decision_stays_as_it_was() -> None:
         bench.send()
     assert bench.router.policy.replay(decision) == decision
     assert bench.router.policy.explain(decision) == explained
+
+
+def test_a_node_that_was_caught_gets_less_until_checks_restore_it() -> None:
+    bench = Bench(record("liar"), record("honest"))
+    bench.router.nodes(0)
+    bench.router.report_check("liar", honest=False)
+    bench.router.report_check("nobody", honest=False)
+    standing = {view.node.node_id: view.standing for view in bench.router.nodes(0)}
+    assert standing == {"liar": 0.5, "honest": 1.0}
+    chosen = [bench.router.choose(features(), 0).node_id for _ in range(50)]
+    assert set(chosen) == {"honest"}
+    for _ in range(200):
+        bench.router.report_check("liar", honest=True)
+        bench.router.report_check("honest", honest=True)
+    restored = {view.node.node_id: view.standing for view in bench.router.nodes(0)}
+    assert restored["honest"] == 1.0
+    assert restored["liar"] > 0.99

@@ -2,11 +2,11 @@ import asyncio
 import base64
 import json
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from node_client import connected
 
 from serving.fake_faults import Fault, Split
 from serving.fake_node import FakeNode
@@ -29,54 +29,6 @@ def run(scenario: Callable[[FakeNode], Awaitable[None]], **options: Any) -> None
             await scenario(node)
 
     asyncio.run(within_deadline())
-
-
-class Client:
-    """One connection that shows the bytes as they come."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    def send(self, body: Any, path: str = "/v1/chat/completions", method: str = "POST") -> None:
-        data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n\r\n"
-        self.writer.write(head.encode() + data)
-
-    async def head(self) -> tuple[int, dict[str, str]]:
-        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines[1:] if line)
-        return int(lines[0].split()[1]), headers
-
-    async def chunk(self) -> bytes:
-        size = int(await self.reader.readline(), 16)
-        return (await self.reader.readexactly(size + 2))[:-2]
-
-    async def events(self) -> list[str]:
-        """Read a chunked body to its end: the data of each event."""
-        text = b""
-        while chunk := await self.chunk():
-            text += chunk
-        return [part.removeprefix("data: ") for part in text.decode().split("\n\n")[:-1]]
-
-    async def answer(self, body: Any, path: str = "/v1/chat/completions") -> tuple[int, Any]:
-        self.send(body, path, "GET" if body is None else "POST")
-        status, headers = await self.head()
-        return status, json.loads(await self.reader.readexactly(int(headers["content-length"])))
-
-    async def rest(self) -> bytes:
-        """Read until the node closes; raises `ConnectionError` if it resets."""
-        return await self.reader.read()
-
-
-@asynccontextmanager
-async def connected(node: FakeNode) -> AsyncIterator[Client]:
-    host, port = node.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Client(reader, writer)
-    finally:
-        writer.transport.abort()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -351,6 +303,25 @@ def test_it_can_lie_about_usage_or_leave_it_out() -> None:
         await node.inject(Fault(omit_usage=True))
         async with connected(node) as client:
             assert "usage" not in (await client.answer(CHAT))[1]
+
+    run(scenario)
+
+
+def test_prompt_counts_that_are_wrong() -> None:
+    async def claimed(node: FakeNode) -> tuple[int, int]:
+        async with connected(node) as client:
+            client.send(STREAM)
+            await client.head()
+            parts = [json.loads(event) for event in (await client.events())[:-1]]
+        return parts[0]["usage"]["prompt_tokens"], parts[-1]["usage"]["prompt_tokens"]
+
+    async def scenario(node: FakeNode) -> None:
+        assert await claimed(node) == (8, 8)
+        await node.inject(Fault(inflate_prompt_percent=10))
+        assert await claimed(node) == (9, 9)
+        await node.inject(Fault(claim_prompt_tokens=5))
+        assert await claimed(node) == (5, 5)
+        assert node.engine.prompt_tokens == 3 * 8
 
     run(scenario)
 

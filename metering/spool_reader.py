@@ -1,0 +1,45 @@
+"""The charges in a spool that ended, read beside the gateway that may be writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from metering.charge import ChargeRecord, CloseCharge, finished
+from metering.spool_disk import DiskFolder
+from metering.spool_file import SpoolError, decode_rows
+from metering.spool_segment import RecordReader, charges_before, read_header
+
+
+class SpoolReader:
+    """Raises SpoolError, OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = DiskFolder(path)
+        self.writer: str | None = None
+        """Whose spool it is; known once something was read."""
+
+    def finished(self) -> Iterator[tuple[int, ChargeRecord]]:
+        """Each finished charge with its row, as far as the log still has its rows: a segment that
+        the ledger has all of is removed.
+        """
+        for name in sorted(name for name in self._folder.names() if name.endswith(".log")):
+            try:
+                yield from self._of_segment(name)
+            except FileNotFoundError:
+                continue  # removed meanwhile: the ledger has it
+            except SpoolError as error:
+                raise SpoolError(f"{name}: {error}") from error
+
+    def _of_segment(self, name: str) -> Iterator[tuple[int, ChargeRecord]]:
+        with closing(self._folder.open(name)) as file:
+            header, start = read_header(file)
+            self.writer = header.writer
+            charges = charges_before(header)
+            reader = RecordReader(file, header.salt, start, header.first_seq)
+            while (record := reader.next()) is not None:
+                for seq, row in enumerate(decode_rows(record.body), start=record.first_seq):
+                    charge = charges.take(row)
+                    if charge is not None and isinstance(row, CloseCharge):
+                        yield seq, finished(charge, row)
