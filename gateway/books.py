@@ -1,6 +1,6 @@
 """Everything of one gateway process that has to do with money: built, started, drained, closed.
 
-home (files)  ->  ledger, database, spool      where charges are kept
+home, config  ->  ledger, database, spool      where charges are kept
 both          ->  poster, budget or shares     who moves them, what may still be spent
 all           ->  till                         the event loop's side of it
 """
@@ -21,12 +21,14 @@ from gateway.config import Config
 from gateway.home import Home
 from gateway.housekeeping import keep_expiring, keep_summed
 from gateway.leftovers import Leftovers
-from metering.backend import open_database
+from gateway.patience import until_answered
+from metering.backend import open_database, open_ledger
 from metering.budget import Budget
 from metering.customer_store import CustomerStore
 from metering.finding_store import FindingStore
 from metering.gateway_register import GatewayRegister
 from metering.key_store import KeyStore
+from metering.ledger import LedgerError
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
@@ -35,7 +37,6 @@ from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.sla_book import GRACE_NS, SlaBook
 from metering.spool import Spool
-from metering.sqlite_ledger import SqliteLedger
 from metering.usage_store import UsageStore
 
 log = logging.getLogger("tollgate")
@@ -60,13 +61,14 @@ class Books:
     ) -> None:
         self._worker = worker
         self._changed = changed
-        self.ledger = SqliteLedger(home.ledger_file)
-        self.admin_ledger = SqliteLedger(home.ledger_file)
+        where = config.ledger.where(home)
+        self.ledger = open_ledger(where)
+        self.admin_ledger = open_ledger(where)
         """The poster looks after balances that others changed, and what goes through the ledger
         that it holds itself is none of others.
         """
-        self._database = open_database(home.ledger_file)
-        self._reports = open_database(home.ledger_file)
+        self._database = open_database(where)
+        self._reports = open_database(where)
         self.keys = KeyStore(self._database)
         self.customers = CustomerStore(self._database)
         self.prices = PriceStore(self._database)
@@ -162,7 +164,8 @@ class Books:
         """Once all that an earlier life of this gateway charged is booked, its leases end."""
         while not await asyncio.to_thread(self._poster.drain, DRAIN_S):
             log.warning("no money is leased before the spool is booked: the ledger is behind")
-        sharing.drop(self._spool.writer, await asyncio.to_thread(self.ledger.last_seq))
+        booked_seq = await until_answered(lambda: asyncio.to_thread(self.ledger.last_seq))
+        sharing.drop(self._spool.writer, booked_seq)
         sharing.settled = True
 
     async def close(self) -> None:
@@ -184,9 +187,12 @@ class Books:
 
     async def _leave(self, sharing: Sharing) -> None:
         """Give back what is leased, unless charges are not booked: then the next start does."""
-        if not self.till.backlog_rows:
-            await sharing.leave(await asyncio.to_thread(self.ledger.last_seq))
-            await asyncio.to_thread(self._register.leave, self._spool.writer)
+        try:
+            if not self.till.backlog_rows:
+                await sharing.leave(await asyncio.to_thread(self.ledger.last_seq))
+                await asyncio.to_thread(self._register.leave, self._spool.writer)
+        except LedgerError as error:
+            log.warning("what is leased is given back by the next start: %s", error)
         await self._pools.close()
 
     def _close(self) -> None:

@@ -12,7 +12,6 @@ import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,8 +19,9 @@ from gateway.admin_config import AdminConfig
 from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
-from gateway.config_error import read_secret
+from gateway.config_error import read_secret, url_of
 from gateway.honesty.settings import HonestyConfig
+from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
@@ -200,25 +200,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def address(self) -> str:
         """Raises ConfigError if there is none, or one with a password in the configuration."""
-        given = [way for way in (self.url, self.url_env, self.url_file) if way is not None]
-        if len(given) != 1:
-            raise ConfigError("[redis] needs one of url, url_env and url_file, and only one")
-        if self.url_file is not None:
-            return read_secret(self.url_file)
-        if self.url_env is not None:
-            url = os.environ.get(self.url_env, "").strip()
-            if not url:
-                raise ConfigError(
-                    f"[redis] the environment variable {self.url_env} is empty; put the URL of "
-                    "your Redis into it, such as redis://127.0.0.1:6379/0"
-                )
-            return url
-        if urlsplit(given[0]).password is not None:
-            raise ConfigError(
-                "[redis] url holds a password; put the URL into a file or an environment variable "
-                "and name that with url_file or url_env"
-            )
-        return given[0]
+        return url_of("redis", self.url, self.url_env, self.url_file, "redis://127.0.0.1:6379/0")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,6 +211,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
     redis: RedisConfig | None = None
+    ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
@@ -280,6 +263,12 @@ def _check_workers(config: Config) -> None:
             f"{workers} workers but no [redis]: each would keep limits and budgets for itself, so "
             f"that a key could spend {workers} times what it may. Name a Redis for them to share, "
             '[redis] url_env = "TOLLGATE_REDIS_URL" (or url_file), or take one worker'
+        )
+    if not config.ledger.in_home and config.redis is None:
+        raise ConfigError(
+            "[ledger] is a server, so that there may be several gateways on it, but there is no "
+            "[redis] for them to share limits and budgets: each would spend every balance by "
+            'itself. Name one: [redis] url_env = "TOLLGATE_REDIS_URL" (or url_file)'
         )
 
 

@@ -42,6 +42,7 @@ from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
+from gateway.patience import until_answered
 from gateway.routes import (
     health,
     key,
@@ -223,4 +224,4 @@ class Gateway:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._keyring.reload()
+            await until_answered(self._keyring.reload)

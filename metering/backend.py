@@ -1,12 +1,15 @@
-"""Opens the ledger's database, wherever it is: a path is a SQLite file, a URL is PostgreSQL."""
+"""Opens the ledger and its database: a path is a SQLite file, a URL is PostgreSQL."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from metering.database import Database
-from metering.ledger import LedgerError
+from metering.ledger import Ledger, LedgerError
 from metering.sqlite_database import SqliteDatabase
+from metering.sqlite_ledger import SqliteLedger
 
 
 def open_database(where: Path | str) -> Database:
@@ -17,6 +20,16 @@ def open_database(where: Path | str) -> Database:
     from metering.postgres_database import PostgresDatabase  # here: only few have psycopg
 
     return PostgresDatabase(where)
+
+
+def open_ledger(where: Path | str, clock_ns: Callable[[], int] = time.time_ns) -> Ledger:
+    """Raises LedgerError."""
+    if isinstance(where, Path):
+        return SqliteLedger(where, clock_ns)
+    _check_psycopg()
+    from metering.postgres_ledger import PostgresLedger  # here: only few have psycopg
+
+    return PostgresLedger(where, clock_ns)
 
 
 def _check_psycopg() -> None:

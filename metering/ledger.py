@@ -36,6 +36,14 @@ class LedgerError(Exception):
     """The ledger cannot be reached, opened or trusted. What was asked for may be asked again."""
 
 
+class ConflictError(LedgerError):
+    """A row of that key exists, or a value is not allowed. What was asked for left no trace."""
+
+
+class DamagedError(LedgerError):
+    """What is stored cannot be read as what was written."""
+
+
 class Balance(msgspec.Struct, frozen=True):
     """Four counters in the smallest unit of the account's asset."""
 

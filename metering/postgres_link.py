@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
@@ -16,7 +18,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from metering.ledger import LedgerError
+from metering.ledger import ConflictError, LedgerError
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "postgres"
 
@@ -34,11 +36,17 @@ _DEFAULTS: dict[str, str | int] = {
 _SETTINGS = """
 SELECT set_config('lock_timeout', '10s', false),
     set_config('idle_in_transaction_session_timeout', '30s', false),
+    set_config('plan_cache_mode', 'force_custom_plan', false),
     CASE WHEN current_setting('synchronous_commit') IN ('off', 'remote_write')
     THEN set_config('synchronous_commit', 'on', false) END
 """
 """Transactions take milliseconds. One that hangs, on either side, must not hold up all others; and
-a commit that was answered survives a power cut, whatever the server's default is."""
+a commit that was answered survives a power cut, whatever the server's default is. A plan that was
+made for an empty table would scan it when it has millions of rows."""
+
+_AGAIN_S = 0.5
+"""For so long after a server could not be reached, no other attempt is made: each may take as long
+as `connect_timeout`, and those who ask wait for one another."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(8390880602325313637)"
 """Held by whoever writes, to the end of the transaction: so commits have an order, rows get their
@@ -55,8 +63,16 @@ class PostgresLink:
     def __init__(self, url: str) -> None:
         self._conninfo, self.name = _read_url(url)
         self._connection: Connection | None = None
-        with self.connected() as connection:
-            _migrate(connection, self.name)
+        self._refused = ""
+        self._again_s = 0.0
+        self.transactions = 0
+        """Those that ended well; one whose end is unknown is not among them."""
+        try:
+            with self.connected() as connection:
+                _migrate(connection, self.name)
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -69,6 +85,8 @@ class PostgresLink:
                 self._connection = None
                 self._connection = self._connect()
             yield self._connection
+        except psycopg.IntegrityError as error:
+            raise ConflictError(f"ledger {self.name}: {str(error).strip()}") from error
         except psycopg.Error as error:
             raise LedgerError(f"ledger {self.name}: {str(error).strip()}") from error
 
@@ -79,6 +97,7 @@ class PostgresLink:
             connection.execute(_LOCK)
             yield connection
             connection.execute(_CHANGED)
+        self.transactions += 1
 
     def close(self) -> None:
         if self._connection is not None:
@@ -86,9 +105,16 @@ class PostgresLink:
             self._connection = None
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor
-        )
+        if self._refused and time.monotonic() < self._again_s:
+            raise psycopg.OperationalError(self._refused)
+        try:
+            connection = psycopg.connect(
+                self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor
+            )
+        except psycopg.Error as error:
+            self._refused, self._again_s = str(error), time.monotonic() + _AGAIN_S
+            raise
+        self._refused = ""
         try:
             connection.adapters.register_loader("numeric", _WholeLoader)
             connection.execute(_SETTINGS)
@@ -133,15 +159,17 @@ def _read_url(url: str) -> tuple[str, str]:
 
 
 def _lives(connection: Connection) -> bool:
-    """Did the server say farewell since the last statement? Asks nobody: it is in the socket."""
+    """Did the server say nothing since the last answer? What it says unasked is farewell, or some
+    notice that a new connection does without.
+    """
     if connection.closed or connection.broken:
         return False
-    try:
-        connection.pgconn.consume_input()
-    except psycopg.OperationalError:
-        connection.close()
-        return False
-    return True
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if not socket.poll(0):
+        return True
+    connection.close()
+    return False
 
 
 def _migrate(connection: Connection, name: str) -> None:
@@ -165,8 +193,14 @@ def _migrate(connection: Connection, name: str) -> None:
 
 
 def _version(connection: Connection) -> int:
-    exists = connection.execute("SELECT to_regclass('ledger_schema')").fetchone()
-    if exists is None or exists[0] is None:
+    if connection.execute(_HAS_SCHEMA).fetchone() is None:
         return 0
     row = connection.execute("SELECT version FROM ledger_schema").fetchone()
     return 0 if row is None else int(row[0])
+
+
+_HAS_SCHEMA = (
+    "SELECT 1 FROM pg_class"
+    " WHERE relname = 'ledger_schema' AND relnamespace = current_schema()::regnamespace"
+)
+"""Not `to_regclass`: after a wait for the lock it may still know what was before."""

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from metering.database import Database, Session
+from metering.ledger import LedgerError
 from metering.off_peak import OffPeakWindow
 from metering.price_book import ALWAYS_NS, LEAD_NS, Tariff, earliest_ns
 from metering.prices import PriceError, PriceTakenError
@@ -98,17 +99,20 @@ def _check_name(what: str, name: str) -> None:
 
 
 def _entry(row: tuple[Any, ...]) -> PriceEntry:
-    seq, entry_id, model, effective_ns, prompt, cached, completion, request, batch, windows, at = (
-        row
-    )
-    tariff = Tariff(
-        model=model,
-        effective_ns=effective_ns,
-        prompt_nano_usd=prompt,
-        cached_prompt_nano_usd=cached,
-        completion_nano_usd=completion,
-        request_nano_usd=request,
-        batch_discount_ppm=batch,
-        off_peak=_windows.decode(windows),
-    )
-    return PriceEntry(seq=seq, id=entry_id, tariff=tariff, set_ns=at)
+    """Raises LedgerError if somebody wrote what `add` would not."""
+    seq, entry_id, model, effective_ns, *amounts, batch, off_peak, set_ns = row
+    prompt, cached, completion, request = amounts
+    try:
+        tariff = Tariff(
+            model=model,
+            effective_ns=effective_ns,
+            prompt_nano_usd=prompt,
+            cached_prompt_nano_usd=cached,
+            completion_nano_usd=completion,
+            request_nano_usd=request,
+            batch_discount_ppm=batch,
+            off_peak=_windows.decode(off_peak),
+        )
+    except (PriceError, msgspec.MsgspecError) as error:
+        raise LedgerError(f"price {seq} in the ledger is none: {error}") from error
+    return PriceEntry(seq=seq, id=entry_id, tariff=tariff, set_ns=set_ns)

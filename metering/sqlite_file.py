@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metering.ledger import LedgerError
+from metering.database import chunks
+from metering.ledger import ConflictError, LedgerError
 
 BUSY_TIMEOUT_S = 10.0
 """How long one process waits for another's transaction: they take milliseconds."""
@@ -74,7 +75,13 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def insert_rows(db: sqlite3.Connection, table: str, columns: int, values: Sequence[object]) -> None:
+def insert_rows(
+    db: sqlite3.Connection,
+    table: str,
+    columns: int,
+    values: Sequence[object],
+    on_conflict: str = "",
+) -> None:
     """Insert whole rows, many in one statement; `values` are those of all rows, one after another.
 
     sqlite3 lets go of the interpreter lock for every statement; in a process with a busy event
@@ -82,18 +89,8 @@ def insert_rows(db: sqlite3.Connection, table: str, columns: int, values: Sequen
     or bytes among the values costs three times a plain str or bytearray: sqlite3 asks them whether
     they want to be something else.
     """
-    done, row = 0, "(" + ",".join("?" * columns) + ")"
-    while done < len(values):
-        rows = _chunk((len(values) - done) // columns, _PARAMETERS_MAX // columns)
-        end = done + rows * columns
-        places = ",".join([row] * rows)
-        db.execute(f"INSERT INTO {table} VALUES {places}", values[done:end])
-        done = end
-
-
-def _chunk(rows: int, most: int) -> int:
-    """The largest power of two within both: few distinct statements, so they stay prepared."""
-    return 1 << (min(rows, most).bit_length() - 1)
+    for places, chunk in chunks(columns, values, _PARAMETERS_MAX):
+        db.execute(f"INSERT INTO {table} VALUES {places}{on_conflict}", chunk)
 
 
 @contextlib.contextmanager
@@ -101,6 +98,8 @@ def named_errors(path: Path) -> Iterator[None]:
     """SQLite's errors as LedgerErrors that name the file."""
     try:
         yield
+    except sqlite3.IntegrityError as error:
+        raise ConflictError(f"ledger {path}: {error}") from error
     except sqlite3.Error as error:
         raise LedgerError(f"ledger {path}: {error}") from error
 

@@ -42,7 +42,10 @@ class PostgresProcess:
         self._names = itertools.count()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+            port = listener.getsockname()[1]
+        self._port = port
+        password = PASSWORD.replace(" ", "%20")
+        self.url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
         self._make(folder)
 
     def __enter__(self) -> PostgresProcess:
@@ -52,19 +55,17 @@ class PostgresProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def url(self, database: str = "postgres") -> str:
-        password = PASSWORD.replace(" ", "%20")
-        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
-
     def fresh(self) -> str:
-        """The URL of a new, empty database."""
+        """The URL of a place for a ledger: a schema of its own, which is made faster than a
+        database.
+        """
         name = f"ledger_{next(self._names)}"
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return self.url(name)
+        with psycopg.connect(self.url) as connection:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        return f"{self.url}?options=-csearch_path%3D{name}"
 
     def start(self) -> None:
-        settings = SETTINGS | {"port": str(self.port), "fsync": "on" if self._fsync else "off"}
+        settings = SETTINGS | {"port": str(self._port), "fsync": "on" if self._fsync else "off"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = (self._folder.parent / "log").open("ab")
         with log:
@@ -79,7 +80,7 @@ class PostgresProcess:
         deadline = time.monotonic() + 20
         while True:
             try:
-                psycopg.connect(self.url()).close()
+                psycopg.connect(self.url).close()
                 return
             except psycopg.OperationalError:
                 assert self._process.poll() is None, self._log()

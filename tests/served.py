@@ -15,11 +15,11 @@ from gateway.config import Config, parse
 from gateway.home import Home
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
+from metering.backend import open_database, open_ledger
 from metering.charge import ChargeRecord
 from metering.key_store import KeyStore
 from metering.money import parse_usd
 from metering.posting import deposit_group
-from metering.sqlite_database import SqliteDatabase
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 from serving.fake_node import FakeNode
@@ -123,10 +123,15 @@ def configuration(
 
 def open_account(home: Path, credit_usd: str) -> str:
     """An account `acme` with this credit; returns an API key of it."""
+    return open_account_at(home / "ledger.db", credit_usd)
+
+
+def open_account_at(where: Path | str, credit_usd: str) -> str:
+    """The same in the ledger there."""
     deposit = deposit_group("acme", "acme", parse_usd(credit_usd))
-    with contextlib.closing(SqliteLedger(home / "ledger.db")) as ledger:
+    with contextlib.closing(open_ledger(where)) as ledger:
         assert ledger.post("test", [deposit]) == [PostResult.OK]
-    with contextlib.closing(SqliteDatabase(home / "ledger.db")) as database:
+    with contextlib.closing(open_database(where)) as database:
         _, secret = KeyStore(database).create("acme", "test")
     return secret
 

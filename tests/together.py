@@ -18,6 +18,7 @@ from gateway.home import Home
 from serving.fake_node import FakeNode
 
 REDIS = '[redis]\nurl_env = "TOLLGATE_TEST_REDIS_URL"\n'
+LEDGER = '[ledger]\nurl_env = "TOLLGATE_TEST_LEDGER_URL"\n'
 WAIT_S = 30
 
 

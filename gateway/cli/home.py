@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +12,16 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.config_error import ConfigError
 from gateway.home import Home
+from gateway.ledger_config import LedgerConfig, ledger_config
 from metering.accounts import AccountError, check_name
 from metering.backend import open_database
+from metering.backend import open_ledger as open_ledger_at
 from metering.database import Database
 from metering.key_store import KeyStore
-from metering.ledger import LedgerError
+from metering.ledger import Ledger, LedgerError
 from metering.money import MoneyError, parse_usd
-from metering.sqlite_ledger import SqliteLedger
 
 WRITER = "cli"
 """The command line's own chain in the ledger."""
@@ -27,13 +29,39 @@ WRITER = "cli"
 PIPED_COLUMNS = 240
 """Into a file or pipe a line is not folded."""
 
-home_option = click.option(
-    "--home",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".tollgate"),
-    show_default=True,
-    help="Folder that holds all state.",
-)
+_CONFIG = "tollgate.config"
+
+
+def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--home, and --config for a home whose configuration is elsewhere."""
+    config = click.option(
+        "--config",
+        type=click.Path(dir_okay=False, exists=True, path_type=Path),
+        expose_value=False,
+        callback=_remember_config,
+        help="Configuration file; tollgate.toml in the home if not given.",
+    )
+    home = click.option(
+        "--home",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(".tollgate"),
+        show_default=True,
+        help="Folder that holds all state.",
+    )
+    return home(config(command))
+
+
+def _remember_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    ctx.meta[_CONFIG] = value
+
+
+def config_file(home: Path) -> Path | None:
+    """The configuration that was named, or else the home's, if it has one."""
+    named: Path | None = click.get_current_context().meta[_CONFIG]
+    default = Home(home).config_file
+    return named or (default if default.exists() else None)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -62,10 +90,10 @@ class Usd(click.ParamType[int]):
 
 
 @contextlib.contextmanager
-def open_ledger(home: Path, *, create: bool = False) -> Iterator[SqliteLedger]:
+def open_ledger(home: Path, *, create: bool = False) -> Iterator[Ledger]:
     """The home's ledger; the gateway may have it open too. Errors end the command in one line."""
     with _errors():
-        ledger = SqliteLedger(_ledger_file(home, create))
+        ledger = open_ledger_at(_where(home, create))
         with contextlib.closing(ledger):
             yield ledger
 
@@ -74,7 +102,7 @@ def open_ledger(home: Path, *, create: bool = False) -> Iterator[SqliteLedger]:
 def open_stores(home: Path, *, create: bool = False) -> Iterator[Database]:
     """The database of the home's ledger, for what else is kept there."""
     with _errors():
-        database = open_database(_ledger_file(home, create))
+        database = open_database(_where(home, create))
         with contextlib.closing(database):
             yield database
 
@@ -103,24 +131,28 @@ def echo_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     console.print(table)
 
 
-def _ledger_file(home: Path, create: bool) -> Path:
-    path = Home(home).ledger_file
+def _where(home: Path, create: bool) -> Path | str:
+    """A ledger that exists, or may now come to be: a file's path, or a server's URL."""
+    file = config_file(home)
+    where = (LedgerConfig() if file is None else ledger_config(file)).where(Home(home))
+    if isinstance(where, str):
+        return where
     if create:
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise click.ClickException(f"{home}: {error.strerror}") from error
-    elif not path.exists():
+    elif not where.exists():
         raise click.ClickException(
-            f"there is no ledger in '{home}': start a gateway there with `tollgate up`, or name "
-            "another folder with --home"
+            f"there is no ledger in '{home}': start a gateway there with `tollgate up`, name "
+            "another folder with --home, or with --config the configuration that says where it is"
         )
-    return path
+    return where
 
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
     try:
         yield
-    except LedgerError as error:
+    except (ConfigError, LedgerError) as error:
         raise click.ClickException(str(error)) from error

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
+from gateway.cli.home import (
+    config_file,
+    echo_json,
+    echo_table,
+    home_option,
+    json_option,
+    open_stores,
+)
 from gateway.config import ConfigError, load
-from gateway.home import Home
 from gateway.price_terms import NewPrice
 from gateway.routes.price_views import entry_view, name_view, tariff_view, when
 from metering.money import PPM, format_usd
@@ -20,13 +26,6 @@ from metering.off_peak import window_from_text
 from metering.price_book import Tariff
 from metering.price_store import PriceStore
 from metering.prices import PriceError
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration whose prices hold first; that of the home if not given.",
-)
 
 
 @click.group()
@@ -90,17 +89,16 @@ def set_price(
 
 @command.command("list")
 @click.option("--model", help="Only this one.")
-@config_option
 @json_option
 @home_option
-def list_prices(model: str | None, config_file: Path | None, as_json: bool, home: Path) -> None:
+def list_prices(model: str | None, as_json: bool, home: Path) -> None:
     """What models cost, cost before and will cost. With --json, one object a line.
 
     Example: tollgate price list --model llama-3.3-70b
     """
     now_ns = time.time_ns()
     with _errors():
-        found = [each for each in _tariffs(home, config_file) if model in (None, each.model)]
+        found = [each for each in _tariffs(home) if model in (None, each.model)]
     lines = _in_order(found, now_ns)
     if as_json:
         for tariff, state in lines:
@@ -125,16 +123,15 @@ def list_prices(model: str | None, config_file: Path | None, as_json: bool, home
 
 @command.command()
 @click.argument("version")
-@config_option
 @json_option
 @home_option
-def show(version: str, config_file: Path | None, as_json: bool, home: Path) -> None:
+def show(version: str, as_json: bool, home: Path) -> None:
     """What the version on a charge means, and which models cost that when.
 
     Example: tollgate price show 100/25/300~batch:500000
     """
     with _errors():
-        view = name_view(version, _tariffs(home, config_file))
+        view = name_view(version, _tariffs(home))
     if as_json:
         echo_json(view)
         return
@@ -149,12 +146,10 @@ def show(version: str, config_file: Path | None, as_json: bool, home: Path) -> N
         click.echo(f"  of '{tariff['model']}' from {tariff['effective_from'] or 'the beginning'}")
 
 
-def _tariffs(home: Path, config_file: Path | None) -> list[Tariff]:
+def _tariffs(home: Path) -> list[Tariff]:
     """The configuration's, then the book's in the order in which they were set."""
-    place = config_file or Home(home).config_file
-    first = []
-    if config_file is not None or place.exists():
-        first = [model.tariff() for model in load(place).model]
+    file = config_file(home)
+    first = [] if file is None else [model.tariff() for model in load(file).model]
     with open_stores(home) as database:
         return first + [entry.tariff for entry in PriceStore(database).load()]
 

@@ -17,8 +17,8 @@ from ide.invariants import InvariantError
 from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
 from ide.settlement import SettlementError, SettlementStatus, replay, settle
 from metering.accounts import AccountError
+from metering.ledger import Ledger
 from metering.money import MoneyError
-from metering.sqlite_ledger import SqliteLedger
 
 _params_file = click.option(
     "--params",
@@ -136,7 +136,7 @@ def params(params_file: Path | None, home: Path, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _ledger(home: Path) -> Iterator[SqliteLedger]:
+def _ledger(home: Path) -> Iterator[Ledger]:
     with _named_errors(), open_ledger(home) as ledger:
         yield ledger
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import msgspec
 
 from gateway.home import Home
+from metering.backend import open_database, open_ledger
 from metering.key_store import KeyStore
 from metering.keys import SECRET_BYTES, digest
 from metering.money import parse_usd
 from metering.posting import deposit_group
-from metering.sqlite_database import SqliteDatabase
-from metering.sqlite_ledger import SqliteLedger
 from serving.engine_spec import EngineSpec
 from serving.local_engine import EngineAddress
 from serving.model_files import DEMO_MODEL_NAME
@@ -150,20 +149,21 @@ def render_engine(address: EngineAddress) -> str:
     return "\n".join(["", "# Added by `tollgate up` for this run.", section, *lines]) + "\n"
 
 
-def ensure_demo_account(home: Home) -> str:
-    """The API key of the account `demo`, which gets its deposit and its key once.
+def ensure_demo_account(home: Home, where: Path | str) -> str:
+    """The API key of the account `demo` in the ledger at `where`; it gets its deposit and its key
+    once.
 
     Kept in DIR/api_key. A key that is lost or was revoked is replaced by a new one.
     """
     amount = parse_usd(DEMO_DEPOSIT_USD)
     deposit = deposit_group(f"{DEMO_ACCOUNT}:welcome", DEMO_ACCOUNT, amount)
-    ledger = SqliteLedger(home.ledger_file)
+    ledger = open_ledger(where)
     try:
         ledger.post("up", [deposit])
     finally:
         ledger.close()
     path = home.path / "api_key"
-    database = SqliteDatabase(home.ledger_file)
+    database = open_database(where)
     keys = KeyStore(database)
     try:
         if path.exists():

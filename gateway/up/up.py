@@ -27,6 +27,7 @@ from gateway.home import Home
 from gateway.up import files
 from gateway.up.files import UpState
 from gateway.up.screen import Screen
+from metering.ledger import LedgerError
 from serving import process_table
 from serving.child_process import ChildProcess, log_tail
 from serving.engine_spec import EngineSpec, memory_bytes
@@ -119,11 +120,12 @@ class Supervisor:
             )
         self._check_memory()
         files.ensure_config(self._home, self._options.spec, self._options.port)
-        self._check_config()
-        self._secrets = (
-            files.ensure_demo_account(self._home),
-            files.ensure_admin_key(self._home),
-        )
+        ledger = self._check_config()
+        try:
+            api_key = files.ensure_demo_account(self._home, ledger)
+        except LedgerError as error:
+            raise UpError(str(error)) from None
+        self._secrets = (api_key, files.ensure_admin_key(self._home))
 
     def _end_leftovers(self) -> None:
         files.up_file(self._home).unlink(missing_ok=True)
@@ -150,19 +152,23 @@ class Supervisor:
                 + (" or use --no-ray (1 GiB less)." if self._options.ray else ".")
             )
 
-    def _check_config(self) -> None:
+    def _check_config(self) -> Path | str:
+        """Where the ledger is."""
         path, model = self._home.config_file, self._options.spec.served_name
         try:
-            models = [configured.id for configured in load(path).model]
+            config = load(path)
+            where = config.ledger.where(self._home)
         except ConfigError as error:
             raise UpError(
                 str(error), advice=f"Correct it, or remove {path} for a new one."
             ) from None
+        models = [configured.id for configured in config.model]
         if model not in models:
             raise UpError(
                 f"{path} prices no model {model!r}, only {', '.join(models)}",
                 advice=f"Add a [[model]] with id = {model!r}, or take another --home.",
             )
+        return where
 
     def _start_engine(self) -> None:
         kind = RayEngine if self._options.ray else ProcessEngine

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metering import chain
+from metering.batch import charge_values, transfer_values
 from metering.charge import ChargeOutcome, ChargeRecord
 from metering.expiry import expiry_detail
 from metering.posting import HOLD_NS, deposit_group
-from metering.sqlite_batch import charge_values, transfer_values
 from metering.sqlite_file import insert_rows
 from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import Transfer, TransferKind

@@ -161,8 +161,8 @@ def test_a_changed_record_fails_the_replay(home: Path) -> None:
     charge(home, "c1", "sup-a", 100)
     tollgate(home, "run")
     ledger = SqliteLedger(home / "ledger.db")
-    ledger._writer.execute("DROP TRIGGER epoch_is_final")
-    ledger._writer.execute("UPDATE epoch SET hash = 'forged'")
+    ledger._writes.query("DROP TRIGGER epoch_is_final")
+    ledger._writes.query("UPDATE epoch SET hash = 'forged'")
     ledger.close()
     replayed = tollgate(home, "replay")
     assert replayed.exit_code == 1

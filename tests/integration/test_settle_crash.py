@@ -35,7 +35,7 @@ def count(statement):
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
-ledger._writer.set_trace_callback(count)
+ledger._writes._db.set_trace_callback(count)
 settle(ledger, IdeParams(), io_price_nano_usd=160_000_000, now_ns=1)
 """
 

@@ -110,7 +110,7 @@ class Ledgers(RuleBasedStateMachine):
         self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
         self.other = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
         for ledger in (self.sqlite, self.other):
-            ledger._writer.execute("PRAGMA synchronous = OFF")
+            ledger._writes.query("PRAGMA synchronous = OFF")
 
     def clock_ns(self) -> int:
         return self.now_ns
@@ -182,7 +182,7 @@ class Ledgers(RuleBasedStateMachine):
     def restart(self) -> None:
         self.sqlite.close()
         self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
-        self.sqlite._writer.execute("PRAGMA synchronous = OFF")
+        self.sqlite._writes.query("PRAGMA synchronous = OFF")
 
     @invariant()
     def same_books(self) -> None:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from memory_folder import MemoryFile, MemoryFolder
 
 from metering import limits_window, rules, spool_file, sqlite_file
+from metering.batch import Batch
 from metering.budget import Budget
 from metering.charge import OpenCharge, OpenCharges
 from metering.limits import KeyPools
@@ -16,7 +17,6 @@ from metering.poster import Poster
 from metering.rules import Books
 from metering.spool import BATCH_ROWS_MAX, Spool, _tell
 from metering.spool_log import SpoolLog
-from metering.sqlite_batch import Batch
 
 write, forget = Batch.write, SpoolLog.forget
 take, crash_closes = OpenCharges.take, OpenCharges.closed_by_crash

@@ -294,7 +294,7 @@ def test_books_that_cannot_be_read_are_not_called_wrong(run, tmp_path):
 
 def test_a_verification_shows_how_far_it_is_where_somebody_looks(ledger, tmp_path, monkeypatch):
     """On a terminal of its own; what is asked for stays alone on standard output."""
-    monkeypatch.setattr("metering.sqlite_verify._TOLD_ROWS", 1)
+    monkeypatch.setattr("metering.verify._TOLD_ROWS", 1)
     outer, inner = pty.openpty()
     with os.fdopen(inner, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from served import eventually
 
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.price_board import PriceBoard
 from gateway.config import parse
+from metering.ledger import LedgerError
 from metering.price_book import Tariff
 from metering.price_store import PriceEntry
 
@@ -57,6 +61,7 @@ class Source:
     def __init__(self) -> None:
         self.entries: list[PriceEntry] = []
         self.asked: list[int] = []
+        self.away = False
 
     def set(self, tariff: Tariff) -> None:
         seq = len(self.entries) + 1
@@ -64,6 +69,8 @@ class Source:
 
     def load(self, after_seq: int = 0) -> list[PriceEntry]:
         self.asked.append(after_seq)
+        if self.away:
+            raise LedgerError("gone")
         return self.entries[after_seq:]
 
 
@@ -83,3 +90,27 @@ async def test_the_board_takes_up_what_was_set_since():
         model.price_at(day * DAY_NS + 12 * HOUR_NS).prompt_nano_usd for day in (9, 10, 19, 20)
     ]
     assert prices == [200, 350, 350, 400]
+
+
+@pytest.mark.anyio
+async def test_without_the_database_the_known_prices_hold_on(monkeypatch, caplog):
+    monkeypatch.setattr("gateway.admission.price_board.LOOK_S", 0.001)
+    catalogue, source = Catalogue(CONFIG), Source()
+    board, model = PriceBoard(source, catalogue), catalogue.get("m")
+    source.set(tariff(10 * DAY_NS, 300))
+    await board.reload()
+    source.away = True
+    keeping = asyncio.create_task(board.keep_current())
+    asked = len(source.asked)
+    await eventually(lambda: len(source.asked), lambda count: count >= asked + 3)
+    assert model.price_at(10 * DAY_NS + 2 * HOUR_NS).prompt_nano_usd == 300
+    source.set(tariff(20 * DAY_NS, 400))
+    source.away = False
+    later_ns = 20 * DAY_NS + 2 * HOUR_NS
+    await eventually(lambda: model.price_at(later_ns).prompt_nano_usd, lambda nano: nano == 400)
+    keeping.cancel()
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "cannot be looked up" in line] == [
+        "prices cannot be looked up, the known ones hold on: gone"
+    ]
+    assert any("price '2' was read" in line and "late" in line for line in said)

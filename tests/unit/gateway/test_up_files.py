@@ -88,8 +88,8 @@ def test_a_configuration_that_exists_stays_as_it_is(home: Home) -> None:
 
 
 def test_the_demo_account_gets_its_deposit_and_its_key_once(home: Home) -> None:
-    key = files.ensure_demo_account(home)
-    assert files.ensure_demo_account(home) == key
+    key = files.ensure_demo_account(home, home.ledger_file)
+    assert files.ensure_demo_account(home, home.ledger_file) == key
     assert stat.S_IMODE((home.path / "api_key").stat().st_mode) == 0o600
     database, ledger = SqliteDatabase(home.ledger_file), SqliteLedger(home.ledger_file)
     try:
@@ -101,11 +101,11 @@ def test_the_demo_account_gets_its_deposit_and_its_key_once(home: Home) -> None:
 
 
 def test_a_revoked_key_is_replaced(home: Home) -> None:
-    key = files.ensure_demo_account(home)
+    key = files.ensure_demo_account(home, home.ledger_file)
     with contextlib.closing(SqliteDatabase(home.ledger_file)) as database:
         keys = KeyStore(database)
         keys.revoke(keys.load_all()[0].key_id)
-    assert files.ensure_demo_account(home) != key
+    assert files.ensure_demo_account(home, home.ledger_file) != key
 
 
 def test_the_admin_key_is_made_once_and_private(home: Home) -> None:

@@ -22,13 +22,13 @@ from ide.settlement import (
 )
 from metering import accounts
 from metering.accounts import Asset
+from metering.backend import open_ledger
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
 from metering.ledger import Group, Ledger, Transfer, TransferKind
 from metering.money import IO_UNIT, USD_UNIT
 from metering.posting import close_group, hold_group
 from metering.prices import ModelPrice
 from metering.reference_ledger import ReferenceLedger
-from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Usage, UsageSource
 
 CENTS_16 = 160_000_000
@@ -38,9 +38,13 @@ PRICE = ModelPrice(
 )
 
 
-@pytest.fixture(params=["reference", "sqlite"])
+@pytest.fixture(params=["reference", "sqlite", "postgres"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    made = ReferenceLedger() if request.param == "reference" else SqliteLedger(tmp_path / "l.db")
+    made: Ledger = ReferenceLedger()
+    if request.param == "sqlite":
+        made = open_ledger(tmp_path / "ledger.db")
+    elif request.param == "postgres":
+        made = open_ledger(request.getfixturevalue("postgres_url"))
     yield made
     made.close()
 

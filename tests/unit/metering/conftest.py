@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from metering.backend import open_ledger
 from metering.ledger import Ledger
 from metering.reference_ledger import ReferenceLedger
-from metering.sqlite_ledger import SqliteLedger
 
 
 class Clock:
@@ -21,12 +21,14 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["reference", "sqlite"])
+@pytest.fixture(params=["reference", "sqlite", "postgres"])
 def ledger(request, tmp_path, clock) -> Iterator[Ledger]:
     made: Ledger
     if request.param == "reference":
         made = ReferenceLedger(lambda: clock.now_ns)
+    elif request.param == "sqlite":
+        made = open_ledger(tmp_path / "ledger.db", lambda: clock.now_ns)
     else:
-        made = SqliteLedger(tmp_path / "l.db", lambda: clock.now_ns)
+        made = open_ledger(request.getfixturevalue("postgres_url"), lambda: clock.now_ns)
     yield made
     made.close()

@@ -12,7 +12,7 @@ from books import single
 from ide.params import IdeParams
 from ide.settlement import open_supply, settle
 from metering.accounts import IO_TREASURY, USD_FEE_VAULT, credit_line, customer
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.deposit import (
     ConflictError,
     DepositError,
@@ -25,7 +25,6 @@ from metering.deposit import (
 from metering.deposit_book import DepositBook
 from metering.money import IO_UNIT, USD_UNIT
 from metering.refund import RefundOrder
-from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 
 ALICE = customer("alice")
@@ -34,14 +33,14 @@ PRICE = IoPrice(nano_usd=160_000_000, source="pyth", at_ns=1)
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as made:
+def ledger(where):
+    with contextlib.closing(open_ledger(where)) as made:
         yield made
 
 
 @pytest.fixture
-def book(tmp_path, ledger):
-    with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
+def book(where, ledger):
+    with contextlib.closing(open_database(where)) as database:
         yield DepositBook(ledger, database, "test", lambda: open_supply(ledger, IdeParams()))
 
 

@@ -92,3 +92,14 @@ def test_the_database_lets_nobody_change_the_book(store, database, statement):
     with pytest.raises(LedgerError, match="a price is never"):
         database.query(statement)
     assert store.load() == [entry]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "windows"), [(10**9 + 1, "[]"), (1, "{}"), (1, '[{"utc_from":"1"}]'), (1, "")]
+)
+def test_a_row_that_is_no_price_is_told_by_its_number(store, database, prompt, windows):
+    store.add("a", TARIFF, NOW_NS)
+    values = (2, "b", "m", NOW_NS + 1, prompt, 1, 1, 1, 0, windows, NOW_NS)
+    database.query(f"INSERT INTO price VALUES ({', '.join('?' * 11)})", *values)
+    with pytest.raises(LedgerError, match="price 2 in the ledger is none"):
+        store.load()

@@ -10,13 +10,12 @@ import pytest
 from books import closed, opened, used
 
 from metering.accounts import USD_SLA, customer
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.charge import ChargeOutcome
 from metering.month import Month
 from metering.posting import close_group, deposit_group, hold_group
 from metering.sla import Objective, SlaPeriod
 from metering.sla_book import SlaBook
-from metering.sqlite_ledger import SqliteLedger
 from metering.statement import EntryKind
 from metering.statement_book import StatementBook
 
@@ -38,10 +37,10 @@ OBJECTIVE = Objective(
 
 
 class World:
-    def __init__(self, folder):
+    def __init__(self, where):
         self.now_ns = OCTOBER.start_ns + HOUR_NS
-        self.ledger = SqliteLedger(folder / "ledger.db", lambda: self.now_ns)
-        self.database = open_database(folder / "ledger.db")
+        self.ledger = open_ledger(where, lambda: self.now_ns)
+        self.database = open_database(where)
         self.sla = self.book()
         self.count = 0
 
@@ -64,8 +63,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
-    with contextlib.closing(World(tmp_path)) as made:
+def world(where):
+    with contextlib.closing(World(where)) as made:
         made.ledger.post("t", [deposit_group("d", "alice", 10**9)])
         yield made
 

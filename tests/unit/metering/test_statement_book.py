@@ -9,7 +9,7 @@ import pytest
 from books import closed, opened, single, used
 
 from metering.accounts import credit_line, customer
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.deposit import DepositMethod, DepositOrder, Fee
 from metering.deposit_book import DepositBook
 from metering.ledger import Transfer, TransferKind
@@ -17,7 +17,6 @@ from metering.money import USD_UNIT
 from metering.month import Month, MonthError
 from metering.posting import close_group, deposit_group, hold_group, whole_group
 from metering.refund import RefundOrder
-from metering.sqlite_ledger import SqliteLedger
 from metering.statement import EntryKind, StatementError
 from metering.statement_book import StatementBook
 from metering.transfer import Group
@@ -41,14 +40,14 @@ def clock():
 
 
 @pytest.fixture
-def ledger(tmp_path, clock):
-    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db", clock)) as made:
+def ledger(where, clock):
+    with contextlib.closing(open_ledger(where, clock)) as made:
         yield made
 
 
 @pytest.fixture
-def database(tmp_path, ledger):
-    with contextlib.closing(open_database(tmp_path / "ledger.db")) as made:
+def database(where, ledger):
+    with contextlib.closing(open_database(where)) as made:
         yield made
 
 

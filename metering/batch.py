@@ -1,4 +1,4 @@
-"""One transaction of bookings in SQLite: read what the rules need, apply them, write the result.
+"""One transaction of bookings: read what the rules need, apply them, write the result.
 
 Ids and resolutions are usually new, and looking each up would cost more than booking it. So a batch
 is first tried on the assumption that they are (`careful=False`): the unique indexes catch it where
@@ -7,16 +7,15 @@ that is wrong, the transaction is rolled back, and the batch done again with eve
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from metering import chain
 from metering.charge import ChargeRecord
+from metering.database import Session
 from metering.ledger import EpochRow
 from metering.rules import Booking, Books
-from metering.sqlite_file import insert_rows
 from metering.transfer import Group, Transfer, TransferKind
 
 TRANSFER_COLUMNS = "id, kind, debit, credit, amount, code, pending_id, detail"
@@ -29,7 +28,17 @@ _KIND = Transfer.__struct_fields__.index("kind")
 _SOURCE = ChargeRecord.__struct_fields__.index("usage_source")
 _OUTCOME = ChargeRecord.__struct_fields__.index("outcome")
 
-_ids = msgspec.json.Encoder().encode
+_REPLACE_WRITER = (
+    " ON CONFLICT (id) DO UPDATE SET"
+    " watermark = excluded.watermark, links = excluded.links, hash = excluded.hash"
+)
+_REPLACE_ACCOUNT = (
+    " ON CONFLICT (id) DO UPDATE SET"
+    " debits_pending = excluded.debits_pending, debits_posted = excluded.debits_posted,"
+    " credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted"
+)
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Batch:
@@ -37,9 +46,7 @@ class Batch:
     known from before.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, writer: str, holds: dict[str, Transfer], now_ns: int
-    ) -> None:
+    def __init__(self, db: Session, writer: str, holds: dict[str, Transfer], now_ns: int) -> None:
         self._db = db
         self._writer = writer
         self._holds = holds
@@ -88,13 +95,11 @@ class Batch:
 
     def write(self, watermark: int | None, epoch: EpochRow | None = None) -> None:
         """Write what was booked. The epoch belongs to the first transfer, if there is one."""
-        found = self._db.execute(
-            "SELECT watermark, links, hash FROM writer WHERE id = ?", (self._writer,)
-        ).fetchone()
-        stands_at, links, link = found or (0, 0, chain.GENESIS)
-        first = seq = self._db.execute("SELECT coalesce(max(seq), 0) + 1 FROM transfer").fetchone()[
-            0
-        ]
+        found = self._db.query(
+            "SELECT watermark, links, hash FROM writer WHERE id = ?", self._writer
+        )
+        stands_at, links, link = found[0] if found else (0, 0, chain.GENESIS)
+        first = seq = self._db.query("SELECT coalesce(max(seq), 0) + 1 FROM transfer")[0][0]
         booked_ns = self._now_ns
         transfers: list[object] = []
         charges: list[object] = []
@@ -112,15 +117,15 @@ class Batch:
                 transfers += transfer_values(transfer)
                 transfers += (booked_ns, self._writer, bytearray(link))
                 seq += 1
-        insert_rows(self._db, "transfer", _TRANSFER_PLACES, transfers)
-        insert_rows(self._db, "charge", _CHARGE_PLACES, charges)
+        self._db.insert("transfer", _TRANSFER_PLACES, transfers)
+        self._db.insert("charge", _CHARGE_PLACES, charges)
         if epoch is not None:
             values = (*msgspec.structs.astuple(epoch), first if transfers else None)
-            insert_rows(self._db, "epoch", len(values), values)
+            self._db.insert("epoch", len(values), values)
         self._write_balances()
-        self._db.execute(
-            "INSERT OR REPLACE INTO writer (id, watermark, links, hash) VALUES (?, ?, ?, ?)",
-            (self._writer, max(stands_at, watermark or 0), links + seq - first, link),
+        stands_at = max(stands_at, watermark or 0)
+        self._db.insert(
+            "writer", 4, (self._writer, stands_at, links + seq - first, link), _REPLACE_WRITER
         )
 
     def remember_holds(self, most: int) -> None:
@@ -141,41 +146,40 @@ class Batch:
             for account in (transfer.debit, transfer.credit)
         }
         balances = self._books.balances
-        self._db.executemany(
-            "INSERT OR REPLACE INTO account VALUES (?, ?, ?, ?, ?)",
-            [(account, *balances[account]) for account in sorted(touched)],
-        )
+        values = [value for id_ in sorted(touched) for value in (id_, *balances[id_])]
+        self._db.insert("account", 5, values, _REPLACE_ACCOUNT)
 
     def _transfers(self, ids: Iterable[str]) -> dict[str, Transfer]:
-        rows = self._db.execute(
-            f"SELECT {TRANSFER_COLUMNS} FROM transfer WHERE id IN (SELECT value FROM json_each(?))",
-            (_ids(list(ids)),),
+        rows = self._db.query(
+            f"SELECT {TRANSFER_COLUMNS} FROM transfer WHERE id IN {self._db.listed}", listing(ids)
         )
         return {row[0]: transfer_of(row) for row in rows}
 
     def _resolutions(self, pending_ids: Iterable[str]) -> dict[str, TransferKind]:
-        rows = self._db.execute(
-            "SELECT pending_id, kind FROM transfer"
-            " WHERE pending_id IN (SELECT value FROM json_each(?))",
-            (_ids(list(pending_ids)),),
+        rows = self._db.query(
+            f"SELECT pending_id, kind FROM transfer WHERE pending_id IN {self._db.listed}",
+            listing(pending_ids),
         )
         return {pending_id: TransferKind(kind) for pending_id, kind in rows}
 
     def _charges(self, ids: Iterable[str]) -> dict[str, ChargeRecord]:
-        rows = self._db.execute(
+        rows = self._db.query(
             f"SELECT id, {CHARGE_COLUMNS} FROM charge JOIN"
-            " (SELECT seq, id FROM transfer WHERE id IN (SELECT value FROM json_each(?)))"
-            " USING (seq)",
-            (_ids(list(ids)),),
+            f" (SELECT seq, id FROM transfer WHERE id IN {self._db.listed}) AS named USING (seq)",
+            listing(ids),
         )
         return {row[0]: charge_of(row[1:]) for row in rows}
 
     def _balances(self, accounts: Iterable[str]) -> dict[str, list[int]]:
-        rows = self._db.execute(
-            "SELECT * FROM account WHERE id IN (SELECT value FROM json_each(?))",
-            (_ids(list(accounts)),),
+        rows = self._db.query(
+            f"SELECT * FROM account WHERE id IN {self._db.listed}", listing(accounts)
         )
         return {row[0]: list(row[1:]) for row in rows}
+
+
+def listing(names: Iterable[str]) -> str:
+    """The value of the statement `Session.listed`."""
+    return _encode(list(names)).decode()
 
 
 def transfer_values(transfer: Transfer) -> list[object]:

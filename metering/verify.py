@@ -1,21 +1,15 @@
-"""The auditor: derives every balance, hold and hash chain of a ledger file anew, and compares.
+"""The auditor: derives every balance, hold and hash chain of a ledger anew, and compares.
 
 Reads one snapshot, so the gateway may go on writing. Needs memory for open holds and accounts only.
 """
 
 from __future__ import annotations
 
-import sqlite3
-
 import msgspec
 
 from metering import chain
 from metering.accounts import customer
-from metering.charge import ChargeRecord
-from metering.ledger import ChainEnd, EpochRow, OnProgress, Verification
-from metering.posting import CODE_SHORTFALL
-from metering.rules import Books
-from metering.sqlite_batch import (
+from metering.batch import (
     CHARGE_COLUMNS,
     EPOCH_COLUMNS,
     TRANSFER_COLUMNS,
@@ -23,27 +17,27 @@ from metering.sqlite_batch import (
     epoch_of,
     transfer_of,
 )
+from metering.charge import ChargeRecord
+from metering.database import Snapshot
+from metering.ledger import ChainEnd, DamagedError, EpochRow, OnProgress, Verification
+from metering.posting import CODE_SHORTFALL
+from metering.rules import Books
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 _TOLD_ROWS = 10_000
 
 
-def verify(db: sqlite3.Connection, on_progress: OnProgress | None = None) -> Verification:
-    """Raises sqlite3.Error if the file cannot be read at all."""
-    audit = _Audit(db, on_progress)
-    db.execute("BEGIN")
+def verify(snapshot: Snapshot, on_progress: OnProgress | None = None) -> Verification:
+    """Raises LedgerError if the ledger cannot be read at all."""
+    audit = _Audit(snapshot, on_progress)
     try:
         audit.run()
     except _FindingError as finding:
         return audit.report(finding)
     except msgspec.ValidationError as error:
         return audit.report(_FindingError(f"the row after {audit.seq} cannot be: {error}"))
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        return audit.report(_FindingError(f"the file is damaged: {error}"))
-    finally:
-        db.execute("ROLLBACK")
+    except DamagedError as error:
+        return audit.report(_FindingError(str(error)))
     return audit.report(None)
 
 
@@ -54,10 +48,10 @@ class _FindingError(Exception):
 
 
 class _Audit:
-    def __init__(self, db: sqlite3.Connection, on_progress: OnProgress | None) -> None:
+    def __init__(self, snapshot: Snapshot, on_progress: OnProgress | None) -> None:
         self.seq = 0
         """The last row that is right."""
-        self._db = db
+        self._snapshot = snapshot
         self._on_progress = on_progress
         self._books = Books()
         self._chains: dict[str, tuple[int, bytes]] = {}
@@ -81,18 +75,17 @@ class _Audit:
         )
 
     def run(self) -> None:
-        damage = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise _FindingError(f"the file is damaged: {damage}")
-        charges = _BySeq(self._db, f"SELECT seq, {CHARGE_COLUMNS} FROM charge ORDER BY seq")
+        self._snapshot.check()
+        charges = _BySeq(self._snapshot, f"SELECT seq, {CHARGE_COLUMNS} FROM charge ORDER BY seq")
         epochs = _BySeq(
-            self._db, f"SELECT seq, {EPOCH_COLUMNS} FROM epoch WHERE seq NOT NULL ORDER BY seq"
+            self._snapshot,
+            f"SELECT seq, {EPOCH_COLUMNS} FROM epoch WHERE seq IS NOT NULL ORDER BY seq",
         )
-        rows = self._db.execute(
+        rows = self._snapshot.rows(
             f"SELECT seq, booked_ns, writer, hash, {TRANSFER_COLUMNS} FROM transfer ORDER BY seq"
         )
         writers = self._writers()
-        last_seq = self._db.execute("SELECT coalesce(max(seq), 0) FROM transfer").fetchone()[0]
+        ((last_seq,),) = self._snapshot.rows("SELECT coalesce(max(seq), 0) FROM transfer")
         for seq, booked_ns, writer, link, *facts in rows:
             if seq % _TOLD_ROWS == 0 and self._on_progress is not None:
                 self._on_progress(seq, last_seq)
@@ -179,7 +172,7 @@ class _Audit:
 
     def _check_epochs(self) -> None:
         end: tuple[int, int] | None = None
-        rows = self._db.execute("SELECT epoch, from_seq, to_seq FROM epoch ORDER BY epoch")
+        rows = self._snapshot.rows("SELECT epoch, from_seq, to_seq FROM epoch ORDER BY epoch")
         for epoch, from_seq, to_seq in rows:
             if from_seq != (end[1] if end else 0) or (end and epoch != end[0] + 1):
                 raise _FindingError(f"epoch {epoch} does not follow the one before it", from_seq)
@@ -187,7 +180,7 @@ class _Audit:
 
     def _writers(self) -> dict[str, tuple[int, bytes]]:
         """How many links each writer's chain has, and the last of them."""
-        rows = self._db.execute("SELECT id, links, hash FROM writer WHERE links > 0 ORDER BY id")
+        rows = self._snapshot.rows("SELECT id, links, hash FROM writer WHERE links > 0 ORDER BY id")
         return {writer: (links, link) for writer, links, link in rows}
 
     def _check_ends(self, writers: dict[str, tuple[int, bytes]]) -> None:
@@ -207,7 +200,7 @@ class _Audit:
     def _check_balances(self) -> None:
         if self._shortfall_due:
             raise _FindingError("the shortfall of the last charge is missing")
-        rows = self._db.execute("SELECT * FROM account").fetchall()
+        rows = self._snapshot.rows("SELECT * FROM account")
         kept = {account: counters for account, *counters in rows}
         for account in sorted(kept.keys() | self._books.balances.keys()):
             derived = self._books.balances.get(account, [0, 0, 0, 0])
@@ -221,15 +214,15 @@ class _Audit:
 class _BySeq:
     """Rows beside the transfers, read along with them: each belongs to the transfer of its seq."""
 
-    def __init__(self, db: sqlite3.Connection, query: str) -> None:
-        self._rows = db.execute(query)
-        self._next = self._rows.fetchone()
+    def __init__(self, snapshot: Snapshot, query: str) -> None:
+        self._rows = snapshot.rows(query)
+        self._next = next(self._rows, None)
 
     def at(self, seq: int) -> tuple[object, ...] | None:
         if self._next is None or self._next[0] != seq:
             return None
         row: tuple[object, ...] = self._next[1:]
-        self._next = self._rows.fetchone()
+        self._next = next(self._rows, None)
         return row
 
     def check_used_up(self, what: str) -> None:
