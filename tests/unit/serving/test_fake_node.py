@@ -307,6 +307,25 @@ def test_it_can_lie_about_usage_or_leave_it_out() -> None:
     run(scenario)
 
 
+def test_prompt_counts_that_are_wrong() -> None:
+    async def claimed(node: FakeNode) -> tuple[int, int]:
+        async with connected(node) as client:
+            client.send(STREAM)
+            await client.head()
+            parts = [json.loads(event) for event in (await client.events())[:-1]]
+        return parts[0]["usage"]["prompt_tokens"], parts[-1]["usage"]["prompt_tokens"]
+
+    async def scenario(node: FakeNode) -> None:
+        assert await claimed(node) == (8, 8)
+        await node.inject(Fault(inflate_prompt_percent=10))
+        assert await claimed(node) == (9, 9)
+        await node.inject(Fault(claim_prompt_tokens=5))
+        assert await claimed(node) == (5, 5)
+        assert node.engine.prompt_tokens == 3 * 8
+
+    run(scenario)
+
+
 def test_a_huge_body() -> None:
     async def scenario(node: FakeNode) -> None:
         await node.inject(Fault(body_bytes=1_000_000))
