@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from gateway.cli.home import (
+    config_file,
     echo_json,
     echo_table,
     home_option,
@@ -38,16 +39,10 @@ FINDINGS_SHOWN = 20
 
 
 @click.command("reconcile")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration with the nodes; the home's if not given.",
-)
 @click.option("--no-nodes", is_flag=True, help="Ask no node for its counters.")
 @json_option
 @home_option
-def command(config_file: Path | None, no_nodes: bool, as_json: bool, home: Path) -> None:
+def command(no_nodes: bool, as_json: bool, home: Path) -> None:
     """Hold the ledger against nodes' own counters and against the spools; list what was found.
 
     Each run reads the counters of every vLLM node and compares them with the reading before it. A
@@ -61,7 +56,7 @@ def command(config_file: Path | None, no_nodes: bool, as_json: bool, home: Path)
         store = FindingStore(database)
         compared: list[Comparison] = []
         if not no_nodes:
-            config = _config(place, config_file)
+            config = _config(place)
             check = CounterCheck(ReadingStore(database), _counters(config), ledger.last_seq)
             compared = check.run(_nodes(config))
             store.add([found.finding for found in compared if found.finding is not None])
@@ -77,12 +72,13 @@ def command(config_file: Path | None, no_nodes: bool, as_json: bool, home: Path)
         raise click.exceptions.Exit(1)
 
 
-def _config(home: Home, given: Path | None) -> Config:
-    """What `tollgate up` runs knows the engine of this run; else what `tollgate serve` reads."""
-    written = serve_config_file(home)
-    default = written if written.exists() else home.config_file
+def _config(home: Home) -> Config:
+    """The one named, or the one that `tollgate up` wrote with this run's engine, or the home's."""
+    named, written = config_file(home.path), serve_config_file(home)
+    if written.exists() and named in (None, home.config_file):
+        named = written
     try:
-        return load(given or default)
+        return load(named or home.config_file)
     except ConfigError as error:
         raise click.ClickException(f"{error} (or leave the nodes out: --no-nodes)") from error
 

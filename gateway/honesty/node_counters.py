@@ -89,7 +89,7 @@ def counters_in(exposition: str, model: str) -> Counters:
             for sample in family.samples:
                 if sample.labels.get("model_name", model) != model:
                     continue
-                if sample.name.endswith("_created"):
+                if sample.name in (f"{_PROMPT}_created", f"{_COMPLETION}_created"):
                     began = max(began, sample.value)
                 elif sample.name in (f"{_PROMPT}_total", f"{_COMPLETION}_total"):
                     totals[sample.name] = totals.get(sample.name, 0.0) + sample.value

@@ -117,6 +117,8 @@ vllm:prompt_tokens_total{engine="1",model_name="m"} 7.0
 vllm:prompt_tokens_total{engine="0",model_name="other"} 70.0
 # TYPE vllm:prompt_tokens_created gauge
 vllm:prompt_tokens_created{engine="0",model_name="m"} 1.5e+09
+# TYPE vllm:prompt_tokens_by_source_created gauge
+vllm:prompt_tokens_by_source_created{engine="0",model_name="m",source="transfer"} 1.6e+09
 # TYPE vllm:prompt_tokens_cached_total counter
 vllm:prompt_tokens_cached_total{engine="0",model_name="m"} 3.0
 # TYPE vllm:generation_tokens_total counter
