@@ -32,6 +32,8 @@ from metering.ledger import LedgerError
 from metering.limits import local_limiter
 from metering.poster import Poster
 from metering.price_store import PriceStore
+from metering.purse_tally import PurseTally
+from metering.purses import Purses
 from metering.reading_store import ReadingStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
@@ -90,18 +92,23 @@ class Books:
         spool, ledger, defaults = self._spool, self.ledger, config.limits.limits()
         if config.redis is None:
             own = Budget()
-            self._poster = Poster(spool, ledger, own.update, self._changed)
+            purses = self._new_purses(own.forget)
+            tally = PurseTally(self._database, purses.get)
+            self._poster = Poster(spool, ledger, own.update, self._changed, tally)
             return Till(
                 spool=spool,
                 poster=self._poster,
                 budget=own,
                 limiter=local_limiter(defaults),
-                source=LedgerSource(self._poster),
+                source=LedgerSource(self._poster, own),
+                purses=purses,
             )
         from metering.redis_pools import RedisPools  # here, because few need its 20 MB
 
-        shared, awake = SharedBudget(), set[SharedKeyLimits]()
-        self._poster = Poster(spool, ledger, shared.update, self._changed)
+        shared, awake = SharedBudget(lambda name: purses.until_s(name)), set[SharedKeyLimits]()
+        purses = self._new_purses(shared.forget)
+        tally = PurseTally(self._database, purses.get)
+        self._poster = Poster(spool, ledger, shared.update, self._changed, tally)
         self._pools = RedisPools(
             config.redis.address(),
             ledger_name=self._register.ledger_name(),
@@ -124,7 +131,11 @@ class Books:
             budget=shared,
             limiter=limiter,
             source=self._sharing,
+            purses=purses,
         )
+
+    def _new_purses(self, forget: Callable[[str], bool]) -> Purses:
+        return Purses(lambda name: self._poster.refresh(name), forget)
 
     async def open(self) -> None:
         """What was open when the last gateway died is closed before anything new is opened."""

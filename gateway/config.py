@@ -94,6 +94,8 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     context_tokens_max: _Positive
     kinds: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
     description: str = ""
+    free_tokens_per_day: _Positive | None = None
+    """Of each account, on each UTC day; what does not fit into the rest is paid."""
     demo: bool = False
     """Shown wherever the model is listed: its answers are canned."""
     created: int = 0

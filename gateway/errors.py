@@ -6,10 +6,12 @@
     |- invalid_json            400     invalid_request_error   invalid_json
     |- context_too_long        400     invalid_request_error   context_length_exceeded
     |- missing_key, bad_key    401     invalid_request_error   invalid_api_key
+    |- key_expired             401     invalid_request_error   api_key_expired
     |- admin_key_...           401     invalid_request_error   invalid_admin_key
     |- no_credit               402     insufficient_quota      insufficient_quota
     |- not_an_admin            403     permission_error        (given)
     |- not_permitted           403     permission_error        (given)
+    |- model_not_allowed       403     invalid_request_error   model_not_found
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
     |- not_found               404     invalid_request_error   not_found
@@ -20,6 +22,7 @@
     |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
     |- rate_limited            429     requests or tokens      rate_limit_exceeded, with Retry-After
+    |- cap_reached             429     insufficient_quota      insufficient_quota; for life: 402
     `- node_failed             500     server_error            upstream_error
 
 The constructors below are the whole list: a new kind of failure gets a constructor here, not a
@@ -31,7 +34,9 @@ from __future__ import annotations
 
 import msgspec
 
+from metering.cycle import utc_text
 from metering.limits import LimitKind, Shortage
+from metering.money import format_usd
 
 _encoder = msgspec.json.Encoder()
 
@@ -132,6 +137,14 @@ def bad_key() -> ApiError:
     return ApiError(401, message, code="invalid_api_key")
 
 
+def key_expired(key_id: str, expires_ns: int) -> ApiError:
+    message = (
+        f"The API key {key_id} expired at {utc_text(expires_ns)}. Make another one, or have "
+        "its operator extend it."
+    )
+    return ApiError(401, message, code="api_key_expired")
+
+
 def admin_key_missing() -> ApiError:
     message = (
         "This needs the admin key, in the header 'Authorization: Bearer ADMIN_KEY'. It is in the "
@@ -189,6 +202,14 @@ def unknown_model(model: str) -> ApiError:
         "GET /v1/models lists the models served here."
     )
     return ApiError(404, message, param="model", code="model_not_found")
+
+
+def model_not_allowed(model: str, allowed: tuple[str, ...]) -> ApiError:
+    """403, which an aggregator does not count against its provider as it counts a 404."""
+    message = f"This API key does not have access to the model '{model}', only to: " + ", ".join(
+        allowed
+    )
+    return ApiError(403, message, param="model", code="model_not_found")
 
 
 def unsupported_endpoint(model: str, path: str) -> ApiError:
@@ -259,6 +280,31 @@ def rate_limited(shortage: Shortage, model: str, key_id: str) -> ApiError:
             (b"retry-after-ms", str(wait_ms).encode()),
             *_rate_limit_headers(shortage, type),
         ),
+    )
+
+
+def cap_reached(shortage: Shortage, now_ns: int) -> ApiError:
+    """The spend cap of a key. One that begins anew is a limit, as a minute's is, but too long to
+    wait for; one for life is like credit that is used up.
+    """
+    kind = "insufficient_quota"
+    message = (
+        f"The spend cap of key {shortage.owner} has {format_usd(max(0, shortage.free))} of "
+        f"{format_usd(shortage.limit)} USD left; this request may cost up to "
+        f"{format_usd(shortage.asked)} USD, which is reserved before it runs and refunded down to "
+        "what it cost. "
+    )
+    if shortage.wait_ns is None:
+        message += "The cap is for the key's life: raise it, or use another key."
+        return ApiError(402, message, type=kind, code=kind, retry_is_useless=True)
+    resets = utc_text(now_ns + shortage.wait_ns)
+    return ApiError(
+        429,
+        f"{message}It begins anew at {resets}.",
+        type=kind,
+        code=kind,
+        retry_after_s=-(-shortage.wait_ns // 1_000_000_000),
+        retry_is_useless=True,
     )
 
 

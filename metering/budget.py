@@ -69,6 +69,14 @@ class Budget:
         assert cost >= 0, f"a cost of {cost}"
         self._accounts[account].unposted += hold - cost if cost < hold else 0
 
+    def forget(self, account: str) -> bool:
+        """Let go of what will not be asked for again. False while something of it is under way."""
+        found = self._accounts.get(account)
+        if found is not None and found.unposted:
+            return False
+        self._accounts.pop(account, None)
+        return True
+
     def update(self, updates: Iterable[BalanceUpdate]) -> None:
         """What the poster reports, in its order: the ledger's balance replaces ours."""
         for update in updates:

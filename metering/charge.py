@@ -18,6 +18,7 @@ from enum import StrEnum
 import msgspec
 
 from metering.prices import ModelPrice, cost_nano_usd
+from metering.purse import Draw
 from metering.usage import Usage, UsageSource
 
 
@@ -53,6 +54,8 @@ class OpenCharge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag
     prompt_tokens_estimate: int
     created_ns: int
     """Wall clock."""
+    draws: tuple[Draw, ...] = ()
+    """What it sets aside beside the hold: of caps, and of free tokens."""
 
 
 class ChargeProgress(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="progress"):

@@ -44,6 +44,16 @@ def cycle_end_ns(cycle: Cycle, now_ns: int) -> int:
     return first_day(year, month + 1) * _DAY_NS
 
 
+def utc_text(at_ns: int) -> str:
+    """A moment to the second, as RFC 3339 writes it: 2026-03-01T08:00:00Z."""
+    day, second = divmod(at_ns // 1_000_000_000, 86_400)
+    year, month = month_of(day)
+    month_day = day - first_day(year, month) + 1
+    minute, second = divmod(second, 60)
+    hour, minute = divmod(minute, 60)
+    return f"{year:04}-{month:02}-{month_day:02}T{hour:02}:{minute:02}:{second:02}Z"
+
+
 def month_of(day: int) -> tuple[int, int]:
     """Year and month of a day since 1970-01-01, in the Gregorian calendar."""
     year = 1970 + day // 366  # never beyond it, and seldom more than a few years before

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from metering.family_limits import SubKeyLimits
 from metering.keys import ApiKey, KeyTerms, KeyTermsError
-from metering.limits import UNLIMITED, Limits
+from metering.limits import Limits
 
 
 def check_within(terms: KeyTerms, parent: ApiKey) -> None:
@@ -55,16 +56,14 @@ def _bounded(key: ApiKey, parent: ApiKey | None) -> ApiKey:
     if parent.models is not None:
         allowed = set(parent.models if models is None else models)
         models = tuple(model for model in parent.models if model in allowed)
-    limits = Limits(
-        **{
-            field: _lesser(getattr(key.limits, field), getattr(parent.limits, field))
-            for field in Limits.__struct_fields__
-        }
-    )
+    limits = {
+        field: _lesser(getattr(key.limits, field), getattr(parent.limits, field))
+        for field in Limits.__struct_fields__
+    }
     return msgspec.structs.replace(
         key,
         models=models,
-        limits=UNLIMITED if limits == UNLIMITED else limits,
+        limits=SubKeyLimits(**limits, parent_key_id=parent.key_id, parent=parent.limits),
         expires_ns=_lesser(key.expires_ns, parent.expires_ns),
         revoked_ns=_lesser(key.revoked_ns, parent.revoked_ns),
         manages_keys=False,

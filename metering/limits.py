@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     concurrent_requests: int | None = None
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in Limits.__struct_fields__:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is {limit}: a limit is at least 1")
@@ -50,6 +50,10 @@ class LimitKind(StrEnum):
     CONCURRENCY = "concurrency"
     CREDIT = "credit"
     """Not of the key but of its account, in nano-USD."""
+    CAP = "cap"
+    """What a key may spend in a cycle, in nano-USD."""
+    FREE_TOKENS = "free_tokens"
+    """Of the account for a model on a UTC day."""
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +67,8 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     """Until there is enough if nothing else runs; None: never, it asks for more than the limit."""
     reset_ns: int = 0
     """Until all of the limit is free if nothing else runs."""
+    owner: str = ""
+    """The key whose cap it is: the request's own, or one above it."""
 
 
 class _Window(Protocol):

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -27,6 +28,7 @@ from metering.budget import BalanceUpdate
 from metering.charge import CloseCharge, OpenCharge, OpenCharges, Row
 from metering.ledger import Balance, Group, Ledger, LedgerError
 from metering.posting import change_of_close, change_of_open, close_group, hold_group, whole_group
+from metering.purse import drawn, is_purse
 from metering.spool import Spool
 from metering.spool_file import SpoolError
 
@@ -60,6 +62,13 @@ class _Batch(msgspec.Struct, frozen=True):
     upto_seq: int
 
 
+class Tally(Protocol):
+    """What the ledger's charges leave of the purses that they draw from."""
+
+    def left(self, names: Iterable[str], seq: int) -> dict[str, int]:
+        """Of each that is known, by the charges up to this row. Raises LedgerError."""
+
+
 class Poster:
     """`on_posted` and `on_changed` are called on the thread that appends to the spool.
 
@@ -72,6 +81,7 @@ class Poster:
         ledger: Ledger,
         on_posted: OnPosted,
         on_changed: Callable[[], None] | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.failed: LedgerError | None = None
         """Set if the ledger refused a row: books and spool disagree, and a person must look."""
@@ -79,6 +89,7 @@ class Poster:
         self._ledger = ledger
         self._on_posted = on_posted
         self._on_changed = on_changed
+        self._tally = tally
         self._open = OpenCharges()
         self._prepared: _Batch | None = None
         self._seq = 0
@@ -124,7 +135,8 @@ class Poster:
         return self._spool.lag_seconds
 
     def refresh(self, account: str) -> Future[None]:
-        """Have the account's balance told through `on_posted`, now and whenever it changes.
+        """Have the balance of an account, or of a purse, told through `on_posted`: now and
+        whenever it changes.
 
         Done once it was told; fails with LedgerError while the ledger is away.
         """
@@ -240,7 +252,12 @@ class Poster:
                 account = charge.account
                 changes[account] = changes.get(account, 0) + change
                 if isinstance(row, CloseCharge):
-                    paid[account] = paid.get(account, 0) + charge.hold_nano_usd - change
+                    charged = charge.hold_nano_usd - change
+                    paid[account] = paid.get(account, 0) + charged
+                    for draw in charge.draws:
+                        took = drawn(draw, row.usage, charged)
+                        changes[draw.purse] = changes.get(draw.purse, 0) - took
+                        paid[draw.purse] = paid.get(draw.purse, 0) + took
         holds_made = [hold_group(g) if isinstance(g, OpenCharge) else g for g in groups]
         return _Batch([group for group in holds_made if group is not None], changes, paid, seq)
 
@@ -295,23 +312,31 @@ class Poster:
         """Hand over the balances of all accounts that changed, with what changed them."""
         if not self._untold:
             return
-        ids = {accounts.customer(account): account for account in self._untold}
+        purses = [name for name in self._untold if is_purse(name)]
+        ids = {accounts.customer(name): name for name in self._untold if not is_purse(name)}
         seq = self._ledger.last_seq()
         balances = self._ledger.balances(ids)
-        updates = [
-            BalanceUpdate(
-                account=account,
-                available_nano_usd=balances.get(account_id, Balance()).available,
-                booked_nano_usd=self._untold[account],
-                posted_nano_usd=balances.get(account_id, Balance()).posted,
-                paid_nano_usd=self._paid.get(account, 0),
-                seq=seq,
-            )
-            for account_id, account in ids.items()
-        ]
+        updates = []
+        for account_id, account in ids.items():
+            balance = balances.get(account_id, Balance())
+            updates.append(self._update(account, balance.available, balance.posted, seq))
+        if self._tally is not None:
+            told = self._tally.left(purses, seq)
+            updates += [self._update(name, left, left, seq) for name, left in told.items()]
+            self._watched.difference_update(name for name in purses if name not in told)
         self._untold = {}
         self._paid = {}
         self._spool.notify(partial(self._on_posted, updates))
+
+    def _update(self, name: str, available: int, posted: int, seq: int) -> BalanceUpdate:
+        return BalanceUpdate(
+            account=name,
+            available_nano_usd=available,
+            booked_nano_usd=self._untold[name],
+            posted_nano_usd=posted,
+            paid_nano_usd=self._paid.get(name, 0),
+            seq=seq,
+        )
 
     def _answer(self, error: LedgerError | None) -> None:
         if error is not None:

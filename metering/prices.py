@@ -30,6 +30,7 @@ class Reduction(StrEnum):
 
     BATCH = "batch"
     OFF_PEAK = "off-peak"
+    FREE_TOKENS = "free-tokens"
 
 
 class ModelPrice(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -97,7 +98,8 @@ class PriceName(msgspec.Struct, frozen=True, kw_only=True):
 
 _AMOUNT = r"(0|[1-9]\d{0,18})"
 _VERSION = re.compile(
-    rf"{_AMOUNT}/{_AMOUNT}/{_AMOUNT}(?:/([1-9]\d{{0,18}}))?(?:~(batch|off-peak):([1-9]\d{{0,6}}))?",
+    rf"{_AMOUNT}/{_AMOUNT}/{_AMOUNT}(?:/([1-9]\d{{0,18}}))?"
+    r"(?:~(batch|off-peak|free-tokens):([1-9]\d{0,6}))?",
     re.ASCII,
 )
 

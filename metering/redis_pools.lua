@@ -6,13 +6,14 @@
 --   <p>gen                hash  id, run, born_ms, open, booked_seq
 --   <p>joined             set   writers that told their leases in this generation
 --   <p>accounts           set   accounts with leases
+--   <p>purses             zset  caps of a cycle and free tokens of a day with leases, by their end
 --   <p>of:<writer>        set   accounts that this writer leases
 --   <p>seen               hash  member -> when it last asked, ms
 --   <p>lives              hash  writer -> its member
 --   <p>numbers            hash  member -> the number of its last question
 --   <p>w:<pool>           hash  slot, sum, want, <member>:<slot> -> taken
 --   <p>c:<pool>           hash  want, m:<member> -> places
---   <p>a:<account>        hash  want, posted, seq, l:<writer> -> lease
+--   <p>a:<account, purse> hash  want, posted, seq, l:<writer> -> lease
 --   <p>k:<pool>           hash  member -> "<unused>@<ms>"
 
 local P = 'tollgate:{' .. ARGV[1] .. '}:'
@@ -21,6 +22,7 @@ local WANT_MS = 300         -- for so long the others keep nothing back for them
 local BUSY_MS = 250         -- a member with something to say speaks more often than that
 local WINDOW_SLOTS = 62     -- a minute, and a slot at either end
 local POOL_TTL_S = 7200     -- by Redis's clock, which somebody may set an hour ahead
+local PURSE_TTL_S = 172800  -- after its end; by then every gateway's clock agrees that it is over
 local LEAP_MS = 10000
 
 local function whole(x) return string.format('%.0f', x) end
@@ -56,10 +58,13 @@ if not gen[1] or gen[2] ~= run then
   for _, account in ipairs(redis.call('SMEMBERS', P .. 'accounts')) do
     redis.call('DEL', P .. 'a:' .. account)
   end
+  for _, purse in ipairs(redis.call('ZRANGE', P .. 'purses', 0, -1)) do
+    redis.call('DEL', P .. 'a:' .. purse)
+  end
   for _, writer in ipairs(redis.call('SMEMBERS', P .. 'joined')) do
     redis.call('DEL', P .. 'of:' .. writer)
   end
-  redis.call('DEL', P .. 'accounts', P .. 'joined', P .. 'gen', P .. 'seen', P .. 'lives', P .. 'numbers')
+  redis.call('DEL', P .. 'accounts', P .. 'purses', P .. 'joined', P .. 'gen', P .. 'seen', P .. 'lives', P .. 'numbers')
   gen = { q.nonce, run, now_ms, '0', '0' }
   redis.call('HSET', P .. 'gen', 'id', q.nonce, 'run', run, 'born_ms', now_ms, 'open', 0,
     'booked_seq', 0)
@@ -246,7 +251,7 @@ end
 -- Credit.
 
 local function credit(row, may)
-  local account, leased, keep, posted, seq, demand = unpack(row)
+  local account, leased, keep, posted, seq, demand, until_s = unpack(row)
   local pool = P .. 'a:' .. account
   local view_seq = redis.call('HGET', pool, 'seq')
   if seq >= 0 and (not view_seq or seq >= tonumber(view_seq)) then
@@ -261,6 +266,7 @@ local function credit(row, may)
   end
   local fresh = view_seq and tonumber(view_seq) >= booked_seq
   local given, others_want, more = grant(account, pool, free, keep, demand, may and fresh)
+  others_want = others_want or free < 0
   if leased + given > 0 then
     redis.call('HSET', pool, 'l:' .. q.writer, whole(leased + given))
     redis.call('SADD', P .. 'of:' .. q.writer, account)
@@ -268,7 +274,13 @@ local function credit(row, may)
     redis.call('HDEL', pool, 'l:' .. q.writer)
     redis.call('SREM', P .. 'of:' .. q.writer, account)
   end
-  redis.call('SADD', P .. 'accounts', account)
+  if until_s > 0 then
+    redis.call('ZADD', P .. 'purses', until_s, account)
+    redis.call('ZREMRANGEBYSCORE', P .. 'purses', '-inf', slot - PURSE_TTL_S)
+    redis.call('EXPIREAT', pool, until_s + PURSE_TTL_S)
+  else
+    redis.call('SADD', P .. 'accounts', account)
+  end
   return { whole(given), others_want, more, whole(free - given), '0' }
 end
 

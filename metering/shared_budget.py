@@ -25,7 +25,7 @@ gateways together lease at most that much at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -47,18 +47,26 @@ class CreditStatement(msgspec.Struct, frozen=True, array_like=True):
     posted: int
     seq: int
     demand: Demand
+    until_s: int
+    """Unix time at which it is over, as a cap's cycle is; 0: never."""
 
 
 class CreditShare(Share):
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, until_s: int) -> None:
         super().__init__()
         self.account = account
+        self._until_s = until_s
         self.limit = NO_LIMIT
         self.free = 0
         self._leased = 0
         self._posted = 0
         self._seq = UNSEEN
         self._changed = False
+
+    @property
+    def unused(self) -> bool:
+        """Nothing of it is leased, nor to be told or asked for."""
+        return self.idle and not self._leased
 
     @property
     def idle(self) -> bool:
@@ -77,13 +85,19 @@ class CreditShare(Share):
         self._posted = min(update.posted_nano_usd, POSTED_MAX)
         self._seq = update.seq
         self._changed = True
+        excess = min(self.free, self._leased - self._posted)
+        if excess > 0:  # a credit line or a cap was lowered
+            self.free -= excess
+            self._leased -= excess
 
     def state(self) -> CreditStatement:
         free = self.free
         keep, demand = self.ask()
         self._leased -= free - keep
         self._changed = False
-        return CreditStatement(self.account, self._leased, keep, self._posted, self._seq, demand)
+        return CreditStatement(
+            self.account, self._leased, keep, self._posted, self._seq, demand, self._until_s
+        )
 
     def apply(self, said: CreditStatement, grant: Grant, now_ns: int) -> None:
         self._leased += grant.given
@@ -91,9 +105,12 @@ class CreditShare(Share):
 
 
 class SharedBudget:
-    """Used by one thread; offers what `Budget` does."""
+    """Used by one thread; offers what `Budget` does. `until_s` tells when what goes by a name is
+    over, in Unix seconds; 0: never.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, until_s: Callable[[str], int] = lambda _: 0) -> None:
+        self._until_s = until_s
         self.accounts: dict[str, CreditShare] = {}
         self.booked_seq = 0
         """The ledger's sequence number at our last booking, or a later one."""
@@ -103,8 +120,15 @@ class SharedBudget:
     def share(self, account: str) -> CreditShare:
         found = self.accounts.get(account)
         if found is None:
-            found = self.accounts[account] = CreditShare(account)
+            found = self.accounts[account] = CreditShare(account, self._until_s(account))
         return found
+
+    def forget(self, account: str) -> bool:
+        found = self.accounts.get(account)
+        if found is not None and not found.unused:
+            return False
+        self.accounts.pop(account, None)
+        return True
 
     def need(self, share: CreditShare, amount: int) -> None:
         """A request that may cost this much waits."""

@@ -21,6 +21,7 @@ from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
 from metering.gateway_register import GatewayRegister
 from metering.limits import Limits, Shortage
 from metering.poster import Poster
+from metering.purses import Purses
 from metering.redis_pools import RedisPools
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
@@ -87,6 +88,7 @@ class Member:
             budget=budget,
             limiter=limiter,
             source=self.sharing,
+            purses=Purses(print, budget.forget),
         )
         self._asked = 0
 

@@ -21,7 +21,6 @@ from metering.key_store import KeyStore
 from metering.money import parse_usd
 from metering.posting import deposit_group
 from metering.sqlite_ledger import SqliteLedger
-from metering.transfer import PostResult
 from serving.fake_node import FakeNode
 
 CREDIT_USD = "1"
@@ -130,7 +129,8 @@ def open_account_at(where: Path | str, credit_usd: str) -> str:
     """The same in the ledger there."""
     deposit = deposit_group("acme", "acme", parse_usd(credit_usd))
     with contextlib.closing(open_ledger(where)) as ledger:
-        assert ledger.post("test", [deposit]) == [PostResult.OK]
+        (result,) = ledger.post("test", [deposit])
+        assert result.booked
     with contextlib.closing(open_database(where)) as database:
         _, secret = KeyStore(database).create("acme", "test")
     return secret

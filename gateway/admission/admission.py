@@ -14,6 +14,8 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, TypeVar, cast
 
+import msgspec
+
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
@@ -29,6 +31,7 @@ from metering.ledger import LedgerError
 from metering.limits import LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
+from metering.purse import FREE, Draw
 from router.router import Router
 from router.types import RequestFeatures
 
@@ -108,6 +111,8 @@ class Admission:
             raise Pending("keys", self._keyring.reload)
         if key is None or key.revoked_ns is not None:
             raise errors.bad_key()
+        if key.expires_ns is not None and key.expires_ns <= self._ids.now_ns():
+            raise errors.key_expired(key.key_id, key.expires_ns)
         return key
 
     def admit(
@@ -120,6 +125,8 @@ class Admission:
         if key.suspended:
             raise errors.account_suspended(key.account)
         question = read(endpoint, body)
+        if key.models is not None and question.model not in key.models:
+            raise errors.model_not_allowed(question.model, key.models)
         model = self._catalogue.get(question.model)
         if model is None:
             raise errors.unknown_model(question.model)
@@ -148,6 +155,7 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
+        capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -158,11 +166,15 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
+            draws=self._caps(key, hold, created_ns) if capped else (),
         )
         tokens = prompt_tokens + completion_tokens
-        shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
-        if shortage is not None:
-            self._find_more(shortage, charge, key.limits, tokens, known)
+        if model.free_tokens_per_day is not None:
+            charge = self._offer_free(charge, key.limits, tokens, now_ns, model, known)
+        if charge.price is not FREE:
+            shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
+            if shortage is not None:
+                self._find_more(shortage, charge, key.limits, tokens, known)
         return Exchange(
             charge,
             question,
@@ -204,6 +216,52 @@ class Admission:
         if not self._till.recording:
             raise errors.not_recording()
 
+    def _caps(self, key: ApiKey, hold: int, now_ns: int) -> tuple[Draw, ...]:
+        """What a request takes at most of the caps of its key and of the one that made that."""
+        bound = [key]
+        if key.parent_key_id is not None:
+            parent = self._keyring.by_id(key.parent_key_id)
+            if parent is None:
+                raise errors.bad_key()
+            bound.append(parent)
+        cap = self._till.purses.cap
+        return tuple(
+            Draw(cap(each.key_id, limit, each.spend_cycle, now_ns).name, hold)
+            for each in bound
+            if (limit := each.spend_cap_nano_usd) is not None
+        )
+
+    def _offer_free(
+        self,
+        paid: OpenCharge,
+        own: Limits,
+        tokens: int,
+        now_ns: int,
+        model: Model,
+        known: Known,
+    ) -> OpenCharge:
+        """The same charge at no price, its tokens set aside of the account's free ones; itself,
+        with nothing set aside, if there are too few. Raises Pending, ApiError.
+        """
+        assert model.free_tokens_per_day is not None
+        purse = self._till.purses.free(
+            paid.account, model.id, model.free_tokens_per_day, paid.created_ns
+        )
+        if tokens > purse.limit:
+            return paid
+        charge = msgspec.structs.replace(
+            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens),)
+        )
+        shortage = self._till.reserve(charge, own, tokens, now_ns)
+        if shortage is None:
+            return charge
+        if shortage.kind is not LimitKind.FREE_TOKENS:
+            self._find_more(shortage, charge, own, tokens, known)
+        source = self._till.source
+        if "free" not in known and source.worth_asking(shortage, charge, own, tokens, 0):
+            raise Pending("free", lambda: source.find(charge, own, tokens, 0))
+        return paid
+
     def _find_more(
         self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, known: Known
     ) -> NoReturn:
@@ -216,9 +274,12 @@ class Admission:
 
         if source.worth_asking(shortage, charge, own, tokens, tries):
             raise Pending("tries", find)
-        never = shortage.kind is not LimitKind.CREDIT and shortage.wait_ns is None
+        of_money = shortage.kind in (LimitKind.CREDIT, LimitKind.CAP)
+        never = shortage.wait_ns is None and not of_money
         if source.away and not never:
             raise errors.limits_unknown()
+        if shortage.kind is LimitKind.CAP:
+            raise errors.cap_reached(shortage, charge.created_ns)
         if shortage.kind is not LimitKind.CREDIT:
             raise errors.rate_limited(shortage, charge.model, charge.key_id)
         raise errors.no_credit(

@@ -27,6 +27,7 @@ class Model:
         self.id = config.id
         self.prices = PriceList([config.tariff()])
         self._in_force = self.prices.at(0)
+        self.free_tokens_per_day = config.free_tokens_per_day
         self.context_tokens_max = config.context_tokens_max
         self.counter: TokenCounter | None = None
         if config.tokenizer_file is not None:

@@ -26,12 +26,16 @@ class Keyring:
     def __init__(self, store: KeySource) -> None:
         self._store = store
         self._keys: dict[bytes, ApiKey] = {}
+        self._by_id: dict[str, ApiKey] = {}
         self._version: int | None = None
         self._begun_ns = 0
         self._lock = asyncio.Lock()
 
     def find(self, digest: bytes) -> ApiKey | None:
         return self._keys.get(digest)
+
+    def by_id(self, key_id: str) -> ApiKey | None:
+        return self._by_id.get(key_id)
 
     async def reload(self) -> None:
         """Read all keys as they are now, off the event loop. Callers that come together share one
@@ -52,5 +56,6 @@ class Keyring:
         """Other gateways' charges ask for this several times a second, and change no key."""
         version = self._store.version()
         if version != self._version:
-            self._keys = by_digest(self._store.load_all())
+            keys = by_digest(self._store.load_all())
+            self._keys, self._by_id = keys, {key.key_id: key for key in keys.values()}
             self._version = version

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from metering.charge import OpenCharge
+from metering.family_limits import each_of
 from metering.ledger import LedgerError
 from metering.limits import Limiter, Limits, Shortage
 from metering.limits_window import SLOT_NS
@@ -92,8 +93,10 @@ class Sharing:
         if self.away or tries >= TRIES_MAX:
             return False
         now_ns = time.monotonic_ns()
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None and limits.hopeless(tokens, now_ns):
+        limits = each_of(self._limiter, charge.key_id, own)
+        if any(each.hopeless(tokens, now_ns) for each in limits):
+            return False
+        if any(self._budget.share(d.purse).hopeless(d.amount, now_ns) for d in charge.draws):
             return False
         return not self._budget.share(charge.account).hopeless(charge.hold_nano_usd, now_ns)
 
@@ -101,14 +104,17 @@ class Sharing:
         """Ask the pools for enough, after the others had time to give back what they can."""
         if tries:
             await asyncio.sleep(TRY_AGAIN_S)
-        credit = self._budget.share(charge.account)
-        if credit.unseen or (tries and credit.free < charge.hold_nano_usd):
-            with contextlib.suppress(LedgerError):
-                await self._refresh(charge.account)
-        limits = self._limiter.of(charge.key_id, own)
-        if limits is not None:
+        wanted = [(draw.purse, draw.amount) for draw in charge.draws]
+        wanted.append((charge.account, charge.hold_nano_usd))
+        for name, amount in wanted:
+            share = self._budget.share(name)
+            if share.unseen or (tries and share.free < amount):
+                with contextlib.suppress(LedgerError):
+                    await self._refresh(name)
+        for limits in each_of(self._limiter, charge.key_id, own):
             limits.need(tokens)
-        self._budget.need(credit, charge.hold_nano_usd)
+        for name, amount in wanted:
+            self._budget.need(self._budget.share(name), amount)
         if self._answered is None:
             self._answered = asyncio.get_running_loop().create_future()
         self._asked.set()

@@ -11,10 +11,14 @@ from typing import Protocol
 
 import msgspec
 
+from metering.budget import Budget
 from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
+from metering.family_limits import SubKeyLimits, pools_of
 from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
+from metering.purse import FOREVER_NS, Draw, drawn
+from metering.purses import Purses
 from metering.spool import Spool
 
 OnDurable = Callable[[Exception | None], None]
@@ -34,7 +38,7 @@ class _Reserved(msgspec.Struct, gc=False):
 
 
 class Credit(Protocol):
-    """What accounts may still spend: `Budget`, or `SharedBudget`."""
+    """What accounts may still spend, and what purses hold: `Budget`, or `SharedBudget`."""
 
     def reserve(self, account: str, amount: int) -> bool: ...
 
@@ -64,20 +68,26 @@ class Source(Protocol):
 
 
 class LedgerSource:
-    """Of a gateway that shares nothing: there may have been a deposit."""
+    """Of a gateway that shares nothing: there may have been a deposit, or a purse is new."""
 
     away = closed = False
 
-    def __init__(self, poster: Poster) -> None:
+    def __init__(self, poster: Poster, budget: Budget) -> None:
         self._poster = poster
+        self._budget = budget
 
     def worth_asking(
         self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
     ) -> bool:
-        return shortage.kind is LimitKind.CREDIT and tries == 0
+        if tries:
+            return False
+        unknown = any(not self._budget.known(draw.purse) for draw in charge.draws)
+        return unknown or shortage.kind is LimitKind.CREDIT
 
     async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
-        """Have the account's balance told again. Raises LedgerError."""
+        """Have the account's balance told again, and what the purses hold. Raises LedgerError."""
+        for draw in charge.draws:
+            await asyncio.wrap_future(self._poster.refresh(draw.purse))
         await asyncio.wrap_future(self._poster.refresh(charge.account))
 
 
@@ -92,12 +102,14 @@ class Till:
         budget: Credit,
         limiter: Limiter[KeyPools],
         source: Source,
+        purses: Purses,
     ) -> None:
         self._spool = spool
         self._poster = poster
         self._budget = budget
         self._limiter = limiter
         self.source = source
+        self.purses = purses
         self._open: dict[str, _Reserved] = {}
 
     def reserve(self, charge: OpenCharge, own: Limits, tokens: int, now_ns: int) -> Shortage | None:
@@ -106,7 +118,11 @@ class Till:
         """
         if self.source.closed:
             return self._credit_shortage(charge)
-        limits = self._limiter.of(charge.key_id, own)
+        limits: KeyPools | None
+        if type(own) is SubKeyLimits:
+            limits = pools_of(self._limiter, charge.key_id, own)
+        else:
+            limits = self._limiter.of(charge.key_id, own)
         slot = REFUSED
         if limits is not None:
             slot = limits.take(tokens, now_ns)
@@ -116,7 +132,23 @@ class Till:
             if limits is not None:
                 limits.withdraw(slot, tokens)
             return self._credit_shortage(charge)
+        if charge.draws:
+            shortage = self._draw(charge)
+            if shortage is not None:
+                self._budget.settle(charge.account, charge.hold_nano_usd, 0)
+                if limits is not None:
+                    limits.withdraw(slot, tokens)
+                return shortage
         self._open[charge.charge_id] = _Reserved(charge, limits, tokens, slot)
+        return None
+
+    def _draw(self, charge: OpenCharge) -> Shortage | None:
+        """Set aside what it draws from every purse, or from none."""
+        for index, draw in enumerate(charge.draws):
+            if not self._budget.reserve(draw.purse, draw.amount):
+                for before in charge.draws[:index]:
+                    self._budget.settle(before.purse, before.amount, 0)
+                return self._purse_shortage(draw, charge.created_ns)
         return None
 
     def record(self, row: Row, on_durable: OnDurable | None) -> None:
@@ -130,7 +162,11 @@ class Till:
 
     def _settle(self, reserved: _Reserved, close: CloseCharge) -> None:
         charge, limits, usage = reserved.charge, reserved.limits, close.usage
-        self._budget.settle(charge.account, charge.hold_nano_usd, cost_of(charge, close))
+        cost = cost_of(charge, close)
+        self._budget.settle(charge.account, charge.hold_nano_usd, cost)
+        if charge.draws:
+            for draw in charge.draws:
+                self._budget.settle(draw.purse, draw.amount, drawn(draw, usage, cost))
         if limits is None:
             return
         held_ns = close.closed_ns - charge.created_ns
@@ -150,6 +186,20 @@ class Till:
             free=free,
             asked=charge.hold_nano_usd,
             wait_ns=None,
+        )
+
+    def _purse_shortage(self, draw: Draw, now_ns: int) -> Shortage:
+        """`now_ns` is wall clock."""
+        purse = self.purses.get(draw.purse)
+        assert purse is not None, f"{draw.purse} was let go of before it was over"
+        ends = purse.until_ns != FOREVER_NS
+        return Shortage(
+            kind=LimitKind.FREE_TOKENS if draw.in_tokens else LimitKind.CAP,
+            limit=purse.limit,
+            free=min(self._budget.available(draw.purse), draw.amount - 1),
+            asked=draw.amount,
+            wait_ns=purse.until_ns - now_ns if ends else None,
+            owner=purse.owner,
         )
 
     @property

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from msgspec.structs import asdict
-
 from metering.customer_store import BalanceWarning, Customer
 from metering.keys import ApiKey
+from metering.limits import Limits
 from metering.money import format_usd
 
 T = TypeVar("T")
@@ -25,7 +24,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
         "key_id": key.key_id,
         "account": key.account,
         "name": key.name,
-        **asdict(key.limits),
+        **{name: getattr(key.limits, name) for name in Limits.__struct_fields__},
         "models": key.models,
         **usd("spend_cap", key.spend_cap_nano_usd),
         "spend_cycle": key.spend_cycle,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
+import msgspec
 import pytest
 from served import configuration, eventually, serve
 
+from gateway.ledger_config import LedgerConfig
 from metering.key_store import KeyStore
 from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
@@ -203,6 +205,22 @@ async def test_revoking_a_parent_revokes_its_sub_keys_at_once(home):
         await child("POST", CHAT, ASKED, status=401)
 
 
+async def test_sub_keys_share_the_rates_of_their_parent(home):
+    async with gateway(home) as (served, admin):
+        terms = {"account": "acme", "manages_keys": True, "requests_per_minute": 3}
+        made = await admin("POST", "/admin/v1/keys", terms)
+        manager = Api(served.client, made["api_key"])
+        subs = [await manager("POST", "/v1/keys", {}) for _ in range(4)]
+        assert subs[0]["requests_per_minute"] is None
+        callers = [Api(served.client, sub["api_key"]) for sub in subs]
+        for caller in callers[:3]:
+            await caller("POST", CHAT, ASKED)
+        assert (await callers[0]("GET", "/v1/key"))["data"]["requests_per_minute"] == 3
+        code = await callers[3].code("POST", CHAT, ASKED, status=429)
+        assert code == "rate_limit_exceeded"
+        await manager("POST", CHAT, ASKED, status=429)
+
+
 async def test_a_key_is_told_what_it_may_do_and_has_used(home):
     async with gateway(home) as (served, admin):
         new = {
@@ -314,6 +332,41 @@ async def test_usage_is_of_the_callers_account_alone(home):
         path = "/admin/v1/accounts/acme/usage"
         assert (await admin("GET", path))["total"]["requests"] == 1
         await admin("GET", "/admin/v1/accounts/nobody/usage", status=404)
+
+
+async def test_customers_in_postgresql(home, postgres_url):
+    """Not a word of HTTP is another one."""
+    (home / "ledger_url").write_text(postgres_url)
+    ledger = LedgerConfig(url_file=str(home / "ledger_url"))
+    async with FakeNode() as node:
+        config = msgspec.structs.replace(configuration([node]), ledger=ledger)
+        async with serve(home, config) as served:
+            admin = Api(served.client, ADMIN_KEY)
+            new = {"account": "bob", "credit_line_nano_usd": 10**9, "warn_below_nano_usd": 5}
+            assert (await admin("POST", "/admin/v1/accounts", new))["credit_line_usd"] == "1"
+            terms = {"account": "bob", "manages_keys": True, "models": ["fake"]}
+            made = await admin("POST", "/admin/v1/keys", terms)
+            manager = Api(served.client, made["api_key"])
+            sub = await manager("POST", "/v1/keys", {"name": "ci"})
+            child = Api(served.client, sub["api_key"])
+            for caller in (manager, child, child):
+                await caller("POST", CHAT, ASKED)
+            path = "/v1/usage?group_by=day,key"
+            await eventually(
+                lambda: manager("GET", path), lambda answer: answer["total"]["requests"] == 3
+            )
+            used = await manager("GET", f"{path}&limit=1")
+            rest = await manager("GET", f"{path}&after={used['next_cursor']}")
+            costs = [row["cost_nano_usd"] for row in used["data"] + rest["data"]]
+            assert sum(costs) == used["total"]["cost_nano_usd"] > 0
+            told = (await manager("GET", "/v1/key"))["data"]
+            assert told["spent_in_cycle_nano_usd"] == sum(costs)
+            shown = await admin("GET", "/admin/v1/accounts/bob")
+            assert shown["credit_drawn_nano_usd"] == sum(costs)
+            await admin("PATCH", "/admin/v1/accounts/bob", {"state": "suspended"})
+            assert await child.code("POST", CHAT, ASKED, status=403) == "account_suspended"
+            await admin("DELETE", f"/admin/v1/keys/{made['key_id']}")
+            await child("GET", "/v1/key", status=401)
 
 
 async def test_two_revocations_of_another_process_within_a_moment_are_both_seen(home):

@@ -9,22 +9,24 @@ import pytest
 from books import closed, deposit, opened, used
 
 from metering.accounts import credit_line, customer
+from metering.backend import open_ledger
 from metering.credit_line import CreditLineError, drawn_nano_usd, line_nano_usd, set_line
 from metering.posting import whole_group
 from metering.reference_ledger import ReferenceLedger
-from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 
 SPENT = whole_group(opened("c1"), closed("c1", used(100)))
 COST = 62_000
 
 
-@pytest.fixture(params=["reference", "sqlite"])
+@pytest.fixture(params=["reference", "sqlite", "postgres"])
 def ledger(request, tmp_path):
     if request.param == "reference":
         yield ReferenceLedger()
         return
-    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as made:
+    is_file = request.param == "sqlite"
+    where = tmp_path / "ledger.db" if is_file else request.getfixturevalue("postgres_url")
+    with contextlib.closing(open_ledger(where)) as made:
         yield made
 
 
@@ -78,17 +80,16 @@ def test_a_line_that_no_account_can_have_is_refused(ledger, line, reason):
         set_line(ledger, "w", "alice", line)
 
 
-def test_many_at_once_leave_the_line_of_one_of_them(tmp_path):
-    path = tmp_path / "ledger.db"
-    SqliteLedger(path).close()
+def test_many_at_once_leave_the_line_of_one_of_them(where):
+    open_ledger(where).close()
 
     def change(line: int) -> None:
-        with contextlib.closing(SqliteLedger(path)) as ledger:
+        with contextlib.closing(open_ledger(where)) as ledger:
             set_line(ledger, "w", "alice", line)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(change, [10, 20, 30, 40]))
-    with contextlib.closing(SqliteLedger(path)) as ledger:
+    with contextlib.closing(open_ledger(where)) as ledger:
         line, debt = line_and_debt(ledger)
         assert line in (10, 20, 30, 40)
         assert debt == 0

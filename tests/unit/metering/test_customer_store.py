@@ -9,12 +9,11 @@ import pytest
 from books import closed, deposit, opened, used
 
 from metering.accounts import customer
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.credit_line import set_line
 from metering.customer_store import CustomerError, CustomerState, CustomerStore
 from metering.key_store import KeyRefusedError, KeyStore
 from metering.posting import whole_group
-from metering.sqlite_ledger import SqliteLedger
 
 COST = 62_000
 
@@ -31,15 +30,14 @@ def store(database):
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with contextlib.closing(SqliteLedger(tmp_path / "ledger.db")) as made:
+def ledger(where):
+    with contextlib.closing(open_ledger(where)) as made:
         yield made
 
 
 @pytest.fixture
-def beside_ledger(tmp_path, ledger):
-    with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
-        yield CustomerStore(database)
+def beside_ledger(ledger, store):
+    return store
 
 
 def spend(ledger, name: str) -> None:

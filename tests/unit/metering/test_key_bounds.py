@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from metering.cycle import Cycle
+from metering.family_limits import SubKeyLimits
 from metering.key_bounds import by_digest, check_within
 from metering.keys import NO_TERMS, ApiKey, KeyTerms, KeyTermsError
 from metering.limits import Limits
@@ -72,7 +74,9 @@ def test_a_sub_key_that_says_nothing_has_its_parents_bounds():
     child = loaded(PARENT, api_key("child", parent_key_id="parent"))["child"]
     assert child.models == ("a", "b")
     assert child.expires_ns == 1000
-    assert child.limits == PARENT.limits
+    assert child.limits == SubKeyLimits(
+        **asdict(PARENT.limits), parent_key_id="parent", parent=PARENT.limits
+    )
     assert child.spend_cap_nano_usd is None
     assert child.revoked_ns is None
 
@@ -88,8 +92,12 @@ def test_a_parent_that_was_narrowed_later_narrows_its_sub_keys():
     child = loaded(child, PARENT)["child"]
     assert child.models == ("a",)
     assert child.expires_ns == 1000
-    assert child.limits == Limits(
-        requests_per_minute=60, tokens_per_minute=1000, concurrent_requests=3
+    assert child.limits == SubKeyLimits(
+        requests_per_minute=60,
+        tokens_per_minute=1000,
+        concurrent_requests=3,
+        parent_key_id="parent",
+        parent=PARENT.limits,
     )
 
 

@@ -1,0 +1,109 @@
+"""What the ledger's charges leave of each purse: summed once, then kept up with row by row.
+
+The ledger's `charge` rows are the truth. A restart, a flushed Redis and another gateway's charges
+are all the same to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from metering.database import Session
+from metering.purse import FREE, Purse
+
+PAGE_ROWS = 10_000
+
+_CAP_SUM = """
+    WITH RECURSIVE family (key_id) AS (
+        SELECT CAST(? AS TEXT)
+        UNION SELECT api_key.key_id FROM api_key JOIN family ON parent_key_id = family.key_id
+    )
+    SELECT CAST(coalesce(sum(charged_nano_usd), 0) AS BIGINT) FROM charge
+    WHERE key_id IN (SELECT key_id FROM family)
+    AND created_ns >= ? AND created_ns < ? AND seq <= ?
+"""
+_FREE_SUM = f"""
+    SELECT CAST(coalesce(sum(prompt_tokens + completion_tokens), 0) AS BIGINT) FROM charge
+    WHERE account = ? AND model = ? AND price_version = '{FREE.version}'
+    AND created_ns >= ? AND created_ns < ? AND seq <= ?
+"""
+_NEW = """
+    SELECT seq, key_id, account, model, price_version, created_ns, charged_nano_usd,
+        prompt_tokens + completion_tokens
+    FROM charge WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+"""
+_PARENT = "SELECT parent_key_id FROM api_key WHERE key_id = ?"
+
+
+class PurseTally:
+    """A `Tally`, for one thread. `purse_of` knows the purses in use by name."""
+
+    def __init__(self, session: Session, purse_of: Callable[[str], Purse | None]) -> None:
+        self._session = session
+        self._purse_of = purse_of
+        self._taken: dict[str, int] = {}
+        self._by_owner: dict[tuple[str, str | None], list[Purse]] = {}
+        """Those that are followed: caps by key, free tokens by account and model."""
+        self._parents: dict[str, str | None] = {}
+        self._seq = 0
+
+    def left(self, names: Iterable[str], seq: int) -> dict[str, int]:
+        self._follow(seq)
+        found: dict[str, int] = {}
+        for name in names:
+            purse = self._purse_of(name)
+            if purse is None:
+                continue
+            taken = self._taken.get(name)
+            if taken is None:
+                taken = self._begin(purse)
+            found[name] = purse.limit - taken
+        return found
+
+    def _follow(self, seq: int) -> None:
+        """Add what was booked since, up to this row."""
+        if not self._taken:
+            self._seq = seq
+        while self._seq < seq:
+            rows = self._session.query(_NEW, self._seq, seq, PAGE_ROWS)
+            families = {key_id: self._family(key_id) for key_id in {row[1] for row in rows}}
+            for _, key_id, account, model, version, created_ns, charged, tokens in rows:
+                for owner in families[key_id]:
+                    self._add((owner, None), created_ns, charged)
+                if version == FREE.version:
+                    self._add((account, model), created_ns, tokens)
+            self._seq = rows[-1][0] if len(rows) == PAGE_ROWS else seq
+
+    def _add(self, owner: tuple[str, str | None], created_ns: int, amount: int) -> None:
+        for purse in self._by_owner.get(owner, ()):
+            if purse.at(created_ns):
+                self._taken[purse.name] += amount
+
+    def _begin(self, purse: Purse) -> int:
+        """Sum what was taken from it up to the row at hand, and follow it from here."""
+        bounds = (purse.from_ns, purse.until_ns, self._seq)
+        if purse.model is None:
+            rows = self._session.query(_CAP_SUM, purse.owner, *bounds)
+        else:
+            rows = self._session.query(_FREE_SUM, purse.owner, purse.model, *bounds)
+        taken: int = rows[0][0]
+        self._taken[purse.name] = taken
+        followed = self._by_owner.setdefault((purse.owner, purse.model), [])
+        for over in [known for known in followed if self._purse_of(known.name) is None]:
+            followed.remove(over)
+            del self._taken[over.name]
+        followed.append(purse)
+        return taken
+
+    def _family(self, key_id: str) -> list[str]:
+        """The key, the one that made it, and so on."""
+        family = [key_id]
+        while (parent := self._parent(family[-1])) is not None and parent not in family:
+            family.append(parent)
+        return family
+
+    def _parent(self, key_id: str) -> str | None:
+        if key_id not in self._parents:
+            rows = self._session.query(_PARENT, key_id)
+            self._parents[key_id] = rows[0][0] if rows else None
+        return self._parents[key_id]
