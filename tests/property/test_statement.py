@@ -42,7 +42,6 @@ class Life:
     def __init__(self, folder: Path) -> None:
         self.now_ns = FIRST.start_ns
         self.ledger = SqliteLedger(folder / "ledger.db", lambda: self.now_ns)
-        self.ledger._writer.execute("PRAGMA synchronous = OFF")
         self.database = open_database(folder / "ledger.db")
         self.deposits = DepositBook(self.ledger, self.database, "test", lambda: None)
         self.book = StatementBook(self.database)
@@ -110,7 +109,7 @@ class Life:
         self.ledger.close()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(steps, max_size=25))
 def test_statements_close_follow_each_other_and_stay(life):
     with (
