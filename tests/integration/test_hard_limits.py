@@ -18,6 +18,7 @@ from metering.accounts import USD_SHORTFALL, customer
 from metering.backend import open_database
 from metering.charge import ChargeRecord
 from metering.cycle import Cycle
+from metering.key_patch import KeyPatch
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
 from metering.limits import Limits
@@ -171,7 +172,7 @@ async def test_refused_requests_use_nothing(tmp_path, node):
         assert SERVED_MIN <= served <= ENOUGH_FOR
         assert codes <= {"insufficient_quota", "rate_limit_exceeded"}
         with contextlib.closing(open_database(who.ledger_file)) as database:
-            database.query("UPDATE api_key SET spend_cap_nano_usd = ?", PLENTY)
+            KeyStore(database).update(who.key.key_id, KeyPatch(spend_cap_nano_usd=PLENTY))
 
         async def raised() -> bool:
             return (await ask(running))[0] == 200
