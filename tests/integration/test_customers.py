@@ -254,6 +254,21 @@ async def test_a_key_is_told_what_it_may_do_and_has_used(home):
         assert "account_available_nano_usd" not in of_child
 
 
+async def test_a_key_is_told_what_is_left_of_its_accounts_free_tokens(home):
+    async with FakeNode() as node:
+        config = configuration([node])
+        model = msgspec.structs.replace(config.model[0], free_tokens_per_day=10_000)
+        async with serve(home, msgspec.structs.replace(config, model=(model,))) as served:
+            acme = Api(served.client, served.secret)
+            await acme("POST", CHAT, ASKED)
+            (charge,) = await served.charges(1)
+            used = charge.prompt_tokens + charge.completion_tokens
+            (told,) = (await acme("GET", "/v1/key"))["data"]["allowances"]
+            assert (told["model"], told["used"]) == ("fake", used)
+            assert told["remaining"] == 10_000 - used
+            assert told["resets_at"] % 86_400 == 0
+
+
 async def test_usage_adds_up_to_the_charges_by_day_model_and_key(home):
     async with gateway(home) as (served, admin):
         made = await admin("POST", "/admin/v1/keys", {"account": "acme", "manages_keys": True})
