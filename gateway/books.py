@@ -15,6 +15,8 @@ from typing import Any
 
 from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
+from gateway.billing.billing import Billing
+from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
 from gateway.home import Home
 from gateway.housekeeping import keep_expiring, keep_summed
@@ -35,11 +37,14 @@ from metering.purses import Purses
 from metering.reading_store import ReadingStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
+from metering.sla_book import GRACE_NS, SlaBook
 from metering.spool import Spool
 from metering.usage_store import UsageStore
 
 log = logging.getLogger("tollgate")
 
+ADMIN_WRITER, SLA_WRITER = "admin", "sla"
+"""The own chains in the ledger of the admin API and of what is credited for missed SLAs."""
 SHARED_S = 3.0
 """How long a start waits for Redis."""
 DRAIN_S = 10.0
@@ -60,6 +65,10 @@ class Books:
         self._changed = changed
         where = config.ledger.where(home)
         self.ledger = open_ledger(where)
+        self.admin_ledger = open_ledger(where)
+        """The poster looks after balances that others changed, and what goes through the ledger
+        that it holds itself is none of others.
+        """
         self._database = open_database(where)
         self._reports = open_database(where)
         self.keys = KeyStore(self._database)
@@ -68,6 +77,9 @@ class Books:
         self.findings = FindingStore(self._database)
         self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
+        self.billing = Billing(home, config.billing, self.admin_ledger, self._reports, ADMIN_WRITER)
+        self._sla = SlaBook(self.admin_ledger, self._reports, SLA_WRITER, grace_ns=GRACE_NS)
+        self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
         self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
@@ -145,7 +157,11 @@ class Books:
         """What goes on beside the requests, until it is cancelled."""
         tasks: list[Coroutine[Any, Any, None]] = []
         if self._worker == 0:
-            tasks += [keep_expiring(self.ledger), keep_summed(self._reports)]
+            tasks += [
+                keep_expiring(self.ledger),
+                keep_summed(self._reports),
+                keep_judging(self._sla, self._objectives),
+            ]
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
@@ -194,4 +210,5 @@ class Books:
         self._spool.close()
         self._reports.close()
         self._database.close()
+        self.admin_ledger.close()
         self.ledger.close()

@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.admin_config import AdminConfig
+from gateway.billing.config import BillingConfig
+from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
 from gateway.honesty.settings import HonestyConfig
@@ -214,6 +216,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
+    billing: BillingConfig = BillingConfig()
+    sla: tuple[SlaConfig, ...] = ()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -278,6 +282,10 @@ def _check(config: Config) -> None:
     _check_workers(config)
     if config.redis is not None:
         config.redis.address()
+    config.billing.check()
+    _refuse_doubles("sla", [sla.name for sla in config.sla])
+    for sla in config.sla:
+        sla.objective()
     _refuse_doubles("model", models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:

@@ -25,6 +25,11 @@ class Home:
     def admin_key_file(self) -> Path:
         return self.path / "admin_key"
 
+    @property
+    def ide_file(self) -> Path:
+        """Parameters of the epochs, if they are not the defaults."""
+        return self.path / "ide.toml"
+
     def spool_folder(self, worker: int) -> Path:
         """Each worker has its own; the first one's is that of a gateway of one process."""
         return self.path / ("spool" if worker == 0 else f"spool-{worker}")

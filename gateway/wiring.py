@@ -22,7 +22,7 @@ from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
-from gateway.books import Books
+from gateway.books import ADMIN_WRITER, Books
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
@@ -43,8 +43,18 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
-from gateway.routes import health, key, messages, models, openrouter, sub_keys, tokens, usage
-from gateway.routes.admin import accounts, findings, keys, prices
+from gateway.routes import (
+    health,
+    key,
+    messages,
+    models,
+    openrouter,
+    statements,
+    sub_keys,
+    tokens,
+    usage,
+)
+from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -53,9 +63,6 @@ from gateway.telemetry.telemetry import Telemetry
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
-
-ADMIN_WRITER = "admin"
-"""The admin API's own chain in the ledger."""
 
 
 class Gateway:
@@ -168,16 +175,18 @@ class Gateway:
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
+            statements.routes(authenticate, books.billing),
             openrouter.routes(catalogue, self._router, admission, authenticate),
             admin.routes(authorize, self._admin_parts()),
         ]
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
-        customers = Customers(books.ledger, books.customers, ADMIN_WRITER)
+        customers = Customers(books.admin_ledger, books.customers, ADMIN_WRITER)
         return [
             accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
+            deposits.routes(books.billing),
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
         ]

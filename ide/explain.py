@@ -71,7 +71,7 @@ def supply_lines(state: IdeState, books: Books) -> list[SupplyLine]:
 
     `books` is the ledger now; it differs from `state` in a part only if later epochs moved it.
     """
-    on_ledger = books.circulating_io + books.exchange_io
+    on_ledger = books.circulating_io + books.treasury_io + books.exchange_io
     parts = (
         ("unemitted", state.unemitted_io, books.unemitted_io, "may still be released or retired"),
         ("Reward Vault", state.reward_vault_io, books.reward_vault_io, "released, not paid out"),

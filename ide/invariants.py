@@ -24,6 +24,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     unemitted_io: int
     reward_vault_io: int
     circulating_io: int
+    treasury_io: int
+    """What customers paid in IO: to the engine it still circulates."""
     supplier_io: int
     exchange_io: int
     burned_io: int
@@ -33,7 +35,7 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def supply_io(self) -> int:
         """All IO on the ledger: what was issued, or the books are not the ledger's."""
-        held = self.circulating_io + self.exchange_io + self.supplier_io
+        held = _held_io(self)
         vaults = self.unemitted_io + self.reward_vault_io
         return vaults + held + self.burned_io + self.retired_io
 
@@ -199,7 +201,8 @@ def check_books(books: Books, state: IdeState) -> None:
 
 
 def _held_io(books: Books) -> int:
-    return books.circulating_io + books.supplier_io + books.exchange_io
+    market = books.circulating_io + books.treasury_io + books.exchange_io
+    return market + books.supplier_io
 
 
 def _debts(state: IdeState) -> int:

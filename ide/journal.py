@@ -121,6 +121,7 @@ def books_of(posted: Mapping[str, int]) -> Books:
         unemitted_io=posted.get(accounts.IO_UNEMITTED, 0),
         reward_vault_io=posted.get(accounts.IO_REWARD_VAULT, 0),
         circulating_io=posted.get(accounts.IO_CIRCULATING, 0),
+        treasury_io=posted.get(accounts.IO_TREASURY, 0),
         supplier_io=sum(
             amount for account, amount in posted.items() if account.startswith(_SUPPLIER_IO)
         ),

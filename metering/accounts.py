@@ -1,7 +1,9 @@
 """The chart of accounts: which accounts there are, in which asset, and which may be overdrawn.
 
-    money in     usd:external  ->  usd:customer:<account>
+    money in     usd:external  ->  usd:customer:<account>  ->  usd:treasury      its fee, if any
+    IO in        usd:exchange  ->  usd:customer:<account>, io:circulating  ->  io:treasury
     credit       usd:credit_line:<account>  ->  usd:customer:<account>   and back: the line lowered
+    SLA          usd:sla_credit  ->  usd:customer:<account>
     a charge     usd:customer:<account>  ->  usd:fee_vault      a hold first, then at most that
     beyond it    usd:shortfall  ->  usd:fee_vault               what nobody paid for
     an epoch     usd:fee_vault  ->  usd:exchange, usd:supplier:<id>
@@ -9,6 +11,10 @@
 
 An account comes into being when it is first used. IO's supply is accounts too: all that was ever
 issued is the debit balance of io:issuance, so the cap on the supply is a line of the trial balance.
+
+io:treasury holds what customers paid in IO, and nothing else: the network's own, still a part of
+what circulates for the engine's arithmetic. What usd:exchange gave for it is that account's debit
+balance, and a buyback's usd:fee_vault -> usd:exchange makes up for it.
 """
 
 from __future__ import annotations
@@ -40,22 +46,34 @@ USD_EXTERNAL = "usd:external"
 USD_FEE_VAULT = "usd:fee_vault"
 USD_SHORTFALL = "usd:shortfall"
 USD_TREASURY = "usd:treasury"
+USD_SLA = "usd:sla_credit"
 USD_EXCHANGE = "usd:exchange"
 IO_ISSUANCE = "io:issuance"
 IO_UNEMITTED = "io:unemitted"
 IO_CIRCULATING = "io:circulating"
 IO_REWARD_VAULT = "io:reward_vault"
 IO_EXCHANGE = "io:exchange"
+IO_TREASURY = "io:treasury"
 IO_BURNED = "io:burned"
 IO_RETIRED = "io:retired"
 
-_SOURCES = frozenset({USD_EXTERNAL, USD_SHORTFALL, USD_EXCHANGE, IO_ISSUANCE, IO_EXCHANGE})
+_SOURCES = frozenset(
+    {
+        USD_EXTERNAL,
+        USD_SHORTFALL,
+        USD_EXCHANGE,
+        USD_SLA,
+        IO_ISSUANCE,
+        IO_EXCHANGE,
+    }
+)
 _SINGLES = _SOURCES | {
     USD_FEE_VAULT,
     USD_TREASURY,
     IO_UNEMITTED,
     IO_CIRCULATING,
     IO_REWARD_VAULT,
+    IO_TREASURY,
     IO_BURNED,
     IO_RETIRED,
 }

@@ -28,7 +28,7 @@ def cycle_start_ns(cycle: Cycle, now_ns: int) -> int:
     if cycle is Cycle.WEEKLY:
         day -= (day + _MONDAY_DAYS) % 7
     elif cycle is Cycle.MONTHLY:
-        day = _first_day(*_month_of(day))
+        day = first_day(*month_of(day))
     return day * _DAY_NS
 
 
@@ -40,32 +40,32 @@ def cycle_end_ns(cycle: Cycle, now_ns: int) -> int:
         return cycle_start_ns(cycle, now_ns) + _DAY_NS
     if cycle is Cycle.WEEKLY:
         return cycle_start_ns(cycle, now_ns) + 7 * _DAY_NS
-    year, month = _month_of(now_ns // _DAY_NS)
-    return _first_day(year, month + 1) * _DAY_NS
+    year, month = month_of(now_ns // _DAY_NS)
+    return first_day(year, month + 1) * _DAY_NS
 
 
 def utc_text(at_ns: int) -> str:
     """A moment to the second, as RFC 3339 writes it: 2026-03-01T08:00:00Z."""
     day, second = divmod(at_ns // 1_000_000_000, 86_400)
-    year, month = _month_of(day)
-    month_day = day - _first_day(year, month) + 1
+    year, month = month_of(day)
+    month_day = day - first_day(year, month) + 1
     minute, second = divmod(second, 60)
     hour, minute = divmod(minute, 60)
     return f"{year:04}-{month:02}-{month_day:02}T{hour:02}:{minute:02}:{second:02}Z"
 
 
-def _month_of(day: int) -> tuple[int, int]:
+def month_of(day: int) -> tuple[int, int]:
     """Year and month of a day since 1970-01-01, in the Gregorian calendar."""
     year = 1970 + day // 366  # never beyond it, and seldom more than a few years before
-    while _first_day(year + 1, 1) <= day:
+    while first_day(year + 1, 1) <= day:
         year += 1
     month = 12
-    while _first_day(year, month) > day:
+    while first_day(year, month) > day:
         month -= 1
     return year, month
 
 
-def _first_day(year: int, month: int) -> int:
+def first_day(year: int, month: int) -> int:
     """Days from 1970-01-01 to the first of that month; month 13 is the next January."""
     # Years that begin in March have their leap day last (howardhinnant.github.io/date_algorithms).
     months = year * 12 + month - 3

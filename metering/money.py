@@ -23,6 +23,7 @@ INT64_MAX = 2**63 - 1
 PPM = 1_000_000
 """Millionths in a whole: what shares and discounts are counted in."""
 
+_PERCENT_DECIMALS = 4
 _TOKENS_PER_PRICE = 1_000_000
 _AMOUNT = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,40}))?", re.ASCII)
 
@@ -87,6 +88,19 @@ def format_usd(nano_usd: int) -> str:
 def format_io(base_units: int) -> str:
     """150_000_000 as "1.5"."""
     return _format(base_units, IO_DECIMALS)
+
+
+def parse_io(text: str) -> int:
+    """Base units of a text such as "1.50". Raises MoneyError, also for what is finer."""
+    return _parse(text, IO_DECIMALS, "IO")
+
+
+def parse_percent(text: str) -> int:
+    """Millionths of a text such as "2.5", which is 25,000. Raises MoneyError above 100."""
+    ppm = _parse(text, _PERCENT_DECIMALS, "percent")
+    if ppm > 100 * 10**_PERCENT_DECIMALS:
+        raise MoneyError(f"'{text}' is more than 100 percent")
+    return ppm
 
 
 def parse_price_per_million(text: str) -> int:

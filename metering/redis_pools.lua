@@ -264,7 +264,7 @@ local function credit(row, may)
     local writer = string.match(found[i], '^l:(.*)$')
     if writer and writer ~= q.writer then free = free - number(found[i + 1]) end
   end
-  local fresh = view_seq and tonumber(view_seq) >= booked_seq
+  local fresh = view_seq ~= false and tonumber(view_seq) >= booked_seq
   local given, others_want, more = grant(account, pool, free, keep, demand, may and fresh)
   others_want = others_want or free < 0
   if leased + given > 0 then
@@ -275,22 +275,20 @@ local function credit(row, may)
     redis.call('SREM', P .. 'of:' .. q.writer, account)
   end
   if until_s > 0 then
-    redis.call('ZADD', P .. 'purses', until_s, account)
+    local ends = math.max(until_s, slot)  -- a gateway's clock may be behind
+    redis.call('ZADD', P .. 'purses', ends, account)
     redis.call('ZREMRANGEBYSCORE', P .. 'purses', '-inf', slot - PURSE_TTL_S)
-    redis.call('EXPIREAT', pool, until_s + PURSE_TTL_S)
+    redis.call('EXPIREAT', pool, ends + PURSE_TTL_S)
   else
     redis.call('SADD', P .. 'accounts', account)
   end
-  return { whole(given), others_want, more, whole(free - given), '0' }
+  return { whole(given), others_want, more, whole(free - given), '0', not fresh }
 end
 
 -- A generation opens for money once all writers on the ledger's register are in, and for limits at
 -- the latest when whoever lives has asked.
 
-if q.joins then
-  redis.call('SADD', P .. 'joined', q.writer)
-  booked(q.booked_seq)
-end
+if q.joins and redis.call('SADD', P .. 'joined', q.writer) == 1 then booked(q.booked_seq) end
 local open = gen[4] == '1'
 if not open and q.register then
   open = true

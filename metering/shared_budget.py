@@ -62,6 +62,8 @@ class CreditShare(Share):
         self._posted = 0
         self._seq = UNSEEN
         self._changed = False
+        self.stale = True
+        """The ledger was not asked, or not since a booking that the pools count on."""
 
     @property
     def unused(self) -> bool:
@@ -72,11 +74,6 @@ class CreditShare(Share):
     def idle(self) -> bool:
         return not (self.free or self.needs or self._changed)
 
-    @property
-    def unseen(self) -> bool:
-        """The ledger was not asked for the balance yet."""
-        return self._seq == UNSEEN
-
     def told(self, update: BalanceUpdate) -> None:
         """The ledger booked charges of ours, or somebody's deposit."""
         self._leased -= update.paid_nano_usd
@@ -85,6 +82,7 @@ class CreditShare(Share):
         self._posted = min(update.posted_nano_usd, POSTED_MAX)
         self._seq = update.seq
         self._changed = True
+        self.stale = False
         excess = min(self.free, self._leased - self._posted)
         if excess > 0:  # a credit line or a cap was lowered
             self.free -= excess
@@ -101,6 +99,7 @@ class CreditShare(Share):
 
     def apply(self, said: CreditStatement, grant: Grant, now_ns: int) -> None:
         self._leased += grant.given
+        self.stale = grant.stale
         self.granted(said.demand, grant, now_ns)
 
 

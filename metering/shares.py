@@ -45,6 +45,8 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     pool_free: int
     wait_ms: int = 0
     """Until a window has enough for the smallest demand."""
+    stale: bool = False
+    """Nothing of a balance is given before the ledger was asked for it again."""
 
 
 class Share:

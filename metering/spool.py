@@ -55,7 +55,7 @@ class Spool:
         folder: Folder | None = None,
     ) -> None:
         self.path = path
-        self._rows_max = rows_max
+        self.rows_max = rows_max
         self.failed: SpoolError | None = None
         self.grown = threading.Event()
         """Set at every commit, for the poster to wait on."""
@@ -125,7 +125,7 @@ class Spool:
 
         A bound on new work, not on appending: what is open must always find its end.
         """
-        return self.backlog >= self._rows_max
+        return self.backlog >= self.rows_max
 
     @property
     def lag_seconds(self) -> float:

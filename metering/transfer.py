@@ -41,6 +41,14 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class BookedTransfer(msgspec.Struct, frozen=True):
+    """A transfer in the books: its place in the ledger, and when it was booked (wall clock)."""
+
+    transfer: Transfer
+    seq: int
+    booked_ns: int
+
+
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Linked transfers: all are booked or none. A charge is kept with the group that closes it.
 

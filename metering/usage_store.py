@@ -103,15 +103,19 @@ class UsageStore:
         return [UsageRow(group=tuple(row[:size]), sum=_sum(row[size:])) for row in rows]
 
     def charges(
-        self, wanted: UsageFilter, *, after_seq: int, limit: int
+        self, wanted: UsageFilter, *, after: tuple[int, int] | None, limit: int
     ) -> list[tuple[int, ChargeRecord]]:
-        """Single charges in the order of the ledger, each with its `seq`."""
+        """Single charges, each with its `seq`, in the order of `(created_ns, seq)`; those after
+        the one given.
+        """
         where, values = _where(wanted)
+        if after is not None:
+            where += " AND created_ns >= ? AND (created_ns > ? OR seq > ?)"
+            values += (after[0], *after)
         rows = self._database.query(
-            f"SELECT seq, {', '.join(_CHARGE_FIELDS)} FROM charge WHERE {where} AND seq > ?"
-            " ORDER BY seq LIMIT ?",
+            f"SELECT seq, {', '.join(_CHARGE_FIELDS)} FROM charge WHERE {where}"
+            " ORDER BY created_ns, seq LIMIT ?",
             *values,
-            after_seq,
             limit,
         )
         return [(row[0], _charge(row[1:])) for row in rows]

@@ -108,7 +108,7 @@ class Sharing:
         wanted.append((charge.account, charge.hold_nano_usd))
         for name, amount in wanted:
             share = self._budget.share(name)
-            if share.unseen or (tries and share.free < amount):
+            if share.stale or (tries and share.free < amount):
                 with contextlib.suppress(LedgerError):
                     await self._refresh(name)
         for limits in each_of(self._limiter, charge.key_id, own):

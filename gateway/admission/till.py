@@ -221,5 +221,10 @@ class Till:
         return self._spool.backlog
 
     @property
+    def rows_max(self) -> int:
+        """So many rows may wait for the ledger before charges are refused."""
+        return self._spool.rows_max
+
+    @property
     def lag_seconds(self) -> float:
         return self._poster.lag_seconds

@@ -12,6 +12,7 @@ import click
 
 from gateway.cli import settle_view as view
 from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledger
+from gateway.home import Home
 from ide.invariants import InvariantError
 from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
 from ide.settlement import SettlementError, SettlementStatus, replay, settle
@@ -150,6 +151,6 @@ def _named_errors() -> Iterator[None]:
 
 
 def _params(file: Path | None, home: Path) -> IdeParams:
-    default = home / "ide.toml"
+    default = Home(home).ide_file
     chosen = file or (default if default.exists() else None)
     return params_from_toml(chosen.read_text()) if chosen else IdeParams()

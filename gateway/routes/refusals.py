@@ -9,10 +9,14 @@ from gateway.errors import ApiError
 from metering.accounts import AccountError
 from metering.credit_line import CreditLineError
 from metering.customer_store import CustomerError
+from metering.deposit import ConflictError, DepositError, UnknownDepositError
 from metering.key_store import KeyRefusedError
 from metering.keys import KeyTermsError
 from metering.ledger import LedgerError
+from metering.money import MoneyError
+from metering.month import MonthError
 from metering.prices import PriceError, PriceTakenError
+from metering.statement import StatementError
 
 
 def _invalid(error: Exception) -> ApiError:
@@ -23,17 +27,31 @@ def _conflict(error: Exception) -> ApiError:
     return errors.conflict(f"{error}.")
 
 
+def _unknown(error: Exception) -> ApiError:
+    return errors.not_found(f"{error}.")
+
+
+def _own_fault(error: Exception) -> ApiError:
+    return ApiError(500, f"{error}.", type="server_error")
+
+
 def _away(_: Exception) -> ApiError:
     return errors.limits_unknown()
 
 
 REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the first that fits
     AccountError: _invalid,
+    ConflictError: _conflict,
+    UnknownDepositError: _unknown,
+    DepositError: _invalid,
+    MonthError: _invalid,
+    StatementError: _own_fault,
     KeyTermsError: _invalid,
     CreditLineError: _conflict,
     CustomerError: _conflict,
     KeyRefusedError: _conflict,
     PriceTakenError: _conflict,
     PriceError: _invalid,
+    MoneyError: _invalid,
     LedgerError: _away,
 }

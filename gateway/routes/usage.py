@@ -107,10 +107,16 @@ def _groups(
 def _charges(
     store: UsageStore, wanted: UsageFilter, query: UsageQuery
 ) -> tuple[list[dict[str, Any]], _Cursor | None]:
-    (seq,) = (0,) if query.after is None else _decode(query.after, (int,))
-    found = store.charges(wanted, after_seq=int(seq), limit=query.limit + 1)
+    after = None
+    if query.after is not None:
+        created_ns, seq = _decode(query.after, (int, int))
+        after = (int(created_ns), int(seq))
+    found = store.charges(wanted, after=after, limit=query.limit + 1)
     shown = found[: query.limit]
-    cursor = (shown[-1][0],) if len(found) > query.limit else None
+    cursor = None
+    if len(found) > query.limit:
+        last_seq, last = shown[-1]
+        cursor = (last.created_ns, last_seq)
     return [_charge_json(charge) for _, charge in shown], cursor
 
 

@@ -16,7 +16,9 @@ _ACROSS_WORKERS: dict[str, Callable[[float, float], float]] = {
     "tollgate_node_state": max,  # 1 if any worker sees the node so
     "tollgate_spool_backlog_rows": float.__add__,
     "tollgate_ledger_lag_seconds": max,
+    "tollgate_spool_rows_max": float.__add__,
     "tollgate_recording": min,
+    "tollgate_posting": min,
     "python_info": max,  # the same of all
 }
 """How a gauge of several workers becomes one. Any other gets the label `worker`."""

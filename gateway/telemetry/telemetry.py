@@ -179,6 +179,16 @@ class _Gauges(Collector):
             value=till.backlog_rows,
         )
         yield GaugeMetricFamily(
+            "tollgate_spool_rows_max",
+            "The backlog at which new requests get 429, so that the ledger is never further behind",
+            value=till.rows_max,
+        )
+        yield GaugeMetricFamily(
+            "tollgate_posting",
+            "1 while the ledger takes what the spool holds; 0 means that a person must look",
+            value=int(till.posting),
+        )
+        yield GaugeMetricFamily(
             "tollgate_ledger_lag_seconds",
             "Age of the oldest spool row that is not in the ledger yet",
             value=till.lag_seconds,

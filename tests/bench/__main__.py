@@ -27,6 +27,8 @@ from .endurance import (
 )
 from .figures import DIRECT
 from .layers import measure
+from .ledger import FULL, QUICK, Figure
+from .ledger import measure as measure_books
 from .peers import PEERS, find
 from .pinned import ROOT
 from .result import Run
@@ -157,6 +159,38 @@ def endurance(only: str | None, gateway_core: int, load_core: int) -> None:
             console.print(finding.text, markup=False, highlight=False)
             missed |= not finding.met
     sys.exit(missed)
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Small books, seconds; the bars are shown, not judged.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="On the disk that is meant. 10 GB while it runs; a folder for temporary files else.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ledger(quick: bool, folder: Path | None, as_json: bool) -> None:
+    """The books: charges a second, durable posts, lag, questions at ten million transfers.
+
+    Ends with 1 if a bar is missed. Ten minutes.
+
+    Example: make ledger-bench ARGS=--quick
+    """
+    with Status("ledger") as status:
+        figures = measure_books(QUICK if quick else FULL, folder, status)
+    if as_json:
+        click.echo(msgspec.json.encode(figures).decode())
+    else:
+        _show_figures(figures)
+    sys.exit(not quick and not all(figure.met for figure in figures))
+
+
+def _show_figures(figures: list[Figure]) -> None:
+    table = Table("the books", "measured", "bar", "")
+    for figure in figures:
+        word = "[green]met[/]" if figure.met else "[red]missed[/]"
+        table.add_row(figure.name, figure.value, figure.bar, word)
+    _console().print(table)
 
 
 @main.command()

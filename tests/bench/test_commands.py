@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import msgspec
 from bench.__main__ import main
@@ -46,3 +47,12 @@ def test_an_unknown_peer_is_refused_by_name():
     refused = CliRunner().invoke(main, ["--only", "apache"])
     assert refused.exit_code == 2
     assert "apache" in refused.output
+
+
+def test_the_books_are_measured_and_right_afterwards(tmp_path):
+    ended = CliRunner().invoke(main, ["ledger", "--quick", "--folder", str(tmp_path), "--json"])
+    assert ended.exit_code == 0, ended.output
+    figures = {figure["name"]: figure for figure in json.loads(ended.stdout)}
+    assert len(figures) == 17
+    assert figures["verification"]["met"]
+    assert list(tmp_path.iterdir()) == []

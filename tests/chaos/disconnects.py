@@ -139,7 +139,7 @@ def _faults(
 
 async def _released(served: Served, report: Report) -> None:
     """Nothing is held any more, in the books or in memory, and the books are right."""
-    till = served.server._gateway._till
+    till = served.server._gateway._books.till
     if late := [round(ms) for ms in report.abort_ms if ms > 1000 * ABORT_S]:
         report.failures.append(f"nodes let go after {late} ms")
     await eventually(lambda: till.backlog_rows, lambda rows: rows == 0)

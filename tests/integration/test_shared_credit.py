@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 
-import msgspec
 import pytest
 import redis as redis_client
 from hypothesis import HealthCheck, settings
@@ -23,44 +22,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from lossy_pools import LossyPools
 
 from gateway.admission.sharing import Sharing
 from metering.budget import BalanceUpdate
 from metering.limits import Limits
-from metering.pools import Answer, DisownedError, PoolsUnavailableError
-from metering.redis_pools import SCRIPT
+from metering.pools import DisownedError
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import shared_limiter
 
 MEMBERS = st.integers(0, 2)
 AMOUNT = st.integers(0, 400)
-
-
-class Wire:
-    """`Pools`, on which the next question or answer may get lost."""
-
-    def __init__(self, client):
-        self._script = client.register_script(SCRIPT.read_text())
-        self.question_lost = self.answer_lost = False
-        self.late = None
-
-    async def ask(self, question):
-        if self.question_lost:
-            self.late = question
-            raise PoolsUnavailableError("the question was lost")
-        answer = self.hear(question)
-        if self.answer_lost:
-            raise PoolsUnavailableError("the answer was lost")
-        return answer
-
-    def hear(self, question):
-        try:
-            told = self._script(args=["ledger", msgspec.json.encode(question)])
-        except redis_client.ResponseError as error:
-            if not str(error).startswith(("OVERTAKEN", "DISOWNED")):
-                raise
-            raise DisownedError(str(error)) from error
-        return msgspec.json.decode(told, type=Answer, strict=False)
 
 
 class Gateway:
@@ -81,7 +53,7 @@ class Gateway:
         self.held = []
         self.news = []
         self.budget = SharedBudget()
-        self.wire = Wire(world.client)
+        self.wire = LossyPools(world.client)
         self.sharing = Sharing(
             self.wire,
             shared_limiter(Limits(), set()),

@@ -1,4 +1,4 @@
-"""SQLite against the reference: the same answers and the same books for any sequence of calls.
+"""Every ledger against the reference: the same answers and the same books for any calls.
 
 Few ids, few accounts and small amounts, so that repeats, conflicts and refusals are common.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,14 +19,17 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     rule,
+    run_state_machine_as_test,
 )
+from postgres_process import PostgresProcess
 
+from metering.backend import open_ledger
 from metering.expirer import Expirer
 from metering.expiry import expiry_detail
 from metering.ledger import EpochRow
 from metering.posting import HOLD_NS, close_group, hold_group
 from metering.reference_ledger import ReferenceLedger
-from metering.sqlite_ledger import SqliteLedger
+from metering.sql_ledger import SqlLedger
 from metering.transfer import Group, Transfer, TransferKind
 
 ACCOUNTS = (
@@ -101,28 +105,39 @@ batches = st.lists(
 ).map(lambda parts: [group for part in parts for group in part])  # fmt: skip
 
 
+def new_file() -> Path:
+    return Path(tempfile.mkdtemp(prefix="tollgate-test-")) / "ledger.db"
+
+
 class Ledgers(RuleBasedStateMachine):
+    new_place: Callable[[], Path | str] = staticmethod(new_file)
+
     @initialize()
     def open(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="tollgate-test-"))
+        self.where = self.new_place()
         self.now_ns = 0
         self.reference = ReferenceLedger(self.clock_ns)
-        self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
-        self.other = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
-        for ledger in (self.sqlite, self.other):
+        self.ledger, self.other = self.handle(), self.handle()
+
+    def handle(self) -> SqlLedger:
+        ledger = open_ledger(self.where, self.clock_ns)
+        assert isinstance(ledger, SqlLedger)
+        if isinstance(self.where, Path):
             ledger._writes.query("PRAGMA synchronous = OFF")
+        return ledger
 
     def clock_ns(self) -> int:
         return self.now_ns
 
     def teardown(self) -> None:
-        assert list(self.sqlite.booked()) == list(self.reference.booked())
-        found = self.sqlite.verify()
+        assert list(self.ledger.booked()) == list(self.reference.booked())
+        found = self.ledger.verify()
         assert found.ok, found.problem
         assert found.transfers == self.reference.last_seq()
-        self.sqlite.close()
+        self.ledger.close()
         self.other.close()
-        shutil.rmtree(self.folder)
+        if isinstance(self.where, Path):
+            shutil.rmtree(self.where.parent)
 
     @rule(
         groups=batches,
@@ -133,7 +148,7 @@ class Ledgers(RuleBasedStateMachine):
     def post(
         self, groups: list[Group], writer: str, watermark: int | None, elsewhere: bool
     ) -> None:
-        ledger = self.other if elsewhere else self.sqlite
+        ledger = self.other if elsewhere else self.ledger
         answers = ledger.post(writer, groups, watermark)
         assert answers == self.reference.post(writer, groups, watermark)
         assert ledger.watermark(writer) == self.reference.watermark(writer)
@@ -159,7 +174,7 @@ class Ledgers(RuleBasedStateMachine):
             created_ns=1,
             hash="00",
         )
-        answer = self.sqlite.post_epoch(row, groups, "ide")
+        answer = self.ledger.post_epoch(row, groups, "ide")
         assert answer == self.reference.post_epoch(row, groups, "ide")
 
     @rule(now_ns=st.integers(0, 30) | st.just(opened("c").created_ns + HOLD_NS))
@@ -169,40 +184,48 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        ledgers = (self.sqlite, self.reference)
+        ledgers = (self.ledger, self.reference)
         released, expected = (Expirer(ledger).run(self.now_ns) for ledger in ledgers)
         assert released == expected
 
     @rule(account=accounts)
     def open_account(self, account: str) -> None:
         if account != "usd:nonsense":
-            assert self.sqlite.open_account(account) == self.reference.open_account(account)
+            assert self.ledger.open_account(account) == self.reference.open_account(account)
 
     @rule()
     def restart(self) -> None:
-        self.sqlite.close()
-        self.sqlite = SqliteLedger(self.folder / "ledger.db", self.clock_ns)
-        self.sqlite._writes.query("PRAGMA synchronous = OFF")
+        self.ledger.close()
+        self.ledger = self.handle()
 
     @invariant()
     def same_books(self) -> None:
-        if not hasattr(self, "sqlite"):
+        if not hasattr(self, "ledger"):
             return
-        lines = self.sqlite.trial_balance()
+        lines = self.ledger.trial_balance()
         assert lines == self.reference.trial_balance()
         assert sum(line.balance.posted for line in lines) == 0
         assert sum(msgspec.structs.astuple(line.balance)[0] for line in lines) == sum(
             line.balance.credits_pending for line in lines
         )
-        assert self.sqlite.last_seq() == self.reference.last_seq()
-        assert list(self.sqlite.charges()) == list(self.reference.charges())
+        assert self.ledger.last_seq() == self.reference.last_seq()
+        assert list(self.ledger.charges()) == list(self.reference.charges())
         end = self.reference.last_seq()
-        assert self.sqlite.charge_totals(end // 2, end) == self.reference.charge_totals(
+        assert self.ledger.charge_totals(end // 2, end) == self.reference.charge_totals(
             end // 2, end
         )
-        assert self.sqlite.epochs() == self.reference.epochs()
-        assert list(self.sqlite.open_holds(end // 2)) == list(self.reference.open_holds(end // 2))
+        assert self.ledger.epochs() == self.reference.epochs()
+        assert list(self.ledger.open_holds(end // 2)) == list(self.reference.open_holds(end // 2))
 
 
 class TestLedgers(Ledgers.TestCase):  # type: ignore[name-defined, misc]
     settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_postgres_keeps_the_same_books(postgres_server: PostgresProcess) -> None:
+    class InPostgres(Ledgers):
+        new_place = staticmethod(postgres_server.fresh)
+
+    run_state_machine_as_test(
+        InPostgres, settings=settings(max_examples=12, stateful_step_count=20, deadline=None)
+    )

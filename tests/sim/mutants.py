@@ -92,7 +92,7 @@ def mutant(owner: object, name: str, mistake: object) -> AbstractContextManager[
 
 MUTANTS = {
     "the watermark is dropped": lambda: mutant(
-        Batch, "write", lambda batch, ns, watermark, epoch=None: write(batch, ns, None, epoch)
+        Batch, "write", lambda batch, watermark, epoch=None: write(batch, None, epoch)
     ),
     "the watermark is not looked at": lambda: mutant(Poster, "resume", starts_from_the_beginning),
     "a known id is taken for a new one": lambda: mutant(Books, "_judge", takes_every_id_for_new),

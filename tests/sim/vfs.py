@@ -22,7 +22,7 @@ from memory_folder import MemoryFile, MemoryFolder
 
 OK, BUSY, IOERR, NOTFOUND, FULL = 0, 5, 10, 12, 13
 SHORT_READ = IOERR | 2 << 8
-OPEN_WAL = 0x80000
+OPEN_JOURNAL, OPEN_WAL = 0x800, 0x80000
 POWERSAFE_OVERWRITE = 0x1000
 SHARED, RESERVED, PENDING, EXCLUSIVE = 1, 2, 3, 4
 SHM_UNLOCK, SHM_SHARED = 1, 4
@@ -94,7 +94,7 @@ class _Opened:
         self.level = 0
         self.shared = 0
         self.exclusive = 0
-        self.folder_synced = not flags & OPEN_WAL
+        self.folder_synced = not flags & (OPEN_JOURNAL | OPEN_WAL)
 
 
 class Vfs:

@@ -260,6 +260,7 @@ def test_books_that_were_tampered_with_exit_with_1(run, ledger):
 @pytest.mark.parametrize(
     "command",
     [("account", "create"), ("account", "deposit"), ("account", "show"), ("account", "list"),
+     ("account", "deposits"), ("account", "refund"), ("account", "statement"),
      ("key", "create"), ("key", "list"), ("key", "revoke"), ("usage",),
      ("ledger", "trial-balance"), ("ledger", "verify")],
 )  # fmt: skip

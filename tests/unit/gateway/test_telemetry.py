@@ -45,6 +45,8 @@ class NoTill:
     backlog_rows = 3
     lag_seconds = 1.5
     recording = True
+    rows_max = 1000
+    posting = True
 
 
 def new_router() -> Router:
@@ -123,6 +125,8 @@ async def test_a_stream_moves_every_series_once():
     assert sample("tollgate_requests_in_flight") == 4
     assert sample("tollgate_spool_backlog_rows") == 3
     assert sample("tollgate_ledger_lag_seconds") == 1.5
+    assert sample("tollgate_spool_rows_max") == 1000
+    assert sample("tollgate_posting") == 1
 
 
 async def test_refusals_go_by_status_and_code():
@@ -159,6 +163,8 @@ async def test_every_worker_tells_of_all(tmp_path):
         assert sample_sum(text, "tollgate_spool_backlog_rows", {}) == 6
         assert sample_sum(text, "tollgate_ledger_lag_seconds", {}) == 1.5
         assert sample_sum(text, "tollgate_recording", {}) == 1
+        assert sample_sum(text, "tollgate_spool_rows_max", {}) == 2000
+        assert sample_sum(text, "tollgate_posting", {}) == 1
         assert sample_sum(text, "tollgate_node_state", {"state": "ready"}) == 1
         assert sample_sum(text, "python_info", {}) == 1
         for label in ("0", "1"):

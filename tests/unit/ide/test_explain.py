@@ -126,6 +126,7 @@ def test_payouts_and_supply() -> None:
         unemitted_io=state.unemitted_io,
         reward_vault_io=state.reward_vault_io,
         circulating_io=state.circulating_io,
+        treasury_io=0,
         supplier_io=state.supplier_io - 1,
         exchange_io=0,
         burned_io=state.burned_circulating_io,

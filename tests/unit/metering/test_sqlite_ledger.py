@@ -38,7 +38,7 @@ def test_a_file_that_is_no_ledger_is_refused_by_name(path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(LedgerError, match=r"nowhere.*unable to open"):
+    with pytest.raises(LedgerError, match=r"nowhere cannot be written: it is missing"):
         SqliteLedger(tmp_path / "nowhere" / "ledger.db")
 
 

@@ -1,0 +1,121 @@
+"""The books under load: how fast charges are booked and made durable, how quickly books answer."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from metering.sqlite_ledger import SqliteLedger
+
+from . import ledger_file
+from .ledger_pace import LAG_RATE, booked, lag
+from .ledger_posts import STREAMS, durable_posts
+from .ledger_queries import ask
+from .screen import Status
+
+CHARGES_PER_S_MIN = 20_000
+POST_S_MAX = 0.002
+QUERY_S_MAX = 0.020
+LAG_S_MAX = 2.0
+
+
+class Size(msgspec.Struct, frozen=True):
+    charges: int
+    transfers: int
+    seconds: float
+    repeats: int
+
+
+FULL = Size(charges=200_000, transfers=10_000_000, seconds=10, repeats=15)
+QUICK = Size(charges=5_000, transfers=50_000, seconds=1, repeats=3)
+
+
+class Figure(msgspec.Struct, frozen=True):
+    name: str
+    value: str
+    bar: str = ""
+    met: bool = True
+
+
+def measure(size: Size, folder: Path | None, status: Status) -> list[Figure]:
+    """In a folder of its own below this one, which should be on the disk that is meant."""
+    with tempfile.TemporaryDirectory(prefix="tollgate-bench-", dir=folder) as name:
+        work = Path(name)
+        return [
+            *_booking(size, work, status),
+            *_posting(size, work, status),
+            *_asking(size, work, status),
+        ]
+
+
+def _booking(size: Size, work: Path, status: Status) -> list[Figure]:
+    found = []
+    for name, held in (("one transfer each", False), ("hold, then post", True)):
+        status(f"charges booked, {name}")
+        pace = booked(work / f"pace-{held}", size.charges, held=held)
+        cpu_us = pace.cpu_s / pace.charges * 1e6
+        found.append(
+            Figure(
+                f"charges booked, {name}",
+                f"{pace.per_s:,.0f}/s ({cpu_us:.1f} µs CPU each)",
+                f"at least {CHARGES_PER_S_MIN:,}/s",
+                pace.per_s >= CHARGES_PER_S_MIN,
+            )
+        )
+    status("lag")
+    behind = lag(work / "lag", size.seconds)
+    found.append(
+        Figure(
+            f"ledger behind at {LAG_RATE:,} charges/s",
+            f"at most {behind.seconds:.2f} s, {behind.rows:,} rows",
+            f"at most {LAG_S_MAX:g} s",
+            behind.seconds <= LAG_S_MAX,
+        )
+    )
+    return found
+
+
+def _posting(size: Size, work: Path, status: Status) -> list[Figure]:
+    found = []
+    for think_s in (0.25, 0.0):
+        what = f"{think_s:g} s long" if think_s else "without end to end pause"
+        status(f"durable posts, {STREAMS} streams {what}")
+        waits = uvloop.run(durable_posts(work / f"posts-{think_s}", size.seconds, think_s=think_s))
+        found.append(
+            Figure(
+                f"durable post, {STREAMS} streams {what}",
+                f"p50 {waits.p50_s * 1e3:.2f} ms, p99 {waits.p99_s * 1e3:.2f} ms"
+                f" ({waits.per_s:,.0f}/s)",
+                f"p50 at most {POST_S_MAX * 1e3:g} ms",
+                waits.p50_s <= POST_S_MAX,
+            )
+        )
+    return found
+
+
+def _asking(size: Size, work: Path, status: Status) -> list[Figure]:
+    path = work / "books.db"
+    status(f"making books of {size.transfers:,} transfers")
+    ledger_file.make(path, size.transfers)
+    status("asking them")
+    found = [
+        Figure(
+            f"{query.name}, of {size.transfers:,} transfers",
+            f"p50 {query.p50_s * 1e3:.2f} ms",
+            f"at most {QUERY_S_MAX * 1e3:g} ms",
+            query.p50_s <= QUERY_S_MAX,
+        )
+        for query in ask(path, size.transfers, size.repeats)
+    ]
+    status("verifying them")
+    ledger = SqliteLedger(path)
+    begun = time.perf_counter()
+    verification = ledger.verify()
+    per_s = verification.transfers / (time.perf_counter() - begun)
+    ledger.close()
+    text = f"{per_s:,.0f} rows/s" if verification.ok else str(verification.problem)
+    return [*found, Figure("verification", text, "right", verification.ok)]
