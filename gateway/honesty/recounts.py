@@ -120,7 +120,7 @@ class Recounts:
             ) and exchange.usage_source is not UsageSource.ESTIMATED:
                 self._found(impossible(exchange, usage, self._clock_ns()))
                 self._wake.set()
-        if sample is None:
+        if sample is None or not sample.recount:
             return
         of_node = exchange.usage_source is UsageSource.NODE
         if exchange.outcome is not ChargeOutcome.COMPLETED or not of_node:
