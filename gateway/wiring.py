@@ -172,7 +172,7 @@ class Gateway:
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
             tokens.routes(admission, aside, authenticate),
-            key.routes(authenticate, books.keys, books.usage, books.customers),
+            key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),

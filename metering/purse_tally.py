@@ -14,12 +14,8 @@ from metering.purse import FREE, Purse
 PAGE_ROWS = 10_000
 
 _CAP_SUM = """
-    WITH RECURSIVE family (key_id) AS (
-        SELECT CAST(? AS TEXT)
-        UNION SELECT api_key.key_id FROM api_key JOIN family ON parent_key_id = family.key_id
-    )
     SELECT CAST(coalesce(sum(charged_nano_usd), 0) AS BIGINT) FROM charge
-    WHERE key_id IN (SELECT key_id FROM family)
+    WHERE key_id IN (SELECT key_id FROM api_key WHERE key_id = ? OR parent_key_id = ?)
     AND created_ns >= ? AND created_ns < ? AND seq <= ?
 """
 _FREE_SUM = f"""
@@ -83,7 +79,7 @@ class PurseTally:
         """Sum what was taken from it up to the row at hand, and follow it from here."""
         bounds = (purse.from_ns, purse.until_ns, self._seq)
         if purse.model is None:
-            rows = self._session.query(_CAP_SUM, purse.owner, *bounds)
+            rows = self._session.query(_CAP_SUM, purse.owner, purse.owner, *bounds)
         else:
             rows = self._session.query(_FREE_SUM, purse.owner, purse.model, *bounds)
         taken: int = rows[0][0]
@@ -96,11 +92,9 @@ class PurseTally:
         return taken
 
     def _family(self, key_id: str) -> list[str]:
-        """The key, the one that made it, and so on."""
-        family = [key_id]
-        while (parent := self._parent(family[-1])) is not None and parent not in family:
-            family.append(parent)
-        return family
+        """The key, and the one that made it: a sub-key makes none."""
+        parent = self._parent(key_id)
+        return [key_id] if parent is None else [key_id, parent]
 
     def _parent(self, key_id: str) -> str | None:
         if key_id not in self._parents:

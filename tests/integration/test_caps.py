@@ -11,6 +11,7 @@ from served import Served, configuration, eventually, serve
 
 from metering.backend import open_database
 from metering.cycle import Cycle, cycle_end_ns
+from metering.key_patch import KeyPatch
 from metering.key_store import KeyStore
 from metering.keys import ApiKey, KeyTerms
 from metering.limits import Limits
@@ -176,9 +177,7 @@ async def test_an_operator_may_raise_and_lower_a_cap(tmp_path):
             pass
         for cap, wanted in ((3 * hold, 200), (hold, 402)):
             with contextlib.closing(open_database(served.home / "ledger.db")) as database:
-                database.query(
-                    "UPDATE api_key SET spend_cap_nano_usd = ? WHERE key_id = ?", cap, key.key_id
-                )
+                KeyStore(database).update(key.key_id, KeyPatch(spend_cap_nano_usd=cap))
             await eventually(
                 lambda: ask(served, headers), lambda answer, wanted=wanted: answer[0] == wanted
             )

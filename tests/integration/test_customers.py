@@ -6,6 +6,7 @@ import contextlib
 
 import msgspec
 import pytest
+from customer_api import ADMIN_KEY, ASKED, CHAT, Api, gateway
 from served import configuration, eventually, serve
 
 from gateway.ledger_config import LedgerConfig
@@ -14,40 +15,12 @@ from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
-CHAT = "/v1/chat/completions"
-ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi there"}], "max_tokens": 12}
-
-
-class Api:
-    """Calls with a key, each answered as expected."""
-
-    def __init__(self, client, secret: str) -> None:
-        self._client = client
-        self._headers = {"authorization": f"Bearer {secret}"}
-
-    async def __call__(self, method: str, path: str, json=None, *, status: int = 200) -> dict:
-        answer = await self._client.request(method, path, json=json, headers=self._headers)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    async def code(self, method: str, path: str, json=None, *, status: int) -> str:
-        """The code of an OpenAI error object."""
-        error = (await self(method, path, json, status=status))["error"]
-        assert set(error) == {"message", "type", "param", "code"}
-        return error["code"]
 
 
 @pytest.fixture
 def home(tmp_path):
     (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
     return tmp_path
-
-
-@contextlib.asynccontextmanager
-async def gateway(home):
-    async with FakeNode() as node, serve(home, configuration([node])) as served:
-        yield served, Api(served.client, ADMIN_KEY)
 
 
 async def test_an_account_is_opened_lent_to_and_closed(home):
@@ -254,84 +227,19 @@ async def test_a_key_is_told_what_it_may_do_and_has_used(home):
         assert "account_available_nano_usd" not in of_child
 
 
-async def test_usage_adds_up_to_the_charges_by_day_model_and_key(home):
-    async with gateway(home) as (served, admin):
-        made = await admin("POST", "/admin/v1/keys", {"account": "acme", "manages_keys": True})
-        manager = Api(served.client, made["api_key"])
-        sub = await manager("POST", "/v1/keys", {})
-        child = Api(served.client, sub["api_key"])
-        for caller in (manager, child, child):
-            await caller("POST", CHAT, ASKED)
-        charges = await served.charges(3)
-        cost = sum(charge.cost_nano_usd for charge in charges)
-        whole = await manager("GET", "/v1/usage?group_by=key,day")
-        assert whole["total"]["cost_nano_usd"] == whole["total"]["charged_nano_usd"] == cost
-        assert whole["total"]["requests"] == 3
-        assert {row["key_id"]: row["requests"] for row in whole["data"]} == {
-            made["key_id"]: 1,
-            sub["key_id"]: 2,
-        }
-        assert sum(row["cost_nano_usd"] for row in whole["data"]) == cost
-        assert {row["price_version"] for row in whole["data"]} == {charges[0].price_version}
-        by_model = await manager("GET", "/v1/usage?group_by=model")
-        (row,) = by_model["data"]
-        assert (row["model"], row["completion_tokens"]) == ("fake", 36)
-        own = await child("GET", "/v1/usage")
-        assert own["total"]["requests"] == 2
-        other = f"/v1/usage?key_id={made['key_id']}"
-        assert await child.code("GET", other, status=403) == "key_management_not_allowed"
-        none = await manager("GET", "/v1/usage?start_time=1&end_time=2")
-        assert (none["total"]["requests"], none["data"]) == (0, [])
-
-
-@pytest.mark.parametrize("group_by", ["charge", "key", "day,model,key", ""])
-async def test_usage_is_paged_by_cursor(home, group_by):
-    async with gateway(home) as (served, admin):
-        for number in range(5):
-            made = await admin("POST", "/admin/v1/keys", {"account": "acme", "name": str(number)})
-            await Api(served.client, made["api_key"])("POST", CHAT, ASKED)
-        await served.charges(5)
-        acme, seen, after = Api(served.client, served.secret), [], ""
-        while True:
-            page = await acme("GET", f"/v1/usage?limit=2&group_by={group_by}{after}")
-            assert page["total"]["requests"] == 5
-            seen += page["data"]
-            if not page["has_more"]:
-                break
-            after = f"&after={page['next_cursor']}"
-        assert len(seen) == (5 if group_by else 1)
-        assert len({str(row) for row in seen}) == len(seen)
-        assert sum(row["cost_nano_usd"] for row in seen) == page["total"]["cost_nano_usd"]
-
-
-BAD_QUERIES = [
-    ("group_by=hour", "group_by"),
-    ("after=x", "after"),
-    ("after=WyJhIl0", "after"),
-    ("start_time=today", "start_time"),
-    ("limit=1001", "limit"),
-    ("account=bob", None),
-]
-
-
-async def test_a_query_that_makes_no_sense_is_refused(home):
-    async with gateway(home) as (served, _):
-        acme = Api(served.client, served.secret)
-        for query, param in BAD_QUERIES:
-            answer = await acme("GET", f"/v1/usage?{query}", status=400)
-            assert answer["error"]["param"] == param
-
-
-async def test_usage_is_of_the_callers_account_alone(home):
-    async with gateway(home) as (served, admin):
-        await Api(served.client, served.secret)("POST", CHAT, ASKED)
-        await served.charges(1)
-        made = await admin("POST", "/admin/v1/keys", {"account": "bob"})
-        bob = await Api(served.client, made["api_key"])("GET", "/v1/usage?group_by=charge")
-        assert (bob["account"], bob["data"], bob["total"]["requests"]) == ("bob", [], 0)
-        path = "/admin/v1/accounts/acme/usage"
-        assert (await admin("GET", path))["total"]["requests"] == 1
-        await admin("GET", "/admin/v1/accounts/nobody/usage", status=404)
+async def test_a_key_is_told_what_is_left_of_its_accounts_free_tokens(home):
+    async with FakeNode() as node:
+        config = configuration([node])
+        model = msgspec.structs.replace(config.model[0], free_tokens_per_day=10_000)
+        async with serve(home, msgspec.structs.replace(config, model=(model,))) as served:
+            acme = Api(served.client, served.secret)
+            await acme("POST", CHAT, ASKED)
+            (charge,) = await served.charges(1)
+            used = charge.prompt_tokens + charge.completion_tokens
+            (told,) = (await acme("GET", "/v1/key"))["data"]["allowances"]
+            assert (told["model"], told["used"]) == ("fake", used)
+            assert told["remaining"] == 10_000 - used
+            assert told["resets_at"] % 86_400 == 0
 
 
 async def test_customers_in_postgresql(home, postgres_url):

@@ -24,6 +24,7 @@ from metering.ledger import LedgerError
 from metering.limits import LimitKind, Limits, local_limiter
 from metering.poster import Poster
 from metering.posting import deposit_group
+from metering.purses import Purses
 from metering.spool import Spool
 from metering.spool_file import SpoolError
 from metering.sqlite_ledger import SqliteLedger
@@ -159,7 +160,8 @@ class Life:
             poster=self.poster,
             budget=self.budget,
             limiter=local_limiter(),
-            source=LedgerSource(self.poster),
+            source=LedgerSource(self.poster, self.budget),
+            purses=Purses(self.poster.refresh, self.budget.forget),
         )
         if self.rng.random() < 0.8:
             self._asked = [(account, self.poster.refresh(account)) for account in ACCOUNTS]

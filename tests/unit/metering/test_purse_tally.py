@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from books import closed, deposit, opened, used
 
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.cycle import Cycle
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
@@ -16,7 +16,6 @@ from metering.posting import whole_group
 from metering.purse import FREE
 from metering.purse_tally import PurseTally
 from metering.purses import Purses
-from metering.sqlite_ledger import SqliteLedger
 
 DAY_NS = 86_400_000_000_000
 NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
@@ -24,9 +23,9 @@ COST = 10 * 200 + 5 * 600
 
 
 class Books:
-    def __init__(self, path):
-        self.ledger = SqliteLedger(path)
-        self.database = open_database(path)
+    def __init__(self, where):
+        self.ledger = open_ledger(where)
+        self.database = open_database(where)
         self.ledger.post("test", [deposit("alice", 10**12)])
         self.purses = Purses(lambda _: None, lambda _: True)
         self.count = 0
@@ -55,8 +54,8 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path):
-    made = Books(tmp_path / "ledger.db")
+def books(where):
+    made = Books(where)
     with contextlib.closing(made.ledger), contextlib.closing(made.database):
         yield made
 
