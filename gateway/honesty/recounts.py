@@ -6,7 +6,8 @@
     run()       a thread counts, the desk hears     findings, and checks that were passed
 
 All of a node's first answers are checked, and all again after a finding: who begins with a lie is
-found within `ALL_ANSWERS` requests.
+found within `ALL_ANSWERS` checks. Checks take at most `CPU_SHARE` of a core, whatever comes: while
+as many wait as may, no further answer is sampled.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from router.router import Router
 ALL_ANSWERS = 200
 ROOM_BYTES = 16 * 1024 * 1024
 QUEUE_MAX = 256
+CPU_SHARE = 0.02
+ALL_AGAIN_NS = 600_000_000_000
+"""A node that lies in every answer is not checked in every answer: once in so long, all."""
 
 
 class Checked(StrEnum):
@@ -47,13 +51,15 @@ class Checked(StrEnum):
 
 
 class _Node:
-    __slots__ = ("all_left", "checks", "until_next")
+    __slots__ = ("all_left", "checks", "found_ns", "until_next")
 
     def __init__(self) -> None:
         self.all_left = ALL_ANSWERS
         """So many of its next answers are all checked."""
         self.until_next = 1
         """Answers until one is checked, that one included."""
+        self.found_ns = -ALL_AGAIN_NS
+        """When its answers were last begun to be checked all because of a finding."""
         self.checks = NodeChecks()
 
 
@@ -86,7 +92,7 @@ class Recounts:
 
     def sample(self, node_id: str) -> Sample | None:
         """Something to keep the next answer in, if it is to be checked. On every request's way."""
-        if not self._one_in:
+        if not self._one_in or len(self._queue) >= QUEUE_MAX:
             return None
         node = self._nodes.get(node_id)
         if node is None:
@@ -143,10 +149,12 @@ class Recounts:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                await self._check(*self._queue.popleft())
+                cpu_s = await self._check(*self._queue.popleft())
+                await asyncio.sleep(cpu_s / CPU_SHARE - cpu_s)
             await self._desk.write()
 
-    async def _check(self, exchange: Exchange, sample: Sample) -> None:
+    async def _check(self, exchange: Exchange, sample: Sample) -> float:
+        """The seconds of CPU that it took."""
         node, usage = exchange.attempt.node, exchange.usage
         assert usage is not None
         job = Job(
@@ -163,18 +171,29 @@ class Recounts:
         model = self._catalogue.get(node.model)
         counter = model.counter if model is not None else None
         count = None if counter is None else counter.count
-        try:
-            findings = await asyncio.to_thread(judge, job, known.checks, count, self._clock_ns())
-        except MalformedStreamError:
+
+        def judged() -> tuple[list[Finding] | None, float]:
+            begun_s = time.thread_time()
+            try:
+                findings = judge(job, known.checks, count, self._clock_ns())
+            except MalformedStreamError:
+                return None, time.thread_time() - begun_s
+            return findings, time.thread_time() - begun_s
+
+        findings, cpu_s = await asyncio.to_thread(judged)
+        if findings is None:
             self._count(node.node_id, Checked.UNREADABLE)
-            return
+            return cpu_s
         self._count(node.node_id, Checked.FOUND if findings else Checked.HONEST)
         if not findings:
             self._router.report_check(node.node_id, honest=True)
         for finding in findings:
             self._found(finding)
+        return cpu_s
 
     def _found(self, finding: Finding) -> None:
         known = self._nodes.setdefault(finding.node_id, _Node())
-        known.all_left, known.until_next = ALL_ANSWERS, 1
+        if finding.found_ns - known.found_ns >= ALL_AGAIN_NS:
+            known.found_ns = finding.found_ns
+            known.all_left, known.until_next = ALL_ANSWERS, 1
         self._desk.take(finding)
