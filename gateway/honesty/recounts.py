@@ -126,7 +126,7 @@ class Recounts:
                 or usage.completion_tokens > most.completion_tokens_max
             ) and exchange.usage_source is not UsageSource.ESTIMATED:
                 self._impossible(exchange, usage)
-        if sample is None:
+        if sample is None or not sample.recount:
             return
         of_node = exchange.usage_source is UsageSource.NODE
         if exchange.outcome is not ChargeOutcome.COMPLETED or not of_node:

@@ -89,6 +89,7 @@ class Question:
         "endpoint",
         "has_media",
         "model",
+        "offers_tools",
         "prompts",
         "request",
         "running_usage_wanted",
@@ -107,6 +108,8 @@ class Question:
         self.choices_per_prompt = 1
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
+        self.offers_tools = False
+        """Its answer may hold tool calls."""
         self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
         self.cost_wanted = request.usage is not None and request.usage.include is True
         if not isinstance(request, EmbeddingRequest):
@@ -122,6 +125,7 @@ class Question:
             if request.max_completion_tokens is not None:
                 self.completion_tokens_max = request.max_completion_tokens
             self.has_media = _has_media(request.messages)
+            self.offers_tools = bool(request.tools) and request.tool_choice != "none"
         options = request.stream_options
         if options is not None and options.include_usage:
             self.usage_wanted = True
