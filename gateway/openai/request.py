@@ -184,7 +184,7 @@ def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
             _read_from_below(body, SPARE_FRAMES)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.invalid_json(str(error).rstrip(".")) from None
     return request
@@ -310,11 +310,13 @@ _RANGE = re.compile(r"Expected `(int|float)` ([<>]=? .*)")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 
 
-def _explain(message: str) -> ApiError:
-    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation."""
+def explain(message: str, inside: str = "") -> ApiError:
+    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation; `inside`
+    is where in the body the value was that it judged.
+    """
     match = _AT.match(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
-    where = where.removeprefix(".").replace("[...]", "[]")
+    where = (inside + where).removeprefix(".").replace("[...]", "[]")
     prefix = f"{where}." if where else ""
     if unknown := _UNKNOWN.match(what):
         param = prefix + unknown[1]
