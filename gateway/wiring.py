@@ -183,7 +183,9 @@ class Gateway:
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
-            openrouter.routes(catalogue, self._router, admission, authenticate),
+            openrouter.routes(
+                catalogue, self._router, admission, self.config.responses, authenticate
+            ),
             admin.routes(authorize, self._admin_parts()),
         ]
 

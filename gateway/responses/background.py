@@ -196,7 +196,8 @@ async def _listen(run: Run, driver: CoroutineDriver) -> None:
     answer = await driver.answered()
     if answer is not None and answer.body is not None:
         error = msgspec.json.decode(answer.body)["error"]
-        run.add(stream.fail(error["message"], error["code"]))
+        code = "invalid_prompt" if answer.status == 400 else error["type"]
+        run.add(stream.fail(error["message"], code))
         return
     async for data in driver.chunks():
         run.add(stream.feed(data))

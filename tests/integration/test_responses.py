@@ -251,33 +251,35 @@ async def test_a_conversation_goes_on_after_a_restart(tmp_path: Path) -> None:
             ]
 
 
-@pytest.mark.parametrize(
-    ("change", "key", "error", "param"),
-    [
-        ({}, "sk-wrong", openai.AuthenticationError, None),
-        ({"model": "none"}, None, openai.NotFoundError, "model"),
-        ({"input": []}, None, openai.BadRequestError, "input"),
-        ({"tools": [{"type": "web_search"}]}, None, openai.BadRequestError, "tools[0].type"),
-        ({"conversation": "conv_1"}, None, openai.BadRequestError, "conversation"),
-        ({"max_output_tokens": 5000}, None, openai.BadRequestError, "max_output_tokens"),
-        ({"input": "word " * 3000}, None, openai.BadRequestError, "input"),
-    ],
-)
+REFUSALS: list[tuple[dict, str | None, type[openai.APIStatusError], str | None]] = [
+    ({}, "sk-wrong", openai.AuthenticationError, None),
+    ({"model": "none"}, None, openai.NotFoundError, "model"),
+    ({"input": []}, None, openai.BadRequestError, "input"),
+    ({"tools": [{"type": "web_search"}]}, None, openai.BadRequestError, "tools[0].type"),
+    ({"conversation": "conv_1"}, None, openai.BadRequestError, "conversation"),
+    ({"max_output_tokens": 5000}, None, openai.BadRequestError, "max_output_tokens"),
+]
+
+
 @pytest.mark.parametrize("how", [{}, {"stream": True}, {"background": True}])
-async def test_refusals_name_the_field(
-    how: dict,
-    change: dict,
-    key: str | None,
-    error: type[openai.APIStatusError],
-    param: str | None,
-    tmp_path: Path,
-) -> None:
-    async with served(tmp_path) as (_, gateway, _), client(gateway, key) as ai:
-        if how.get("background") and param == "input" and isinstance(change["input"], str):
-            pytest.skip("the node's own refusal of a background response is told by its status")
-        with pytest.raises(error) as raised:
-            await ai.responses.create(**ASKED | change | how)
-        assert raised.value.param == param
-        assert raised.value.request_id
+async def test_refusals_name_the_field_and_keep_nothing(how: dict, tmp_path: Path) -> None:
+    async with served(tmp_path) as (node, gateway, _):
+        for change, key, error, param in REFUSALS:
+            async with client(gateway, key) as ai:
+                with pytest.raises(error) as raised:
+                    await ai.responses.create(**ASKED | change | how)
+            assert raised.value.param == param
+            assert raised.value.request_id
+        assert not node.received
         (found,) = rows(gateway, "SELECT count(*) FROM response")
     assert found == (0,)
+
+
+@pytest.mark.parametrize("how", [{}, {"stream": True}])
+async def test_what_the_node_refuses_is_told_in_the_words_of_responses(
+    how: dict, tmp_path: Path
+) -> None:
+    async with served(tmp_path) as (_, _, ai):
+        with pytest.raises(openai.BadRequestError) as raised:
+            await ai.responses.create(**ASKED | {"input": "word " * 3000} | how)
+    assert (raised.value.code, raised.value.param) == ("context_length_exceeded", "input")
