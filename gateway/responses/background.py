@@ -123,10 +123,14 @@ class Background:
         """What it is then: cancelled, unless it had ended before."""
         ended = _become(kept, cancelled(answer_of(kept)))
         if await asyncio.to_thread(self._store.finish, ended):
-            run = self.running(kept.response_id)
-            if run is not None:
-                run.leave()
+            self.leave(kept.response_id)
         return await self._shelf.get(kept.account, kept.response_id)
+
+    def leave(self, response_id: str) -> None:
+        """Nobody waits for it any more. If it is made elsewhere, that is seen there."""
+        run = self.running(response_id)
+        if run is not None:
+            run.leave()
 
     async def look(self) -> None:
         """Leave what nobody waits for. Runs for the gateway's lifetime."""
@@ -146,10 +150,8 @@ class Background:
             except LedgerError as error:
                 log.warning("who still waits for a background response is not known: %s", error)
                 continue
-            for response_id in known:
-                run = self._runs.get(response_id)
-                if run is not None and response_id not in wanted:
-                    run.leave()
+            for response_id in set(known) - wanted:
+                self.leave(response_id)
 
     async def close(self) -> None:
         """What is not complete has failed; what was generated is charged."""

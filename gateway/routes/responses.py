@@ -85,6 +85,7 @@ def routes(
     @api.delete("/{response_id}")
     async def delete(caller: Caller, response_id: str) -> Json:
         await shelf.delete(caller.account, response_id)
+        background.leave(response_id)
         return {"id": response_id, "object": "response", "deleted": True}
 
     @api.post("/{response_id}/cancel")
