@@ -69,7 +69,8 @@ class BatchStore:
 
     def page(self, account: str, *, after: Batch | None, limit: int) -> list[Batch]:
         """The newest first, those behind the one given."""
-        where, place = "account = ?", ()
+        where = "account = ?"
+        place: tuple[object, ...] = ()
         if after is not None:
             where += " AND (created_ns, batch_id) < (?, ?)"
             place = (after.created_ns, after.batch_id)
@@ -82,12 +83,10 @@ class BatchStore:
         )
         return [_batch(row) for row in rows]
 
-    def cancel(self, account: str, batch_id: str, now_ns: int) -> Batch | None:
-        """None if there is none. Raises StatusError if it is over."""
+    def cancel(self, batch_id: str, now_ns: int) -> Batch:
+        """Raises StatusError if it is over."""
         with self._database.transaction() as session:
             batch = _find(session, batch_id)
-            if batch is None or batch.account != account:
-                return None
             if batch.status is Status.CANCELLING:
                 return batch
             if batch.status not in (Status.VALIDATING, Status.IN_PROGRESS):
@@ -153,7 +152,6 @@ class BatchStore:
         """
         with self.leading(holder) as session:
             batch = _find(session, batch_id)
-            assert batch is not None, batch_id
             if batch.status is not expected:
                 return batch
             for file in files:
@@ -166,9 +164,10 @@ class BatchStore:
 _OVER = (Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED)
 
 
-def _find(session: Session, batch_id: str) -> Batch | None:
-    rows = session.query(f"SELECT {_COLUMNS} FROM batch WHERE batch_id = ?", batch_id)
-    return _batch(rows[0]) if rows else None
+def _find(session: Session, batch_id: str) -> Batch:
+    """No batch is ever deleted."""
+    (row,) = session.query(f"SELECT {_COLUMNS} FROM batch WHERE batch_id = ?", batch_id)
+    return _batch(row)
 
 
 def _change(session: Session, batch: Batch, **changes: object) -> Batch:

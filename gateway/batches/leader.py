@@ -1,4 +1,4 @@
-"""Runs the batches, in one of all gateways that share the ledger's database: who holds the lease."""
+"""Runs the batches, in one of all gateways on a ledger's database: the one with the lease."""
 
 from __future__ import annotations
 

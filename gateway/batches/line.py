@@ -50,9 +50,7 @@ def read_request(raw: bytes) -> Request:
     try:
         return _request.decode(raw)
     except msgspec.ValidationError as error:
-        raise LineError(
-            "invalid_request_line", f"This line is no batch request: {error}."
-        ) from None
+        raise LineError("invalid_request_line", f"This line is no request: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LineError("invalid_json_line", f"This line is not valid JSON: {error}.") from None
 

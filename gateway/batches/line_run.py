@@ -166,7 +166,7 @@ class LineRun:
 
     def _backoff_s(self) -> float:
         self._waits += 1
-        return min(WAIT_FIRST_S * 2 ** (self._waits - 1), WAIT_MAX_S)
+        return min(WAIT_FIRST_S * float(2 ** (self._waits - 1)), WAIT_MAX_S)
 
     async def _fail(self, status: int, body: bytes) -> None:
         batch, number = self._batch, self._number
@@ -180,4 +180,4 @@ def _wait_s(error: ApiError) -> float | None:
     """Until what was not admitted may be; None: never, or not for a long time."""
     if error.status != 429 or error.retry_is_useless:
         return None
-    return max(error.retry_after_s or 0, WAIT_FIRST_S)
+    return max(float(error.retry_after_s or 0), WAIT_FIRST_S)

@@ -142,9 +142,8 @@ class BatchRunner:
             max(0.0, (batch.expires_ns - self._now_ns()) / 1e9), self.stop
         )
         try:
-            await self._start_lines(
-                await asyncio.to_thread(shop.line_store.numbers, batch.batch_id)
-            )
+            answered = await asyncio.to_thread(shop.line_store.numbers, batch.batch_id)
+            await self._start_lines(answered)
             while self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
                 self._reap()

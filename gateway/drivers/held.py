@@ -50,15 +50,12 @@ class HeldDriver(CoroutineDriver):
         self.perform([Record(held)])
 
     def perform(self, actions: list[Action]) -> None:
-        if not self._taken:
-            for action in actions:
-                if type(action) is Record and type(action.row) is CloseCharge:
-                    if action.row.outcome in _ANSWERED:
-                        assert len(actions) == 1, actions
-                        self._held = action.row
-                        self._wake.set()
-                        return
-        super().perform(actions)
+        closing = None if self._taken else _closing(actions)
+        if closing is None:
+            super().perform(actions)
+        else:
+            self._held = closing
+            self._wake.set()
 
     def client_gone(self) -> None:
         held, self._held = self._held, None
@@ -70,3 +67,11 @@ class HeldDriver(CoroutineDriver):
             self.exchange.outcome, self.exchange.usage = free.outcome, None
             self._till.record(free, None)
         super().client_gone()
+
+
+def _closing(actions: list[Action]) -> CloseCharge | None:
+    """The end of a charge whose answer is whole."""
+    for action in actions:
+        if type(action) is Record and type(action.row) is CloseCharge:
+            return action.row if action.row.outcome in _ANSWERED else None
+    return None

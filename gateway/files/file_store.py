@@ -89,28 +89,23 @@ class FileStore:
         )
         return [_file(row) for row in rows]
 
-    def delete(self, account: str, file_id: str) -> bool:
-        """False if there is none. Raises FileInUseError."""
+    def delete(self, account: str, file_id: str) -> None:
+        """Of one that is not there, nothing. Raises FileInUseError."""
         with self._database.transaction() as session:
             if found := session.query(_IN_USE, file_id):
                 raise FileInUseError(
                     f"file '{file_id}' is the input of {found[0][0]}, which is not over: wait for "
                     "its end, or cancel it"
                 )
-            deleted = session.query(
-                "DELETE FROM file WHERE file_id = ? AND account = ? RETURNING file_id",
-                file_id,
-                account,
-            )
-        return bool(deleted)
+            session.query("DELETE FROM file WHERE file_id = ? AND account = ?", file_id, account)
 
     def delete_expired(self, now_ns: int, limit: int) -> list[str]:
         """The ids of those whose time is over, which are no more; not of those in use."""
         with self._database.transaction() as session:
             rows = session.query(
                 "DELETE FROM file WHERE file_id IN (SELECT file_id FROM file WHERE expires_ns <= ?"
-                f" AND file_id NOT IN (SELECT input_file_id FROM batch WHERE status IN {UNFINISHED})"
-                " ORDER BY expires_ns LIMIT ?) RETURNING file_id",
+                " AND file_id NOT IN (SELECT input_file_id FROM batch WHERE status IN"
+                f" {UNFINISHED}) ORDER BY expires_ns LIMIT ?) RETURNING file_id",
                 now_ns,
                 limit,
             )

@@ -62,7 +62,7 @@ class Upload:
             raise _no_form(error) from None
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return self._incoming.bytes if self._incoming is not None else 0
 
     async def read(self, body: AsyncIterator[bytes]) -> None:
@@ -72,7 +72,7 @@ class Upload:
                 self._parser.write(part)
             except FormParserError as error:
                 raise _no_form(error) from None
-            if self.bytes + len(self._pending) > self._file_bytes_max:
+            if self.size_bytes + len(self._pending) > self._file_bytes_max:
                 raise errors.body_too_large(self._file_bytes_max)
             if len(self._pending) >= WRITE_BYTES:
                 await self._write()

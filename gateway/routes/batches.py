@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from gateway.batches.views import batch_view
 from gateway.files.file_store import PURPOSE_INPUT, FileStore
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import json_body, query_of
-from gateway.routes.files import expiry_s, unknown_file
+from gateway.routes.files import FILE_ID, expiry_s, unknown_file
 from metering.keys import ApiKey
 
 METADATA_MAX = 16
+BATCH_ID = re.compile(r"batch_[0-9a-f]{24}")
 
 
 class ExpiresAfter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +61,9 @@ def routes(
     api = APIRouter(prefix="/v1/batches", tags=["batches"])
 
     async def find(caller: ApiKey, batch_id: str, param: str = "batch_id") -> Batch:
-        batch = await asyncio.to_thread(store.get, caller.account, batch_id)
+        batch = None
+        if BATCH_ID.fullmatch(batch_id):
+            batch = await asyncio.to_thread(store.get, caller.account, batch_id)
         if batch is None:
             raise _unknown_batch(batch_id, param)
         return batch
@@ -69,23 +73,7 @@ def routes(
         caller: Annotated[ApiKey, Depends(authenticate)],
         asked: Annotated[NewBatch, Depends(json_body(NewBatch))],
     ) -> dict[str, Any]:
-        if caller.suspended:
-            raise errors.account_suspended(caller.account)
-        batch = _new(caller, asked)
-        file = await asyncio.to_thread(files.get, caller.account, asked.input_file_id)
-        if file is None:
-            raise unknown_file(asked.input_file_id, "input_file_id")
-        if file.purpose != PURPOSE_INPUT:
-            raise errors.bad_request(
-                f"The input of a batch is a file with the purpose '{PURPOSE_INPUT}'; this one has "
-                f"'{file.purpose}'.",
-                param="input_file_id",
-                code="invalid_value",
-            )
-        try:
-            await asyncio.to_thread(store.create, batch)
-        except TooManyBatchesError as error:
-            raise errors.overloaded(f"{error}.", retry_after_s=60) from None
+        batch = await _create(caller, asked, store, files)
         created()
         return batch_view(batch)
 
@@ -117,21 +105,45 @@ def routes(
     async def cancel(
         batch_id: str, caller: Annotated[ApiKey, Depends(authenticate)]
     ) -> dict[str, Any]:
+        batch = await find(caller, batch_id)
         try:
-            batch = await asyncio.to_thread(store.cancel, caller.account, batch_id, time.time_ns())
+            batch = await asyncio.to_thread(store.cancel, batch.batch_id, time.time_ns())
         except StatusError as error:
             raise errors.conflict(f"{error}.") from None
-        if batch is None:
-            raise _unknown_batch(batch_id, "batch_id")
         created()
         return batch_view(batch)
 
     return api
 
 
+async def _create(caller: ApiKey, asked: NewBatch, store: BatchStore, files: FileStore) -> Batch:
+    """Raises ApiError (400, 403, 404, 429) and LedgerError."""
+    if caller.suspended:
+        raise errors.account_suspended(caller.account)
+    batch, file = _new(caller, asked), None
+    if FILE_ID.fullmatch(asked.input_file_id):
+        file = await asyncio.to_thread(files.get, caller.account, asked.input_file_id)
+    if file is None:
+        raise unknown_file(asked.input_file_id, "input_file_id")
+    if file.purpose != PURPOSE_INPUT:
+        raise errors.bad_request(
+            f"The input of a batch is a file with the purpose '{PURPOSE_INPUT}'; this one has "
+            f"'{file.purpose}'.",
+            param="input_file_id",
+            code="invalid_value",
+        )
+    try:
+        await asyncio.to_thread(store.create, batch)
+    except TooManyBatchesError as error:
+        raise errors.overloaded(f"{error}.", retry_after_s=60) from None
+    return batch
+
+
 def _new(caller: ApiKey, asked: NewBatch) -> Batch:
     """Raises ApiError (400)."""
-    now_ns, after = time.time_ns(), asked.output_expires_after
+    now_ns, after, expires_s = time.time_ns(), asked.output_expires_after, None
+    if after is not None:
+        expires_s = expiry_s(after.seconds, "output_expires_after.seconds")
     metadata = None if asked.metadata is None else msgspec.json.encode(asked.metadata).decode()
     return Batch(
         batch_id="batch_" + secrets.token_hex(12),
@@ -140,7 +152,7 @@ def _new(caller: ApiKey, asked: NewBatch) -> Batch:
         endpoint=asked.endpoint,
         input_file_id=asked.input_file_id,
         metadata=metadata,
-        output_expires_s=after and expiry_s(after.seconds, "output_expires_after.seconds"),
+        output_expires_s=expires_s,
         status=Status.VALIDATING,
         created_ns=now_ns,
         expires_ns=now_ns + WINDOW_NS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from typing import Annotated, Any, Literal
@@ -34,6 +35,7 @@ log = logging.getLogger("tollgate")
 EXPIRES_S = 30 * 24 * 3600
 EXPIRES_S_MIN = 3600
 PART_BYTES = 256 * 1024
+FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 
 
 class FilesQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,9 @@ def routes(
     api = APIRouter(prefix="/v1/files", tags=["files"])
 
     async def find(caller: ApiKey, file_id: str, param: str = "file_id") -> StoredFile:
-        file = await asyncio.to_thread(store.get, caller.account, file_id)
+        file = None
+        if FILE_ID.fullmatch(file_id):
+            file = await asyncio.to_thread(store.get, caller.account, file_id)
         if file is None:
             raise unknown_file(file_id, param)
         return file
@@ -58,24 +62,7 @@ def routes(
     async def upload(
         request: Request, caller: Annotated[ApiKey, Depends(authenticate)]
     ) -> dict[str, Any]:
-        content_type = request.headers.get("content-type", "")
-        form = Upload(content_type, folder, config.file_bytes_max)
-        try:
-            await form.read(request.stream())
-            file = _named(form, caller.account)
-            await form.keep(file.file_id)
-            try:
-                await asyncio.to_thread(store.add, file, config.account_bytes_max)
-            except BaseException:
-                await asyncio.to_thread(folder.remove, file.file_id)
-                raise
-        except ClientDisconnect:
-            raise errors.bad_http("the client left before its upload was whole") from None
-        except FilesFullError as error:
-            raise errors.files_full(f"{error}.") from None
-        finally:
-            await form.discard()
-        return file_view(file)
+        return file_view(await _take_in(request, caller.account, config, store, folder))
 
     @api.get("")
     async def list_files(
@@ -127,16 +114,38 @@ def routes(
     async def delete(
         file_id: str, caller: Annotated[ApiKey, Depends(authenticate)]
     ) -> dict[str, Any]:
+        file = await find(caller, file_id)
         try:
-            deleted = await asyncio.to_thread(store.delete, caller.account, file_id)
+            await asyncio.to_thread(store.delete, caller.account, file.file_id)
         except FileInUseError as error:
             raise errors.conflict(f"{error}.") from None
-        if not deleted:
-            raise unknown_file(file_id)
         await asyncio.to_thread(folder.remove, file_id)
         return {"id": file_id, "object": "file", "deleted": True}
 
     return api
+
+
+async def _take_in(
+    request: Request, account: str, config: FilesConfig, store: FileStore, folder: FileFolder
+) -> StoredFile:
+    """Raises ApiError (400, 413), LedgerError and OSError; then nothing is left of it."""
+    form = Upload(request.headers.get("content-type", ""), folder, config.file_bytes_max)
+    try:
+        await form.read(request.stream())
+        file = _named(form, account)
+        await form.keep(file.file_id)
+        try:
+            await asyncio.to_thread(store.add, file, config.account_bytes_max)
+        except BaseException:
+            await asyncio.to_thread(folder.remove, file.file_id)
+            raise
+    except ClientDisconnect:
+        raise errors.bad_http("the client left before its upload was whole") from None
+    except FilesFullError as error:
+        raise errors.files_full(f"{error}.") from None
+    finally:
+        await form.discard()
+    return file
 
 
 def unknown_file(file_id: str, param: str = "file_id") -> errors.ApiError:
@@ -198,7 +207,7 @@ def _named(form: Upload, account: str) -> StoredFile:
         account=account,
         purpose=purpose,
         filename=form.filename,
-        bytes=form.bytes,
+        bytes=form.size_bytes,
         created_ns=now_ns,
         expires_ns=now_ns + seconds * 10**9,
     )
