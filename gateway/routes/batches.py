@@ -1,7 +1,5 @@
 """`/v1/batches`: OpenAI's Batch API."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import secrets

@@ -1,7 +1,5 @@
 """`/v1/files`: OpenAI's Files API, for the input and output of batches."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re
