@@ -80,6 +80,8 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens_max: int
     """Over all choices."""
     stream: bool
+    session: str | None = None
+    """Requests with the same one share a prefix: they find it in the cache of one node."""
 
 
 class Termination(StrEnum):
