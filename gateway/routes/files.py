@@ -77,14 +77,7 @@ def routes(
                 limit=query.limit + 1,
             )
         )
-        shown = found[: query.limit]
-        return {
-            "object": "list",
-            "data": [file_view(file) for file in shown],
-            "first_id": shown[0].file_id if shown else "",
-            "last_id": shown[-1].file_id if shown else "",
-            "has_more": len(found) > len(shown),
-        }
+        return _page(found[: query.limit], has_more=len(found) > query.limit)
 
     @api.get("/{file_id}")
     async def retrieve(
@@ -121,6 +114,16 @@ def routes(
         return {"id": file_id, "object": "file", "deleted": True}
 
     return api
+
+
+def _page(shown: list[StoredFile], *, has_more: bool) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": [file_view(file) for file in shown],
+        "first_id": shown[0].file_id if shown else "",
+        "last_id": shown[-1].file_id if shown else "",
+        "has_more": has_more,
+    }
 
 
 async def _take_in(
