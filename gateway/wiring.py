@@ -49,6 +49,7 @@ from gateway.routes import (
     messages,
     models,
     openrouter,
+    scorecard,
     statements,
     sub_keys,
     tokens,
@@ -58,6 +59,7 @@ from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from router.policy import Policy
@@ -94,7 +96,9 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
-        self._watch.report_to(self._telemetry.finished, self._honesty.ended)
+        self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
+        heard_by = (self._telemetry.finished, self._tool_checks.ended, self._honesty.ended)
+        self._watch.report_to(*heard_by)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=self._catalogue,
@@ -106,6 +110,7 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
+            tool_sample=self._tool_checks.sample,
         )
         self._connect_clients()
 
@@ -176,6 +181,7 @@ class Gateway:
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
+            scorecard.routes(authorize, catalogue, self._telemetry),
             openrouter.routes(catalogue, self._router, admission, authenticate),
             admin.routes(authorize, self._admin_parts()),
         ]
@@ -205,6 +211,7 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._tool_checks.run(),
                 *self._books.running(),
             ]
             if self.config.ray is not None:

@@ -21,6 +21,7 @@ from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.till import Till
+from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.openai.request import Endpoint, Question, read
@@ -81,8 +82,11 @@ class Admission:
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
+        tool_sample: Callable[[], Sample],
     ) -> None:
-        """`sample` keeps the answer of a node, if it is to be counted again."""
+        """`sample` keeps the answer of a node, if it is to be counted again; `tool_sample` one
+        whose tool calls will be judged.
+        """
         self.body_bytes_max = body_bytes_max
         self.draining = False
         """Set at shutdown: what is open finishes, nothing new begins."""
@@ -95,6 +99,7 @@ class Admission:
         self._timeouts = timeouts
         self._open_requests_max = open_requests_max
         self._sample = sample
+        self._tool_sample = tool_sample
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -130,8 +135,23 @@ class Admission:
         model = self._catalogue.get(question.model)
         if model is None:
             raise errors.unknown_model(question.model)
-        if endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, endpoint.path)
+        try:
+            return self._admit_to(model, request_id, key, question, body, known)
+        except ApiError as error:
+            error.model = model.id
+            raise
+
+    def _admit_to(
+        self,
+        model: Model,
+        request_id: str,
+        key: ApiKey,
+        question: Question,
+        body: bytes,
+        known: Known,
+    ) -> Exchange:
+        if question.endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         context = model.context_tokens_max
         prompt_tokens = question.prompt_bound(context)
         completion_tokens = question.completion_bound(context)
@@ -175,6 +195,9 @@ class Admission:
             shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
+        sample = self._sample(decision.node.node_id)
+        if sample is None and question.offers_tools:
+            sample = self._tool_sample()
         return Exchange(
             charge,
             question,
@@ -183,7 +206,7 @@ class Admission:
             router=self._router,
             timeouts=self._timeouts,
             estimate=model.estimate,
-            sample=self._sample(decision.node.node_id),
+            sample=sample,
         )
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:

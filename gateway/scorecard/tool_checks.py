@@ -1,9 +1,9 @@
 """Answers to requests with tools, kept and handed to the process that judges their calls.
 
-    admission   sample(question) -> Sample or None   a request without tools is not asked for one
-    exchange    keeps the node's bytes in it
-    its end     ended(exchange) -> queue             bounded; what does not fit is counted UNCHECKED
-    run()       one at a time to `tool_judge.py`, which is started for the first
+admission   sample(question) -> Sample or None   a request without tools is not asked for one
+exchange    keeps the node's bytes in it
+its end     ended(exchange) -> queue             bounded; what does not fit is counted UNCHECKED
+run()       one at a time to `tool_judge.py`, which is started for the first
 """
 
 from __future__ import annotations
