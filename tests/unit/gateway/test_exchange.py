@@ -47,15 +47,8 @@ class Play:
     """One exchange over real router and pure parts; gathers the actions by kind."""
 
     def __init__(
-        self,
-        *,
-        stream: bool = True,
-        nodes: int = 2,
-        engine: str = "vllm",
-        endpoint=Endpoint.CHAT,
-        more: dict | None = None,
+        self, *, stream: bool = True, nodes: int = 2, engine: str = "vllm", endpoint=Endpoint.CHAT
     ) -> None:
-        """`more`: further fields of a chat request."""
         registry = Registry()
         registry.update(
             "test",
@@ -76,7 +69,7 @@ class Play:
             body = b'{"model":"m","input":"hi"}'
         else:
             fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-            body = json.dumps({**fields, "stream": stream, **(more or {})}).encode()
+            body = json.dumps({**fields, "stream": stream}).encode()
         question = read(endpoint, body)
         features = RequestFeatures(
             model="m", prompt_tokens=9, completion_tokens_max=50, stream=stream

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from unit.gateway.test_exchange import Play
 
+from gateway.openai.request import Endpoint, read
 from gateway.scorecard import tool_checks
 from gateway.scorecard.rules import ToolEnd
 from gateway.scorecard.tool_calls import Job, judge
@@ -121,6 +122,15 @@ def doubling(levels: int) -> dict[str, Any]:
     return {"definitions": definitions, "allOf": [{"$ref": "#/definitions/d0"}]}
 
 
+def asked(tools: list[Any], *, stream: bool = True, **more: Any) -> Play:
+    """An exchange of a request with tools."""
+    play = Play(stream=stream)
+    fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    body = json.dumps({**fields, "tools": tools, **more}).encode()
+    play.exchange.question = read(Endpoint.CHAT, body)
+    return play
+
+
 class Bench:
     def __init__(self) -> None:
         self.told: list[ToolEnd] = []
@@ -140,7 +150,7 @@ class Bench:
         if schema is not None:
             function["parameters"] = schema
         tools = [{"type": "function", "function": function}]
-        play = Play(stream=stream, more={"tools": tools})
+        play = asked(tools, stream=stream)
         assert play.exchange.question.offers_tools
         play.exchange.sample = self.checks.sample()
         play.opened().head().body(answer).node_end().closed()
@@ -207,7 +217,7 @@ def test_an_answer_that_was_cut_is_not_judged() -> None:
     bench = Bench()
     room = bench.checks._room.left
     tools = [{"type": "function", "function": {"name": "f"}}]
-    play = Play(more={"tools": tools})
+    play = asked(tools)
     play.exchange.sample = bench.checks.sample()
     play.opened().head().body(streamed(GOOD)[:200])
     play.exchange.client_gone(play.tick())
@@ -220,5 +230,5 @@ def test_an_answer_that_was_cut_is_not_judged() -> None:
 def test_only_requests_that_may_be_answered_with_calls_are_kept() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     assert not Play().exchange.question.offers_tools
-    assert not Play(more={"tools": tools, "tool_choice": "none"}).exchange.question.offers_tools
-    assert Play(more={"tools": tools, "tool_choice": "auto"}).exchange.question.offers_tools
+    assert not asked(tools, tool_choice="none").exchange.question.offers_tools
+    assert asked(tools, tool_choice="auto").exchange.question.offers_tools
