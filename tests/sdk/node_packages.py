@@ -34,7 +34,8 @@ def run(script: str, environment: dict[str, str]) -> None:
 
 def _installed() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
-    assert node and npm, "no Node.js: run `deploy/test_tools.sh`, or install node 20 and npm"
+    if node is None or npm is None:
+        raise AssertionError("no Node.js: run deploy/test_tools.sh, or install node 20 and npm")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     major = int(version.removeprefix("v").partition(".")[0])
     assert major >= NODE_MAJOR_MIN, f"Node.js {version.strip()} is too old; 20 is the least"

@@ -93,7 +93,8 @@ async def test_a_stream_of_completions(gateway: Target) -> None:
 @pytest.mark.parametrize("form", ["float", "base64", None])
 async def test_embeddings(gateway: Target, form: str | None) -> None:
     more = {} if form is None else {"encoding_format": form}
-    async with client(gateway) as ai:
+    # The client asks for base64 by itself and decodes it behind its own validation: not strictly.
+    async with client(gateway, _strict_response_validation=form == "float") as ai:
         asked = ai.embeddings.create(model=gateway.model, input=["one", "two"], **more)
         if gateway.node is None:
             with pytest.raises(openai.BadRequestError, match="does not serve"):
