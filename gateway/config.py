@@ -25,6 +25,7 @@ from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
+from gateway.responses.config import ResponsesConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -98,6 +99,8 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of each account, on each UTC day; what does not fit into the rest is paid."""
     demo: bool = False
     """Shown wherever the model is listed: its answers are canned."""
+    reasoning_content_alias: bool = False
+    """Answers tell `reasoning` once more as `reasoning_content`, its name at other providers."""
     created: int = 0
     """Unix seconds, for /v1/models."""
     owned_by: str = "tollgate"
@@ -218,6 +221,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
     sla: tuple[SlaConfig, ...] = ()
+    responses: ResponsesConfig = ResponsesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""

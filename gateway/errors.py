@@ -90,21 +90,6 @@ class ApiError(Exception):
             headers.append((b"x-should-retry", b"false"))
         return [*headers, *self.more_headers]
 
-    def stream_event(self) -> bytes:
-        """The same failure told inside a stream that has begun, in the form that OpenRouter emits
-        and that openai SDKs raise on: a chunk with a top-level `error` and finish reason `error`.
-        """
-        chunk = {
-            "object": "chat.completion.chunk",
-            "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-            "error": {
-                "code": self.status,
-                "message": self.message,
-                "metadata": {"error_type": self.code or self.type},
-            },
-        }
-        return b"data: " + _encoder.encode(chunk) + b"\n\n"
-
 
 def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:
     return ApiError(400, message, param=param, code=code)

@@ -34,7 +34,6 @@ from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
-from router.types import RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -129,7 +128,7 @@ class Admission:
         """
         if key.suspended:
             raise errors.account_suspended(key.account)
-        question = read(endpoint, body)
+        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
         if key.models is not None and question.model not in key.models:
             raise errors.model_not_allowed(question.model, key.models)
         model = self._catalogue.get(question.model)
@@ -152,18 +151,14 @@ class Admission:
     ) -> Exchange:
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
+        question.account = key.account
+        question.reasoning_alias = model.config.reasoning_content_alias
         context = model.context_tokens_max
-        prompt_tokens = question.prompt_bound(context)
-        completion_tokens = question.completion_bound(context)
+        features = question.features(context)
+        prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
             self._check_context(question, model, known)
         self._check_room()
-        features = RequestFeatures(
-            model=question.model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens_max=completion_tokens,
-            stream=question.stream,
-        )
         now_ns = self._monotonic_ns()
         decision = self._router.choose(features, now_ns)
         if decision.node is None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.errors import ApiError
+from gateway.openai import node_errors
+from gateway.openai.reasoning_alias import AliasingMeter, with_alias
 from gateway.openai.request import Question
+from metering.charge import ChargeProgress
 from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
 from metering.usage import Usage, UsageSource
 from router.router import Lease
@@ -32,7 +36,8 @@ class Attempt:
         self.last_byte_ns: int | None = None
         self.meter = _NEVER_FED
         if question.stream:
-            self.meter = StreamMeter(
+            kind = AliasingMeter if question.reasoning_alias else StreamMeter
+            self.meter = kind(
                 keep_closing=question.usage_wanted and not question.cost_wanted,
                 keep_running=question.running_usage_wanted,
                 choices=question.choices,
@@ -59,7 +64,8 @@ class Attempt:
     @property
     def body(self) -> bytes:
         """What was collected."""
-        return b"".join(self._body)
+        body = b"".join(self._body)
+        return with_alias(body) if self._question.reasoning_alias else body
 
     def counted_whole(self, answer: bytes) -> Counted:
         """The tokens of a whole answer. Raises MalformedStreamError if it is not JSON."""
@@ -82,6 +88,28 @@ class Attempt:
             text = "".join(meter.text)
             return self._estimate(self._question, text), UsageSource.ESTIMATED
         return None
+
+    def progress(self, charge_id: str) -> ChargeProgress | None:
+        """How far the stream is; None while there is nothing to charge."""
+        usage = self.meter.running
+        if usage is None or not usage.completion_tokens:
+            return None
+        return ChargeProgress(
+            charge_id=charge_id,
+            node_id=self.node.node_id,
+            supplier_id=self.node.supplier_id,
+            usage=usage,
+        )
+
+    def told_fault(self) -> ApiError | None:
+        """What the client did wrong, if that is the error that the node told in its stream."""
+        param = self._question.endpoint.prompt_param
+        return node_errors.translate_event(self.meter.error or b"", prompt_param=param)
+
+    def unserved(self) -> ApiError | None:
+        """If the node's refusal says that it does not serve this at all."""
+        question = self._question
+        return node_errors.unserved(self.status, self.body, question.model, question.endpoint.path)
 
     def release(self, termination: Termination, now_ns: int, started_ns: int) -> None:
         """Tell the router how it ended. Only the first call counts."""

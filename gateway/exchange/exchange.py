@@ -28,14 +28,16 @@ from __future__ import annotations
 from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.answers import failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
 from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
-from gateway.openai.request import Endpoint, Question, for_node
+from gateway.openai.node_body import for_node
+from gateway.openai.request import Question
 from gateway.timeouts import Timeouts
-from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, finished
+from metering.charge import ChargeOutcome, CloseCharge, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage, UsageSource
 from router.router import Router
@@ -47,10 +49,7 @@ ATTEMPTS_MAX = 3
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
 _DONE_LINE = b"data: [DONE]\n\n"
-_JSON = b"application/json"
 _EVENT_STREAM = b"text/event-stream; charset=utf-8"
-
-
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
@@ -94,7 +93,7 @@ class Exchange:
         self._timeouts = timeouts
         self._estimate = estimate
         self._tried: frozenset[str] = frozenset()
-        self._embeds = question.endpoint is Endpoint.EMBEDDINGS
+        self._generates = question.endpoint.generates
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
         self._responded = False
@@ -221,7 +220,7 @@ class Exchange:
             return passed
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:
-            return [*actions, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+            return [*actions, HangUp(), *self._told_error(now_ns)]
         if meter.done:
             return [*actions, *self._answered_stream(now_ns)]
         if not noted:
@@ -248,16 +247,8 @@ class Exchange:
         events = max(attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        usage = attempt.meter.running
-        if usage is None or not usage.completion_tokens:
-            return []
-        progress = ChargeProgress(
-            charge_id=self.charge.charge_id,
-            node_id=attempt.node.node_id,
-            supplier_id=attempt.node.supplier_id,
-            usage=usage,
-        )
-        return [Record(progress, awaited=False)]
+        progress = attempt.progress(self.charge.charge_id)
+        return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
         self._last = [*self._streamed(_DONE_LINE), End()]
@@ -270,7 +261,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [Respond(200, _JSON, answer), End()]
+        self._last = [whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -284,6 +275,17 @@ class Exchange:
         if status in node_errors.OVERLOADED_STATUSES:
             return self._node_gone(Termination.OVERLOADED, now_ns)
         return self._node_gone(Termination.NODE_ERROR, now_ns)
+
+    def _told_error(self, now_ns: int) -> list[Action]:
+        """The node reported an error in its stream."""
+        error = self.attempt.told_fault()
+        if error is None or self.attempt.meter.closing is not None:
+            return self._node_gone(Termination.NODE_ERROR, now_ns)
+        outcome = ChargeOutcome.REFUSED_BY_NODE
+        if not self._responded:
+            return self._fail(error, outcome, Termination.COMPLETED, now_ns)
+        self._last = [self._failure(error), End()]
+        return self._settle(outcome, Termination.COMPLETED, None, now_ns)
 
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node failed us: try the next one if the client saw nothing yet, else say so.
@@ -299,7 +301,7 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = [*self._streamed(error.stream_event()), End()]
+        self._last = [self._failure(error), End()]
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
         counted = self.attempt.counted_stream()
@@ -312,7 +314,8 @@ class Exchange:
         if decision is not None and decision.node is not None:
             return [self._dial(decision, now_ns)]
         if last is Termination.NODE_ERROR:
-            error = errors.node_failed(f"The model's server failed ({self.attempts} tried).")
+            message = f"The model's server failed ({self.attempts} tried)."
+            error = self.attempt.unserved() or errors.node_failed(message)
             return self._fail(error, ChargeOutcome.NODE_ERROR, last, now_ns)
         error = errors.no_capacity(self.question.model, decision.retry_after_ns if decision else 0)
         timed_out = last is Termination.TIMEOUT
@@ -342,8 +345,11 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = [_refusal(error), End()]
+        self._last = [refusal(error, now_ns - self.started_ns), End()]
         return self._settle(outcome, termination, None, now_ns)
+
+    def _failure(self, error: ApiError) -> Send:
+        return failure_event(error, self.charge, self.question.endpoint)
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
@@ -352,8 +358,8 @@ class Exchange:
         self.outcome = ChargeOutcome.UNRECORDED
         error = errors.not_recording()
         if self._responded and self._opened and Respond not in map(type, self._last):
-            return [HangUp(), Send(error.stream_event()), End()]
-        return [HangUp(), _refusal(error), End()]
+            return [HangUp(), self._failure(error), End()]
+        return [HangUp(), refusal(error, now_ns - self.started_ns), End()]
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -370,7 +376,7 @@ class Exchange:
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
         usage, source = counted or (None, None)
-        if usage is not None and not usage.completion_tokens and not self._embeds:
+        if usage is not None and self._generates and not usage.completion_tokens:
             usage = source = None
         if usage is None and outcome is ChargeOutcome.COMPLETED:
             outcome = ChargeOutcome.EMPTY
@@ -392,7 +398,3 @@ class Exchange:
             record, closing = finished(self.charge, close), attempt.meter.closing_event
             self._last = with_cost(self._last, record, self.question.endpoint, closing)
         return [Record(close)]
-
-
-def _refusal(error: ApiError) -> Respond:
-    return Respond(error.status, _JSON, error.body(), tuple(error.headers()))
