@@ -106,14 +106,19 @@ def routes(
         file_id: str, caller: Annotated[ApiKey, Depends(authenticate)]
     ) -> dict[str, Any]:
         file = await find(caller, file_id)
-        try:
-            await asyncio.to_thread(store.delete, caller.account, file.file_id)
-        except FileInUseError as error:
-            raise errors.conflict(f"{error}.") from None
-        await asyncio.to_thread(folder.remove, file_id)
+        await _drop(caller.account, file.file_id, store, folder)
         return {"id": file_id, "object": "file", "deleted": True}
 
     return api
+
+
+async def _drop(account: str, file_id: str, store: FileStore, folder: FileFolder) -> None:
+    """Raises ApiError (409) for one that a batch still reads."""
+    try:
+        await asyncio.to_thread(store.delete, account, file_id)
+    except FileInUseError as error:
+        raise errors.conflict(f"{error}.") from None
+    await asyncio.to_thread(folder.remove, file_id)
 
 
 def _page(shown: list[StoredFile], *, has_more: bool) -> dict[str, Any]:
