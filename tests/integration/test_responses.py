@@ -303,7 +303,7 @@ async def test_a_conversation_is_carried_on_up_to_a_size(tmp_path: Path) -> None
     asked = ASKED | {"input": "x" * 1500}
     async with served(tmp_path, server="body_bytes_max = 4096") as (node, _, ai):
         told = await ai.responses.create(**asked)
-        for _ in range(2):
+        for _ in range(4):
             told = await ai.responses.create(**ASKED, previous_response_id=told.id)
         with pytest.raises(openai.BadRequestError) as refused:
             await ai.responses.create(**ASKED, previous_response_id=told.id)
