@@ -132,13 +132,7 @@ class Admission:
         if key.suspended:
             raise errors.account_suspended(key.account)
         question = read(endpoint, body, lenient=key.allows_unknown_parameters)
-        if key.models is not None and question.model not in key.models:
-            raise errors.model_not_allowed(question.model, key.models)
-        model = self._catalogue.get(question.model)
-        if model is None:
-            raise errors.unknown_model(question.model)
-        if endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, endpoint.path)
+        model = self._model(question, key)
         question.account = key.account
         question.reasoning_alias = model.config.reasoning_content_alias
         context = model.context_tokens_max
@@ -188,6 +182,17 @@ class Admission:
             estimate=model.estimate,
             sample=self._sample(decision.node.node_id),
         )
+
+    def _model(self, question: Question, key: ApiKey) -> Model:
+        """Raises ApiError (400, 403, 404)."""
+        if key.models is not None and question.model not in key.models:
+            raise errors.model_not_allowed(question.model, key.models)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        if question.endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
+        return model
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

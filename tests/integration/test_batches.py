@@ -108,8 +108,11 @@ async def test_a_batch_is_answered_and_charged_at_its_own_price(tmp_path: Path) 
         assert "~batch:500000" in charge.price_version
         used = response["body"]["usage"]
         assert used["completion_tokens"] == charge.completion_tokens == 8
-        assert charge.cost_nano_usd == 100 * (
-            charge.prompt_tokens - charge.cached_tokens
-        ) + 50 * charge.cached_tokens + 300 * 8
+        assert (
+            charge.cost_nano_usd
+            == 100 * (charge.prompt_tokens - charge.cached_tokens)
+            + 50 * charge.cached_tokens
+            + 300 * 8
+        )
     assert not by_id
     assert batch.usage.output_tokens == 40
