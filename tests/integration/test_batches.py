@@ -246,37 +246,41 @@ async def test_lines_fail_when_the_credit_is_used_up(tmp_path: Path) -> None:
 
 
 async def test_files_are_uploaded_listed_read_and_deleted(tmp_path: Path) -> None:
-    async with FakeNode() as node, serve(tmp_path, configuration([node])) as gateway:
-        async with client_of(gateway) as client, client_of(gateway, stranger(gateway)) as other:
-            contents = [b"x" * 300_000, "ä\n\r\n--x\r\n".encode() * 10, b"{}\n"]
-            made = []
-            for number, content in enumerate(contents):
-                made.append(
-                    await client.files.create(
-                        file=(f"{number}.jsonl", content),
-                        purpose="batch",
-                        expires_after={"anchor": "created_at", "seconds": 3600},
-                    )
+    async with (
+        FakeNode() as node,
+        serve(tmp_path, configuration([node])) as gateway,
+        client_of(gateway) as client,
+        client_of(gateway, stranger(gateway)) as other,
+    ):
+        contents = [b"x" * 300_000, "ä\n\r\n--x\r\n".encode() * 10, b"{}\n"]
+        made = []
+        for number, content in enumerate(contents):
+            made.append(
+                await client.files.create(
+                    file=(f"{number}.jsonl", content),
+                    purpose="batch",
+                    expires_after={"anchor": "created_at", "seconds": 3600},
                 )
-            for file, content in zip(made, contents, strict=True):
-                assert (await client.files.content(file.id)).content == content
-                assert await client.files.retrieve(file.id) == file
-                assert file.bytes == len(content)
-                assert file.expires_at == file.created_at + 3600
-                with pytest.raises(openai.NotFoundError):
-                    await other.files.retrieve(file.id)
-                with pytest.raises(openai.NotFoundError):
-                    await other.files.content(file.id)
-                with pytest.raises(openai.NotFoundError):
-                    await other.files.delete(file.id)
-            ids = [file.id for file in made]
-            assert [file.id async for file in client.files.list(limit=2, order="asc")] == ids
-            assert [file.id async for file in client.files.list(limit=1)] == ids[::-1]
-            assert not (await other.files.list()).data
-            assert (await client.files.delete(ids[0])).deleted
+            )
+        for file, content in zip(made, contents, strict=True):
+            assert (await client.files.content(file.id)).content == content
+            assert await client.files.retrieve(file.id) == file
+            assert file.bytes == len(content)
+            assert file.expires_at == file.created_at + 3600
             with pytest.raises(openai.NotFoundError):
-                await client.files.content(ids[0])
-            assert sorted(path.name for path in (tmp_path / "files").iterdir()) == sorted(ids[1:])
+                await other.files.retrieve(file.id)
+            with pytest.raises(openai.NotFoundError):
+                await other.files.content(file.id)
+            with pytest.raises(openai.NotFoundError):
+                await other.files.delete(file.id)
+        ids = [file.id for file in made]
+        assert [file.id async for file in client.files.list(limit=2, order="asc")] == ids
+        assert [file.id async for file in client.files.list(limit=1)] == ids[::-1]
+        assert not (await other.files.list()).data
+        assert (await client.files.delete(ids[0])).deleted
+        with pytest.raises(openai.NotFoundError):
+            await client.files.content(ids[0])
+        assert sorted(path.name for path in (tmp_path / "files").iterdir()) == sorted(ids[1:])
 
 
 async def test_a_file_may_be_larger_than_a_body_and_no_larger_than_files_may_be(
@@ -335,14 +339,17 @@ async def test_an_upload_that_makes_no_sense_leaves_nothing(
 
 async def test_what_a_batch_reads_is_not_deleted(tmp_path: Path) -> None:
     slow = FakeNode(pace=Pace(ttft_ms=300))
-    async with slow as node, serve(tmp_path, configuration([node])) as gateway:
-        async with client_of(gateway) as client:
-            batch = await create(client, *(line(n, seed=n) for n in range(20)))
-            with pytest.raises(openai.ConflictError, match=batch.id):
-                await client.files.delete(batch.input_file_id)
-            await client.batches.cancel(batch.id)
-            await until_over(client, batch.id)
-            assert (await client.files.delete(batch.input_file_id)).deleted
+    async with (
+        slow as node,
+        serve(tmp_path, configuration([node])) as gateway,
+        client_of(gateway) as client,
+    ):
+        batch = await create(client, *(line(n, seed=n) for n in range(20)))
+        with pytest.raises(openai.ConflictError, match=batch.id):
+            await client.files.delete(batch.input_file_id)
+        await client.batches.cancel(batch.id)
+        await until_over(client, batch.id)
+        assert (await client.files.delete(batch.input_file_id)).deleted
 
 
 @pytest.mark.parametrize(
@@ -370,15 +377,19 @@ async def test_a_batch_that_makes_no_sense_is_refused(
 
 
 async def test_batches_are_listed_page_by_page_to_their_account(tmp_path: Path) -> None:
-    async with FakeNode() as node, serve(tmp_path, configuration([node])) as gateway:
-        async with client_of(gateway) as client, client_of(gateway, stranger(gateway)) as other:
-            ids = [(await create(client, line(n))).id for n in range(3)]
-            assert [batch.id async for batch in client.batches.list(limit=2)] == ids[::-1]
-            assert not (await other.batches.list()).data
-            with pytest.raises(openai.NotFoundError):
-                await other.batches.retrieve(ids[0])
-            with pytest.raises(openai.NotFoundError):
-                await other.batches.cancel(ids[0])
+    async with (
+        FakeNode() as node,
+        serve(tmp_path, configuration([node])) as gateway,
+        client_of(gateway) as client,
+        client_of(gateway, stranger(gateway)) as other,
+    ):
+        ids = [(await create(client, line(n))).id for n in range(3)]
+        assert [batch.id async for batch in client.batches.list(limit=2)] == ids[::-1]
+        assert not (await other.batches.list()).data
+        with pytest.raises(openai.NotFoundError):
+            await other.batches.retrieve(ids[0])
+        with pytest.raises(openai.NotFoundError):
+            await other.batches.cancel(ids[0])
 
 
 async def test_a_stop_leaves_a_batch_to_go_on_after_the_next_start(tmp_path: Path) -> None:

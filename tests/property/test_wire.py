@@ -127,6 +127,7 @@ class Listener:
 
     def body_bytes_max_of(self, head):
         return self.body_bytes_max
+
     now_ns = 0
     timeouts = ClientTimeouts(head_ns=1, body_ns=1, idle_ns=1, stall_ns=1)
 
