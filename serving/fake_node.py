@@ -288,6 +288,7 @@ async def serve(node: FakeNode) -> None:
 @click.option("--model", default="fake", show_default=True, help="Name of the model.")
 @click.option("--ttft-ms", default=0.0, show_default=True, help="Time to the first token.")
 @click.option("--token-ms", default=0.0, show_default=True, help="Time between tokens.")
+@click.option("--crowd-ms", default=0.0, show_default=True, help="More, for each other request.")
 @click.option("--context-tokens-max", default=2048, show_default=True)
 @click.option("--tokens-per-event", default=1, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Another seed, other answers.")
@@ -298,6 +299,7 @@ def main(
     model: str,
     ttft_ms: float,
     token_ms: float,
+    crowd_ms: float,
     context_tokens_max: int,
     tokens_per_event: int,
     seed: int,
@@ -312,7 +314,7 @@ def main(
         port=port,
         control_port=control_port,
         seed=seed,
-        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms),
+        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms, crowd_ms=crowd_ms),
         context_tokens_max=context_tokens_max,
         tokens_per_event=tokens_per_event,
     )

@@ -97,7 +97,7 @@ class Exchange:
         self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
-        self._last: list[Action] = []
+        self.owed: list[Action] = []
         """What it is owed once the closing row is."""
         self._progress_at_events = 1
         self._progress_at_ns = 0
@@ -107,11 +107,6 @@ class Exchange:
         """From the request's acceptance to the first byte of the answer."""
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
-
-    @property
-    def owed(self) -> Respond | None:
-        """The whole answer that leaves once the charge is closed, if it is known by now."""
-        return next((action for action in self._last if type(action) is Respond), None)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -134,7 +129,7 @@ class Exchange:
             return held
         assert self.state is State.SETTLING, self.state
         self.state = State.ENDED
-        return self._last
+        return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
@@ -251,7 +246,7 @@ class Exchange:
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(DONE_LINE), End()]
+        self.owed = [*self._streamed(DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -261,7 +256,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [whole(answer, now_ns - self.started_ns), End()]
+        self.owed = [whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -284,7 +279,7 @@ class Exchange:
         outcome = ChargeOutcome.REFUSED_BY_NODE
         if not self._responded:
             return self._fail(error, outcome, Termination.COMPLETED, now_ns)
-        self._last = [self._failure(error), End()]
+        self.owed = [self._failure(error), End()]
         return self._settle(outcome, Termination.COMPLETED, None, now_ns)
 
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
@@ -301,7 +296,7 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = [self._failure(error), End()]
+        self.owed = [self._failure(error), End()]
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
         counted = self.attempt.counted_stream()
@@ -345,7 +340,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = [refusal(error, now_ns - self.started_ns), End()]
+        self.owed = [refusal(error, now_ns - self.started_ns), End()]
         return self._settle(outcome, termination, None, now_ns)
 
     def _failure(self, error: ApiError) -> Send:
@@ -357,7 +352,7 @@ class Exchange:
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
         error = errors.not_recording()
-        if self._responded and self._opened and Respond not in map(type, self._last):
+        if self._responded and self._opened and Respond not in map(type, self.owed):
             return [HangUp(), self._failure(error), End()]
         return [HangUp(), refusal(error, now_ns - self.started_ns), End()]
 
@@ -396,5 +391,5 @@ class Exchange:
         )
         if self.question.cost_wanted:
             record, closing = finished(self.charge, close), attempt.meter.closing_event
-            self._last = with_cost(self._last, record, self.question.endpoint, closing)
+            self.owed = with_cost(self.owed, record, self.question.endpoint, closing)
         return [Record(close)]
