@@ -65,6 +65,8 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
         self.retry_is_useless = retry_is_useless
         self.more_headers = more_headers
+        self.model: str | None = None
+        """The model on sale that was asked for, once that is known: for the scorecard."""
 
     def body(self) -> bytes:
         """The JSON error object; all four keys are always there, as OpenAI's schema requires."""

@@ -137,6 +137,7 @@ class Question:
         "fills_context",
         "has_unknown",
         "model",
+        "offers_tools",
         "prompts",
         "reasoning_alias",
         "request",
@@ -168,6 +169,8 @@ class Question:
         self.choices_per_prompt = 1
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
+        self.offers_tools = False
+        """Its answer may hold tool calls."""
         self.stream = self.usage_wanted = self.running_usage_wanted = False
         self.fills_context = False
         """No bound of the prompt's tokens but the context can be told from the body."""
@@ -193,6 +196,7 @@ class Question:
         if isinstance(request, ChatRequest):
             if request.max_completion_tokens is not None:
                 self.completion_tokens_max = request.max_completion_tokens
+            self.offers_tools = bool(request.tools) and request.tool_choice != "none"
             if request.reasoning is not None:
                 self.as_sent = False
             if self.session is None:
@@ -234,7 +238,7 @@ class Question:
             prompt_tokens=self.prompt_bound(context_tokens_max),
             completion_tokens_max=self.completion_bound(context_tokens_max),
             stream=self.stream,
-            session=self.session and f"{self.account}:{self.session}",
+            sticky_key=None if self.session is None else hash((self.account, self.session)),
         )
 
     def prompt_texts(self) -> list[str]:

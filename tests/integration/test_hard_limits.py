@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import pytest
 from served import eventually
-from together import REDIS, Together, together
+from together import LEDGER, REDIS, Together, together
 
 from gateway.home import Home
 from metering.accounts import USD_SHORTFALL, customer
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.charge import ChargeRecord
 from metering.cycle import Cycle
 from metering.key_patch import KeyPatch
@@ -24,7 +25,6 @@ from metering.keys import KeyTerms
 from metering.limits import Limits
 from metering.posting import deposit_group
 from metering.purse import FREE
-from metering.sqlite_ledger import SqliteLedger
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
 
@@ -56,15 +56,15 @@ capacity = 600
 class Customer:
     """An account with a key, at two gateways on one ledger."""
 
-    def __init__(self, home, credit_nano_usd: int, **terms) -> None:
-        self.ledger_file = home / "ledger.db"
+    def __init__(self, where, credit_nano_usd: int, **terms) -> None:
+        self.where = where
         with self.ledger() as ledger:
             ledger.post("test", [deposit_group("1", "acme", credit_nano_usd)])
-        with contextlib.closing(open_database(self.ledger_file)) as database:
+        with contextlib.closing(open_database(self.where)) as database:
             self.key, self.secret = KeyStore(database).create("acme", "", KeyTerms(**terms))
 
     def ledger(self):
-        return contextlib.closing(SqliteLedger(self.ledger_file))
+        return contextlib.closing(open_ledger(self.where))
 
     def charges(self) -> list[ChargeRecord]:
         with self.ledger() as ledger:
@@ -83,9 +83,36 @@ async def node():
         yield made
 
 
-def write_config(home, node: FakeNode, model: str = "") -> None:
-    home.mkdir(exist_ok=True)
-    Home(home).config_file.write_text(CONFIG.format(url=node.url, model=model) + REDIS)
+class Gateways:
+    """Two of them: workers of one on SQLite, or two homes on one PostgreSQL."""
+
+    def __init__(self, folder: Path, url: str | None) -> None:
+        self.homes = [folder / "a"] if url is None else [folder / "a", folder / "b"]
+        for home in self.homes:
+            home.mkdir()
+        self.where = url or self.homes[0] / "ledger.db"
+        self._more = REDIS if url is None else REDIS + LEDGER
+        self._workers = "2" if url is None else "1"
+
+    @contextlib.asynccontextmanager
+    async def serving(self, node: FakeNode, who: Customer, model: str = ""):
+        async with contextlib.AsyncExitStack() as stack:
+            running = []
+            for home in self.homes:
+                text = CONFIG.format(url=node.url, model=model) + self._more
+                Home(home).config_file.write_text(text)
+                one = together(home, "--workers", self._workers, secret=who.secret)
+                running.append(await stack.enter_async_context(one))
+                running[-1].client.timeout = 60
+            yield running
+            for one in running:
+                await one.end()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def gateways(request, tmp_path):
+    url = request.getfixturevalue("postgres").url if request.param == "postgres" else None
+    return Gateways(tmp_path, url)
 
 
 async def ask(running: Together) -> tuple[int, str]:
@@ -98,32 +125,23 @@ async def ask(running: Together) -> tuple[int, str]:
     return answer.status_code, "" if answer.is_success else answer.json()["error"]["code"]
 
 
-async def ask_at_once(running: Together, count: int) -> list[tuple[int, str]]:
-    return await asyncio.gather(*(ask(running) for _ in range(count)))
+async def ask_at_once(running: list[Together], count: int) -> list[tuple[int, str]]:
+    return await asyncio.gather(*(ask(running[i % len(running)]) for i in range(count)))
 
 
-async def use_up(running: Together) -> tuple[int, set[str]]:
+async def use_up(running: list[Together]) -> tuple[int, set[str]]:
     """All at once, then one by one what the first rush left over. Requests served, refusals."""
     answers = await ask_at_once(running, AT_ONCE)
     refused = 0
     while refused < 5:
-        answers.append(await ask(running))
+        answers.append(await ask(running[len(answers) % len(running)]))
         refused = refused + 1 if answers[-1][0] != 200 else 0
     return sum(status == 200 for status, _ in answers), {code for _, code in answers if code}
 
 
-@contextlib.asynccontextmanager
-async def two_gateways(home, who: Customer):
-    async with together(home, "--workers", "2", secret=who.secret) as running:
-        running.client.timeout = 60
-        yield running
-        await running.end()
-
-
-async def test_a_balance(tmp_path, node):
-    who = Customer(tmp_path, ENOUGH_FOR * COST_NANO_USD)
-    write_config(tmp_path, node)
-    async with two_gateways(tmp_path, who) as running:
+async def test_a_balance(gateways, node):
+    who = Customer(gateways.where, ENOUGH_FOR * COST_NANO_USD)
+    async with gateways.serving(node, who) as running:
         served, codes = await use_up(running)
     assert SERVED_MIN <= served <= ENOUGH_FOR
     assert codes == {"insufficient_quota"}
@@ -131,11 +149,10 @@ async def test_a_balance(tmp_path, node):
     assert who.available() == (ENOUGH_FOR - served) * COST_NANO_USD
 
 
-async def test_a_spend_cap(tmp_path, node):
+async def test_a_spend_cap(gateways, node):
     cap = ENOUGH_FOR * COST_NANO_USD
-    who = Customer(tmp_path, PLENTY, spend_cap_nano_usd=cap, spend_cycle=Cycle.MONTHLY)
-    write_config(tmp_path, node)
-    async with two_gateways(tmp_path, who) as running:
+    who = Customer(gateways.where, PLENTY, spend_cap_nano_usd=cap, spend_cycle=Cycle.MONTHLY)
+    async with gateways.serving(node, who) as running:
         served, codes = await use_up(running)
     assert SERVED_MIN <= served <= ENOUGH_FOR
     assert codes == {"insufficient_quota"}
@@ -143,12 +160,12 @@ async def test_a_spend_cap(tmp_path, node):
     assert who.available() == PLENTY - served * COST_NANO_USD
 
 
-async def test_free_tokens(tmp_path, node):
+async def test_free_tokens(gateways, node):
     """What does not fit is paid: nobody is refused."""
     most = 10 * ENOUGH_FOR * TOKENS
-    who = Customer(tmp_path, PLENTY)
-    write_config(tmp_path, node, f"free_tokens_per_day = {most}")
-    async with two_gateways(tmp_path, who) as running:
+    who = Customer(gateways.where, PLENTY)
+    model = f"free_tokens_per_day = {most}"
+    async with gateways.serving(node, who, model) as running:
         answers = [answer for _ in range(2) for answer in await ask_at_once(running, AT_ONCE)]
         assert {status for status, _ in answers} == {200}
     charges = who.charges()
@@ -159,23 +176,22 @@ async def test_free_tokens(tmp_path, node):
     assert who.available() == PLENTY - paid * COST_NANO_USD
 
 
-async def test_refused_requests_use_nothing(tmp_path, node):
+async def test_refused_requests_use_nothing(gateways, node):
     """With a cap of 100 requests and limits of 150: after 400 refusals, and once the cap is raised,
     50 more may run in that minute.
     """
     limits = Limits(requests_per_minute=150, concurrent_requests=150)
     cap = ENOUGH_FOR * COST_NANO_USD
-    who = Customer(tmp_path, PLENTY, spend_cap_nano_usd=cap, limits=limits)
-    write_config(tmp_path, node)
-    async with two_gateways(tmp_path, who) as running:
+    who = Customer(gateways.where, PLENTY, spend_cap_nano_usd=cap, limits=limits)
+    async with gateways.serving(node, who) as running:
         served, codes = await use_up(running)
         assert SERVED_MIN <= served <= ENOUGH_FOR
         assert codes <= {"insufficient_quota", "rate_limit_exceeded"}
-        with contextlib.closing(open_database(who.ledger_file)) as database:
+        with contextlib.closing(open_database(who.where)) as database:
             KeyStore(database).update(who.key.key_id, KeyPatch(spend_cap_nano_usd=PLENTY))
 
         async def raised() -> bool:
-            return (await ask(running))[0] == 200
+            return (await ask(running[0]))[0] == 200
 
         await eventually(raised, bool)
         more, answers = 1, [0]
