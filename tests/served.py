@@ -35,8 +35,9 @@ context_tokens_max = 2048
 prompt_usd_per_million = "0.20"
 cached_prompt_usd_per_million = "0.10"
 completion_usd_per_million = "0.60"
-kinds = ["chat", "completions", "embeddings"]
+{model}
 """
+KINDS = 'kinds = ["chat", "completions", "embeddings"]'
 NODE = """
 [[node]]
 id = "node-{index}"
@@ -111,9 +112,10 @@ def configuration(
     capacity: int = 64,
     server: str = "",
     node: str = "",
+    model: str = KINDS,
 ) -> Config:
-    """`server` and `node` are further lines of their tables."""
-    text = MODEL.format(server=server) + "".join(
+    """`server`, `node` and `model` are further lines of their tables."""
+    text = MODEL.format(server=server, model=model) + "".join(
         NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
         for index, each in enumerate(nodes)
     )
