@@ -43,12 +43,15 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
+from gateway.responses.background import Background
+from gateway.responses.shelf import Shelf
 from gateway.routes import (
     health,
     key,
     messages,
     models,
     openrouter,
+    responses,
     statements,
     sub_keys,
     tokens,
@@ -147,7 +150,10 @@ class Gateway:
 
         refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
-        rest = fastapi_app(self._routers(desk), self._lifespan)
+        settings = self.config
+        shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
+        self._background = Background(desk, shelf)
+        rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, rest)
         self.listener = ClientListener(
@@ -155,7 +161,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk) -> list[APIRouter]:
+    def _routers(self, desk: Desk, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
@@ -171,12 +177,15 @@ class Gateway:
             ),
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
+            responses.routes(admission, desk, shelf, self._background, authenticate),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
-            openrouter.routes(catalogue, self._router, admission, authenticate),
+            openrouter.routes(
+                catalogue, self._router, admission, self.config.responses, authenticate
+            ),
             admin.routes(authorize, self._admin_parts()),
         ]
 
@@ -205,6 +214,7 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._background.look(),
                 *self._books.running(),
             ]
             if self.config.ray is not None:
@@ -214,6 +224,7 @@ class Gateway:
             yield
             for task in running:
                 task.cancel()
+        await self._background.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
