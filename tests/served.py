@@ -35,9 +35,8 @@ context_tokens_max = 2048
 prompt_usd_per_million = "0.20"
 cached_prompt_usd_per_million = "0.10"
 completion_usd_per_million = "0.60"
-{model}
+kinds = ["chat", "completions", "embeddings", "rerank", "score"]
 """
-KINDS = 'kinds = ["chat", "completions", "embeddings"]'
 NODE = """
 [[node]]
 id = "node-{index}"
@@ -112,12 +111,16 @@ def configuration(
     capacity: int = 64,
     server: str = "",
     node: str = "",
-    model: str = KINDS,
+    model: str = "",
 ) -> Config:
     """`server`, `node` and `model` are further lines of their tables."""
-    text = MODEL.format(server=server, model=model) + "".join(
-        NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
-        for index, each in enumerate(nodes)
+    text = (
+        MODEL.format(server=server)
+        + model
+        + "".join(
+            NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
+            for index, each in enumerate(nodes)
+        )
     )
     return parse(text)
 

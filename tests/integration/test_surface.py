@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from raw_node import WHOLE, RawNode, ok
 from served import configuration, serve
 
+from gateway.openai.request import Endpoint
 from metering.backend import open_database
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
@@ -27,6 +29,7 @@ OURS = {
     "/v2/rerank", "/v1/score", "/score", "/v1/models", "/v1/messages", "/v1/messages/count_tokens",
     "/tokenize", "/detokenize", "/v1/responses", "/v1/responses/{response_id}",
     "/v1/responses/{response_id}/cancel", "/metrics", "/docs", "/openapi.json",
+    "/readyz",
 }  # fmt: skip
 """Answered by the gateway: by itself, or by asking a node for what it was asked."""
 
@@ -61,7 +64,7 @@ async def test_no_other_route_of_vllm_is_reachable(tmp_path, driver):
 async def test_rerank_is_charged_by_its_prompts(tmp_path, driver, path):
     async with (
         FakeNode() as node,
-        serve(tmp_path, configuration([node], model=RERANKS), driver=driver) as served,
+        serve(tmp_path, configuration([node]), driver=driver) as served,
     ):
         answer = await served.client.post(path, json={"model": "fake", **PAIRS, "top_n": 2})
         assert answer.status_code == 200, answer.text
@@ -78,7 +81,7 @@ async def test_rerank_is_charged_by_its_prompts(tmp_path, driver, path):
 async def test_score_is_charged_by_its_prompts(tmp_path, driver, path):
     async with (
         FakeNode() as node,
-        serve(tmp_path, configuration([node], model=RERANKS), driver=driver) as served,
+        serve(tmp_path, configuration([node]), driver=driver) as served,
     ):
         asked = {"model": "fake", "text_1": "a fee", "text_2": ["one", "two"]}
         answer = await served.client.post(path, json=asked)
@@ -89,8 +92,11 @@ async def test_score_is_charged_by_its_prompts(tmp_path, driver, path):
 
 
 async def test_a_model_that_does_not_rerank(tmp_path):
-    async with FakeNode() as node, serve(tmp_path, configuration([node])) as served:
-        answer = await served.client.post("/v1/rerank", json={"model": "fake", **PAIRS})
+    async with FakeNode() as node:
+        config = configuration([node])
+        chats = replace(config.model[0], kinds=(Endpoint.CHAT,))
+        async with serve(tmp_path, replace(config, model=(chats,))) as served:
+            answer = await served.client.post("/v1/rerank", json={"model": "fake", **PAIRS})
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "unsupported_endpoint"
         assert not node.received
@@ -140,7 +146,6 @@ REASONED = (
     b'"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2}}'
 )
 ALIAS = "reasoning_content_alias = true\n"
-RERANKS = 'kinds = ["chat", "rerank", "score"]'
 
 
 @pytest.mark.parametrize("alias", [True, False])
