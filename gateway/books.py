@@ -174,6 +174,16 @@ class Books:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
 
+    @property
+    def writer(self) -> str:
+        """This process's name in the ledger: that of its spool, which no other can have."""
+        return self._spool.writer
+
+    async def booked(self) -> None:
+        """Returns once the ledger has all that is durable in the spool now."""
+        while not await asyncio.to_thread(self._poster.drain, DRAIN_S):
+            log.warning("the ledger is behind the spool, and batches wait for it")
+
     async def shared(self) -> None:
         """Once it runs: wait a little for the first leases."""
         if self._sharing is not None and not await self._sharing.opened(SHARED_S):

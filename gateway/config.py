@@ -16,10 +16,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.admin_config import AdminConfig
+from gateway.batches.config import BatchesConfig
 from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
@@ -220,6 +222,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     honesty: HonestyConfig = HonestyConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
+    files: FilesConfig = FilesConfig()
+    batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
     responses: ResponsesConfig = ResponsesConfig()
 

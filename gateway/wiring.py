@@ -22,6 +22,7 @@ from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
+from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
@@ -32,6 +33,7 @@ from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
+from gateway.drivers.held import HeldDriver
 from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
@@ -81,6 +83,7 @@ class Gateway:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
         self._home = home
+        self._worker = worker
         self._changed = asyncio.Event()
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
@@ -97,7 +100,6 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
-        self._watch.report_to(self._telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=self._catalogue,
@@ -109,6 +111,21 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
+        )
+        self._batches = Batches(
+            home,
+            config,
+            books=self._books,
+            admission=self.admission,
+            keyring=self._keyring,
+            catalogue=self._catalogue,
+            router=self._router,
+            new_driver=lambda exchange: HeldDriver(
+                exchange, self._books.till, self._upstream, self._watch
+            ),
+        )
+        self._watch.report_to(
+            self._telemetry.finished, self._honesty.ended, self._batches.gate.ended
         )
         self._connect_clients()
 
@@ -157,7 +174,12 @@ class Gateway:
         cors = Cors(self.config.server.cors_origins)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, rest)
         self.listener = ClientListener(
-            self.admission, protocol_driver, refused, cors, self.config.server.client_timeouts
+            self.admission,
+            protocol_driver,
+            refused,
+            cors,
+            self.config.server.client_timeouts,
+            self.config.files.upload_bytes_max,
         )
         self._watch.also_sweep(self.listener.sweep)
 
@@ -186,6 +208,7 @@ class Gateway:
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
+            *self._batches.routers(authenticate),
             admin.routes(authorize, self._admin_parts()),
         ]
 
@@ -215,8 +238,11 @@ class Gateway:
                 watch_balances(self._books.customers),
                 self._honesty.run(),
                 self._background.look(),
+                self._batches.run(),
                 *self._books.running(),
             ]
+            if self._worker == 0:
+                going_on.append(self._batches.keep_files())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
             running = [tasks.create_task(each) for each in going_on]
@@ -228,6 +254,7 @@ class Gateway:
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
+        await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
 

@@ -115,9 +115,17 @@ class Admission:
         return key
 
     def admit(
-        self, request_id: str, key: ApiKey, endpoint: Endpoint, body: bytes, known: Known
+        self,
+        request_id: str,
+        key: ApiKey,
+        endpoint: Endpoint,
+        body: bytes,
+        known: Known,
+        *,
+        batch: bool = False,
     ) -> Exchange:
-        """An exchange ready to start, its highest possible cost reserved.
+        """An exchange ready to start, its highest possible cost reserved; `batch` at the price of
+        batches.
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
@@ -144,7 +152,7 @@ class Admission:
         if decision.node is None:
             raise errors.no_capacity(question.model, decision.retry_after_ns)
         created_ns = self._ids.now_ns()
-        price = model.price_at(created_ns)
+        price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
         hold = hold_nano_usd(
             price,
             prompt_tokens_max=prompt_tokens,

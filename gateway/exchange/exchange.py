@@ -112,6 +112,11 @@ class Exchange:
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
 
+    @property
+    def owed(self) -> Respond | None:
+        """The whole answer that leaves once the charge is closed, if it is known by now."""
+        return next((action for action in self._last if type(action) is Respond), None)
+
     # -- events -----------------------------------------------------------------------------------
 
     def start(self, now_ns: int) -> list[Action]:
