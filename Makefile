@@ -8,7 +8,8 @@
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
-.PHONY: install run test check bench endurance ledger-bench batch-bench fuzz sim chaos
+# make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
+.PHONY: install run test check bench endurance ledger-bench batch-bench fuzz sim chaos contract
 
 ARGS ?=
 BIN := .venv/bin
@@ -49,3 +50,6 @@ sim: install
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chaos $(ARGS)
+
+contract: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)

@@ -135,10 +135,11 @@ class Live:
 
     async def window(self, turn: Turn, seconds: float) -> None:
         began_s = due_s = time.monotonic()
-        async with asyncio.TaskGroup() as streams:
+        streams: list[asyncio.Task[None]] = []
+        async with asyncio.TaskGroup() as group:
             while due_s < began_s + seconds:
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                streams.create_task(self._stream(turn, due_s))
+                streams.append(group.create_task(self._stream(turn, due_s)))
                 due_s += self._rng.expovariate(LIVE_RATE)
         turn.seconds += seconds
 
