@@ -35,13 +35,14 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spend_cycle: Cycle | UnsetType | None = UNSET
     expires_at: _UnixSeconds | UnsetType | None = UNSET
     manages_keys: bool | UnsetType = UNSET
+    usage_always: bool | UnsetType = UNSET
 
     def named(self, name: str) -> str:
         return name if self.name is UNSET else self.name
 
     def applied(self, terms: KeyTerms) -> KeyTerms:
         """The terms as they then are. Raises KeyTermsError."""
-        fields = {"models", "spend_cap_nano_usd", "spend_cycle", "manages_keys"}
+        fields = {"models", "spend_cap_nano_usd", "spend_cycle", "manages_keys", "usage_always"}
         given = self._given(fields)
         if self.expires_at is not UNSET:
             given["expires_ns"] = None if self.expires_at is None else self.expires_at * _SECOND_NS

@@ -29,6 +29,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     manages_keys: bool = False
     """It may make keys within its own bounds."""
+    usage_always: bool = False
+    """Every answer tells its usage, and one that ends in an error is free: for aggregators."""
 
     def __post_init__(self) -> None:
         if self.models is not None and not self.models:
@@ -61,6 +63,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """None: the cap is for life."""
     expires_ns: int | None = None
     manages_keys: bool = False
+    usage_always: bool = False
     parent_key_id: str | None = None
     """The key that made it, whose bounds and cap hold for it too."""
     previous_digest: bytes | None = None
@@ -78,6 +81,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             spend_cycle=self.spend_cycle,
             expires_ns=self.expires_ns,
             manages_keys=self.manages_keys,
+            usage_always=self.usage_always,
         )
 
 

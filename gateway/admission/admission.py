@@ -20,6 +20,7 @@ from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
+from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
@@ -33,7 +34,7 @@ from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
-from router.types import RequestFeatures
+from router.types import Decision, NodeRecord, RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -116,15 +117,22 @@ class Admission:
         return key
 
     def admit(
-        self, request_id: str, key: ApiKey, endpoint: Endpoint, body: bytes, known: Known
+        self,
+        request_id: str,
+        key: ApiKey,
+        endpoint: Endpoint,
+        body: bytes,
+        known: Known,
+        session_id: str = "",
     ) -> Exchange:
-        """An exchange ready to start, its highest possible cost reserved.
+        """An exchange ready to start, its highest possible cost reserved. `session_id`: the header.
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
         if key.suspended:
             raise errors.account_suspended(key.account)
         question = read(endpoint, body)
+        question.usage_always = key.usage_always
         if key.models is not None and question.model not in key.models:
             raise errors.model_not_allowed(question.model, key.models)
         model = self._catalogue.get(question.model)
@@ -135,19 +143,12 @@ class Admission:
         context = model.context_tokens_max
         prompt_tokens = question.prompt_bound(context)
         completion_tokens = question.completion_bound(context)
-        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
-            self._check_context(question, model, known)
         self._check_room()
-        features = RequestFeatures(
-            model=question.model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens_max=completion_tokens,
-            stream=question.stream,
-        )
         now_ns = self._monotonic_ns()
-        decision = self._router.choose(features, now_ns)
-        if decision.node is None:
-            raise errors.no_capacity(question.model, decision.retry_after_ns)
+        sticky = sticky_key(key.account, question, session_id)
+        decision, node = self._choose(question, prompt_tokens, completion_tokens, sticky, now_ns)
+        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
+            self._check_context(question, model, known)  # dear, so not for what is refused
         created_ns = self._ids.now_ns()
         price = model.price_at(created_ns)
         hold = hold_nano_usd(
@@ -183,8 +184,29 @@ class Admission:
             router=self._router,
             timeouts=self._timeouts,
             estimate=model.estimate,
-            sample=self._sample(decision.node.node_id),
+            sample=self._sample(node.node_id),
         )
+
+    def _choose(
+        self,
+        question: Question,
+        prompt_tokens: int,
+        completion_tokens: int,
+        sticky: int | None,
+        now_ns: int,
+    ) -> tuple[Decision, NodeRecord]:
+        """Raises ApiError (429) if no node can take it."""
+        features = RequestFeatures(
+            model=question.model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens_max=completion_tokens,
+            stream=question.stream,
+            sticky_key=sticky,
+        )
+        decision = self._router.choose(features, now_ns)
+        if decision.node is None:
+            raise errors.no_capacity(features.model, decision.retry_after_ns)
+        return decision, decision.node
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

@@ -84,6 +84,11 @@ _OPTIONS = [
     ),
     click.option("--expires", type=OrNone(Moment()), metavar="TIME", help="2027-01-31, or 90d."),
     click.option("--manages-keys/--no-manages-keys", default=None, help="It may make sub-keys."),
+    click.option(
+        "--usage-always/--no-usage-always",
+        default=None,
+        help="For aggregators: every answer tells usage, errors are free.",
+    ),
 ]
 
 
@@ -104,6 +109,7 @@ def patch_of(
     cycle: Any,
     expires: Any,
     manages_keys: bool | None,
+    usage_always: bool | None,
 ) -> KeyPatch:
     """What was given of the options; the rest stays as it is."""
     return KeyPatch(
@@ -116,6 +122,7 @@ def patch_of(
         spend_cycle=Cycle(cycle) if cycle not in (None, NONE) else _given(cycle),
         expires_at=_given(expires),
         manages_keys=UNSET if manages_keys is None else manages_keys,
+        usage_always=UNSET if usage_always is None else usage_always,
     )
 
 

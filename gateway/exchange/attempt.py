@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.openai.request import Question
+from metering.charge import ChargeProgress
 from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
 from metering.usage import Usage, UsageSource
 from router.router import Lease
@@ -33,7 +34,7 @@ class Attempt:
         self.meter = _NEVER_FED
         if question.stream:
             self.meter = StreamMeter(
-                keep_closing=question.usage_wanted and not question.cost_wanted,
+                keep_closing=question.usage_wanted and not question.tells_usage,
                 keep_running=question.running_usage_wanted,
                 choices=question.choices,
                 choices_per_prompt=question.choices_per_prompt,
@@ -82,6 +83,18 @@ class Attempt:
             text = "".join(meter.text)
             return self._estimate(self._question, text), UsageSource.ESTIMATED
         return None
+
+    def progress(self, charge_id: str) -> ChargeProgress | None:
+        """How far the stream is; None if no token is known of."""
+        usage = self.meter.running
+        if usage is None or not usage.completion_tokens:
+            return None
+        return ChargeProgress(
+            charge_id=charge_id,
+            node_id=self.node.node_id,
+            supplier_id=self.node.supplier_id,
+            usage=usage,
+        )
 
     def release(self, termination: Termination, now_ns: int, started_ns: int) -> None:
         """Tell the router how it ended. Only the first call counts."""

@@ -17,6 +17,10 @@ two drivers (ASGI, uvicorn protocol) give the same behaviour.
     SETTLING   the charge to be durable        durable          ENDED
     any        -                               client_gone      ENDED
 
+While a node is silent, the client of a stream is told so (`keep_alive`), and then has its 200: what
+fails after that is told inside the stream, but another node may still answer as long as nothing of
+an answer was passed on.
+
 What the client is owed last (`[DONE]`, a whole answer, an error) leaves only when the closing row
 of the charge is durable, and nothing leaves before the opening row is. Rows become durable in their
 order, so an answer that is not streamed waits for its closing row alone. A charge is closed exactly
@@ -27,15 +31,17 @@ from __future__ import annotations
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.exchange import telling
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.exchange.closing import closing
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
-from gateway.exchange.told_cost import with_cost
+from gateway.exchange.told_usage import with_usage
 from gateway.openai import node_errors
 from gateway.openai.request import Endpoint, Question, for_node
-from gateway.timeouts import Timeouts
-from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge, finished
+from gateway.timeouts import NEVER_NS, Timeouts
+from metering.charge import ChargeOutcome, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage, UsageSource
 from router.router import Router
@@ -46,11 +52,6 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
-_DONE_LINE = b"data: [DONE]\n\n"
-_JSON = b"application/json"
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
-
-
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
@@ -97,8 +98,10 @@ class Exchange:
         self._embeds = question.endpoint is Endpoint.EMBEDDINGS
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
-        self._responded = False
-        """Something of the answer was passed on, so there is no going to another node."""
+        self._responded = self._headed = False
+        """Something of the answer was passed on, so no other node is tried; a stream's head was."""
+        self.keep_alive_at_ns = NEVER_NS
+        """When to look whether the client must be told that we are still here."""
         self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
@@ -118,6 +121,8 @@ class Exchange:
     def start(self, now_ns: int) -> list[Action]:
         """Dial the node chosen at admission. The opening row goes out beside the dialling."""
         self.started_ns = now_ns
+        if self.question.stream and self._timeouts.keep_alive_ns:
+            self.keep_alive_at_ns = now_ns + self._timeouts.keep_alive_ns
         return [Record(self.charge, not self._opened), self._dial(self.first, now_ns)]
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
@@ -199,6 +204,18 @@ class Exchange:
             return []
         return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
 
+    def keep_alive(self, now_ns: int) -> list[Action]:
+        """`keep_alive_at_ns` came: a comment, if the client has heard nothing for so long."""
+        interval_ns = self._timeouts.keep_alive_ns
+        silent_since_ns = self.attempt.last_byte_ns or 0
+        if silent_since_ns + interval_ns > now_ns:
+            self.keep_alive_at_ns = silent_since_ns + interval_ns
+            return []
+        self.keep_alive_at_ns = now_ns + interval_ns
+        if not self._opened or self._client_stalls or self.state not in _WAITING_FOR_NODE:
+            return []
+        return [*self._stream_head(), telling.KEEP_ALIVE]
+
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
         if self.state in (State.SETTLING, State.ENDED):
@@ -237,10 +254,14 @@ class Exchange:
         return []
 
     def _streamed(self, data: bytes) -> list[Action]:
-        if self._responded:
-            return [Send(data)]
         self._responded = True
-        return [Respond(200, _EVENT_STREAM), Send(data)]
+        return [*self._stream_head(), Send(data)]
+
+    def _stream_head(self) -> list[Action]:
+        if self._headed:
+            return []
+        self._headed = True
+        return [telling.STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
@@ -248,19 +269,11 @@ class Exchange:
         events = max(attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        usage = attempt.meter.running
-        if usage is None or not usage.completion_tokens:
-            return []
-        progress = ChargeProgress(
-            charge_id=self.charge.charge_id,
-            node_id=attempt.node.node_id,
-            supplier_id=attempt.node.supplier_id,
-            usage=usage,
-        )
-        return [Record(progress, awaited=False)]
+        progress = attempt.progress(self.charge.charge_id)
+        return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(_DONE_LINE), End()]
+        self._last = [*self._streamed(telling.DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -270,7 +283,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [Respond(200, _JSON, answer), End()]
+        self._last = telling.whole(answer)
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -288,7 +301,8 @@ class Exchange:
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node failed us: try the next one if the client saw nothing yet, else say so.
 
-        What a node that vanished had delivered is charged; a failure that it reported is free.
+        What a node that vanished had delivered is charged, but to an aggregator, whose user does
+        not pay for what ends in an error; a failure that the node reported is free.
         """
         if not self._responded:
             self.attempt.release(termination, now_ns, self.started_ns)
@@ -299,10 +313,10 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = [*self._streamed(error.stream_event()), End()]
+        self._last = telling.failure(error, in_stream=True)
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
-        counted = self.attempt.counted_stream()
+        counted = None if self.question.usage_always else self.attempt.counted_stream()
         return self._settle(ChargeOutcome.NODE_BROKEN, termination, counted, now_ns)
 
     def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
@@ -342,7 +356,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = [_refusal(error), End()]
+        self._last = telling.failure(error, in_stream=self._headed)
         return self._settle(outcome, termination, None, now_ns)
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
@@ -350,10 +364,8 @@ class Exchange:
         self.state = State.ENDED
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
-        error = errors.not_recording()
-        if self._responded and self._opened and Respond not in map(type, self._last):
-            return [HangUp(), Send(error.stream_event()), End()]
-        return [HangUp(), _refusal(error), End()]
+        in_stream = self._headed and self._opened and Respond not in map(type, self._last)
+        return [HangUp(), *telling.failure(errors.not_recording(), in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -364,35 +376,24 @@ class Exchange:
         counted: Counted | None,
         now_ns: int,
     ) -> list[Action]:
-        """Close the charge and wait for that to be durable. Without a single generated token it is
-        free, however it ended.
-        """
+        """Close the charge and wait for that to be durable."""
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
-        usage, source = counted or (None, None)
-        if usage is not None and not usage.completion_tokens and not self._embeds:
-            usage = source = None
-        if usage is None and outcome is ChargeOutcome.COMPLETED:
-            outcome = ChargeOutcome.EMPTY
         attempt.release(termination, now_ns, self.started_ns)
         self.state = State.SETTLING
         self.deadline_ns = None
-        self.outcome, self.usage, self.usage_source = outcome, usage, source
-        close = CloseCharge(
-            charge_id=self.charge.charge_id,
-            outcome=outcome,
-            node_id=attempt.node.node_id,
-            supplier_id=attempt.node.supplier_id,
-            usage=usage,
-            usage_source=source,
-            closed_ns=self.charge.created_ns + now_ns - self.started_ns,
-            ttft_ns=self.ttft_ns,
+        close = closing(
+            self.charge,
+            attempt,
+            outcome,
+            counted,
+            generates=not self._embeds,
+            started_ns=self.started_ns,
+            now_ns=now_ns,
         )
-        if self.question.cost_wanted:
-            record, closing = finished(self.charge, close), attempt.meter.closing_event
-            self._last = with_cost(self._last, record, self.question.endpoint, closing)
+        self.outcome = close.outcome
+        self.usage, self.usage_source = close.usage, close.usage_source
+        if self.question.tells_usage:
+            record, event = finished(self.charge, close), attempt.meter.closing_event
+            self._last = with_usage(self._last, record, self.question, event)
         return [Record(close)]
-
-
-def _refusal(error: ApiError) -> Respond:
-    return Respond(error.status, _JSON, error.body(), tuple(error.headers()))

@@ -93,6 +93,7 @@ class Question:
         "request",
         "running_usage_wanted",
         "stream",
+        "usage_always",
         "usage_wanted",
     )
 
@@ -108,6 +109,8 @@ class Question:
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
         self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
+        self.usage_always = False
+        """The caller's key says so."""
         self.cost_wanted = request.usage is not None and request.usage.include is True
         if not isinstance(request, EmbeddingRequest):
             self._take_sampling(request)
@@ -126,6 +129,11 @@ class Question:
         if options is not None and options.include_usage:
             self.usage_wanted = True
             self.running_usage_wanted = options.continuous_usage_stats is True
+
+    @property
+    def tells_usage(self) -> bool:
+        """At the end of the answer the gateway itself tells its usage."""
+        return self.cost_wanted or self.usage_always
 
     def prompt_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all prompts together can be, without counting any: no token is

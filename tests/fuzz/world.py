@@ -127,9 +127,9 @@ class World:
         admission, admit = self.gateway.admission, self.gateway.admission.admit
 
         def noting_bodies(
-            request_id: str, key: Any, endpoint: Any, body: bytes, known: Any
+            request_id: str, key: Any, endpoint: Any, body: bytes, known: Any, session_id: str = ""
         ) -> Exchange:
-            exchange = admit(request_id, key, endpoint, body, known)
+            exchange = admit(request_id, key, endpoint, body, known, session_id)
             self.bodies.append(body)
             return exchange
 
