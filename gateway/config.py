@@ -101,6 +101,8 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of each account, on each UTC day; what does not fit into the rest is paid."""
     demo: bool = False
     """Shown wherever the model is listed: its answers are canned."""
+    reasoning_content_alias: bool = False
+    """Answers tell `reasoning` once more as `reasoning_content`, its name at other providers."""
     created: int = 0
     """Unix seconds, for /v1/models."""
     owned_by: str = "tollgate"

@@ -65,6 +65,8 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
         self.retry_is_useless = retry_is_useless
         self.more_headers = more_headers
+        self.model: str | None = None
+        """The model on sale that was asked for, once that is known: for the scorecard."""
 
     def body(self) -> bytes:
         """The JSON error object; all four keys are always there, as OpenAI's schema requires."""
@@ -87,21 +89,6 @@ class ApiError(Exception):
         if self.retry_is_useless:
             headers.append((b"x-should-retry", b"false"))
         return [*headers, *self.more_headers]
-
-    def stream_event(self) -> bytes:
-        """The same failure told inside a stream that has begun, in the form that OpenRouter emits
-        and that openai SDKs raise on: a chunk with a top-level `error` and finish reason `error`.
-        """
-        chunk = {
-            "object": "chat.completion.chunk",
-            "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
-            "error": {
-                "code": self.status,
-                "message": self.message,
-                "metadata": {"error_type": self.code or self.type},
-            },
-        }
-        return b"data: " + _encoder.encode(chunk) + b"\n\n"
 
 
 def bad_request(message: str, *, param: str | None = None, code: str | None = None) -> ApiError:

@@ -21,6 +21,15 @@ _Limit = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 _NanoUsd = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _UnixSeconds = Annotated[int, Meta(ge=1, le=9_000_000_000)]
 _SECOND_NS = 1_000_000_000
+_SAME = {
+    "models",
+    "spend_cap_nano_usd",
+    "spend_cycle",
+    "manages_keys",
+    "allows_unknown_parameters",
+    "usage_always",
+}
+"""Called the same in a key's terms."""
 
 
 class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,14 +45,14 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     expires_at: _UnixSeconds | UnsetType | None = UNSET
     manages_keys: bool | UnsetType = UNSET
     usage_always: bool | UnsetType = UNSET
+    allows_unknown_parameters: bool | UnsetType = UNSET
 
     def named(self, name: str) -> str:
         return name if self.name is UNSET else self.name
 
     def applied(self, terms: KeyTerms) -> KeyTerms:
         """The terms as they then are. Raises KeyTermsError."""
-        fields = {"models", "spend_cap_nano_usd", "spend_cycle", "manages_keys", "usage_always"}
-        given = self._given(fields)
+        given = self._given(_SAME)
         if self.expires_at is not UNSET:
             given["expires_ns"] = None if self.expires_at is None else self.expires_at * _SECOND_NS
         limits = self._given(set(Limits.__struct_fields__))

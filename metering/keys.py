@@ -31,6 +31,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """It may make keys within its own bounds."""
     usage_always: bool = False
     """Every answer tells its usage, and one that ends in an error is free: for aggregators."""
+    allows_unknown_parameters: bool = False
+    """Parameters that nobody knows are left out of its requests; else such a request is refused."""
 
     def __post_init__(self) -> None:
         if self.models is not None and not self.models:
@@ -64,6 +66,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     manages_keys: bool = False
     usage_always: bool = False
+    allows_unknown_parameters: bool = False
     parent_key_id: str | None = None
     """The key that made it, whose bounds and cap hold for it too."""
     previous_digest: bytes | None = None
@@ -82,6 +85,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             expires_ns=self.expires_ns,
             manages_keys=self.manages_keys,
             usage_always=self.usage_always,
+            allows_unknown_parameters=self.allows_unknown_parameters,
         )
 
 

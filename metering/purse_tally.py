@@ -13,16 +13,33 @@ from metering.purse import FREE, Purse
 
 PAGE_ROWS = 10_000
 
-_CAP_SUM = """
-    SELECT CAST(coalesce(sum(charged_nano_usd), 0) AS BIGINT) FROM charge
-    WHERE key_id IN (SELECT key_id FROM api_key WHERE key_id = ? OR parent_key_id = ?)
-    AND created_ns >= ? AND created_ns < ? AND seq <= ?
+_TAKEN = """
+    SELECT CAST(
+        (SELECT coalesce(sum({amount}), 0) FROM usage_hour
+         WHERE account = {account} AND hour_ns >= ? AND hour_ns < ? AND {drawn})
+        + (SELECT coalesce(sum({amount}), 0) FROM charge
+           WHERE {drawn} AND created_ns >= ? AND created_ns < ?
+           AND seq > (SELECT upto_seq FROM usage_summed) AND seq <= ?)
+        - (SELECT coalesce(sum({amount}), 0) FROM charge
+           WHERE {drawn} AND created_ns >= ? AND created_ns < ?
+           AND seq > ? AND seq <= (SELECT upto_seq FROM usage_summed))
+    AS BIGINT)
 """
-_FREE_SUM = f"""
-    SELECT CAST(coalesce(sum(prompt_tokens + completion_tokens), 0) AS BIGINT) FROM charge
-    WHERE account = ? AND model = ? AND price_version = '{FREE.version}'
-    AND created_ns >= ? AND created_ns < ? AND seq <= ?
+"""A purse begins and ends with an hour. The sums by the hour may be behind the row at hand or ahead
+of it: what is between is added, or taken off.
 """
+_CAP_TAKEN = _TAKEN.format(
+    amount="charged_nano_usd",
+    account="(SELECT account FROM api_key WHERE key_id = ?)",
+    drawn="key_id IN (SELECT key_id FROM api_key WHERE key_id = ? OR parent_key_id = ?)",
+)
+_FREE_TAKEN = _TAKEN.format(
+    amount="prompt_tokens + completion_tokens",
+    account="?",
+    drawn=f"account || '' = ? AND model = ? AND price_version = '{FREE.version}'",
+)
+"""`|| ''` keeps a database from its index of accounts: of all charges of the day few are new."""
+
 _NEW = """
     SELECT seq, key_id, account, model, price_version, created_ns, charged_nano_usd,
         prompt_tokens + completion_tokens
@@ -77,11 +94,15 @@ class PurseTally:
 
     def _begin(self, purse: Purse) -> int:
         """Sum what was taken from it up to the row at hand, and follow it from here."""
-        bounds = (purse.from_ns, purse.until_ns, self._seq)
-        if purse.model is None:
-            rows = self._session.query(_CAP_SUM, purse.owner, purse.owner, *bounds)
-        else:
-            rows = self._session.query(_FREE_SUM, purse.owner, purse.model, *bounds)
+        capped = purse.model is None
+        drawn = (purse.owner, purse.owner if capped else purse.model)
+        within = (purse.from_ns, purse.until_ns)
+        rows = self._session.query(
+            _CAP_TAKEN if capped else _FREE_TAKEN,
+            *(purse.owner, *within, *drawn),
+            *(*drawn, *within, self._seq),
+            *(*drawn, *within, self._seq),
+        )
         taken: int = rows[0][0]
         self._taken[purse.name] = taken
         followed = self._by_owner.setdefault((purse.owner, purse.model), [])

@@ -150,6 +150,7 @@ class StreamMeter:
         "ended",
         "error",
         "events",
+        "failed",
         "finished_choices",
         "text",
     )
@@ -182,6 +183,8 @@ class StreamMeter:
         """The error object of an event that reported one; it was not passed on."""
         self.events = 0
         """Events passed on to the client."""
+        self.failed = False
+        """A choice finished with an error."""
         self.finished_choices = 0
         self.text: list[str] = []
 
@@ -301,6 +304,7 @@ class StreamMeter:
     def _tally(self, choice: _Choice) -> None:
         if choice.finish_reason is not None:
             self.finished_choices += 1
+            self.failed = self.failed or choice.finish_reason == "error"
         if self._tally_text:
             delta = choice.delta
             parts = (choice.text, delta and delta.content, delta and delta.reasoning)

@@ -34,7 +34,9 @@ class PostgresProcess:
     """
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
-        self._folder = folder / "data"
+        self.folder = folder
+        """Its data and its log."""
+        self._data = folder / "data"
         self._fsync = fsync
         self._bin = _programs()
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -46,7 +48,7 @@ class PostgresProcess:
         self._port = port
         password = PASSWORD.replace(" ", "%20")
         self.url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
-        self._make(folder)
+        self._make()
 
     def __enter__(self) -> PostgresProcess:
         self.start()
@@ -67,16 +69,21 @@ class PostgresProcess:
     def start(self) -> None:
         settings = SETTINGS | {"port": str(self._port), "fsync": "on" if self._fsync else "off"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        log = (self._folder.parent / "log").open("ab")
+        log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._folder, *options],
+                [self._bin / "postgres", "-D", self._data, *options],
                 user=self._user,
                 extra_groups=[] if self._user else None,
                 cwd="/",
                 stderr=log,
                 stdout=log,
             )
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it takes connections: after its start, or while it recovers by itself."""
+        assert self._process is not None
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -89,19 +96,41 @@ class PostgresProcess:
 
     def stop(self) -> None:
         """As an administrator's restart does: sessions are ended, what was committed is kept."""
+        self._end(signal.SIGINT)
+
+    def stop_at_once(self) -> None:
+        """As `pg_ctl stop -m immediate` does: the next start recovers from the log."""
+        self._end(signal.SIGQUIT)
+
+    def kill_session(self) -> None:
+        """One process that serves a client: the server ends all others, recovers and goes on."""
+        for pid in self._children():
+            with contextlib.suppress(OSError):
+                if f": {USER} ".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+                    return
+        raise AssertionError("nobody is connected")
+
+    def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
             self._process.wait(30)
             self._process = None
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
 
     def kill(self) -> None:
         """The server and every process of it, at once."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGSTOP)  # starts no more of them
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in (*map(int, children), pid):
+        children = self._children()
+        for child in (*children, self._process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.wait(30)
@@ -109,16 +138,16 @@ class PostgresProcess:
         while any(_runs(child) for child in children):
             time.sleep(0.005)
 
-    def _make(self, folder: Path) -> None:
-        self._folder.mkdir(mode=0o700)
-        secret = folder / "password"
+    def _make(self) -> None:
+        self._data.mkdir(mode=0o700)
+        secret = self.folder / "password"
         secret.write_text(PASSWORD)
         if self._user:
-            for path in (folder, self._folder, secret):
+            for path in (self.folder, self._data, secret):
                 shutil.chown(path, self._user)
         done = subprocess.run(
             [
-                self._bin / "initdb", "-D", self._folder, "-U", USER, "--pwfile", secret,
+                self._bin / "initdb", "-D", self._data, "-U", USER, "--pwfile", secret,
                 "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
             ],
             user=self._user,
@@ -130,7 +159,7 @@ class PostgresProcess:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _log(self) -> str:
-        return (self._folder.parent / "log").read_text()
+        return (self.folder / "log").read_text()
 
 
 def _programs() -> Path:
@@ -143,7 +172,7 @@ def _programs() -> Path:
     return Path(on_path).resolve().parent
 
 
-def _runs(pid: str) -> bool:
+def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -131,8 +131,7 @@ class Admission:
         """
         if key.suspended:
             raise errors.account_suspended(key.account)
-        question = read(endpoint, body)
-        question.usage_always = key.usage_always
+        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
         if key.models is not None and question.model not in key.models:
             raise errors.model_not_allowed(question.model, key.models)
         model = self._catalogue.get(question.model)
@@ -140,15 +139,16 @@ class Admission:
             raise errors.unknown_model(question.model)
         if endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, endpoint.path)
+        question.account, question.usage_always = key.account, key.usage_always
+        question.reasoning_alias = model.config.reasoning_content_alias
         context = model.context_tokens_max
-        prompt_tokens = question.prompt_bound(context)
-        completion_tokens = question.completion_bound(context)
+        features = question.features(context, sticky_key(key.account, question, session_id))
+        prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
-        sticky = sticky_key(key.account, question, session_id)
-        decision, node = self._choose(question, prompt_tokens, completion_tokens, sticky, now_ns)
+        decision, node = self._choose(features, now_ns)  # first: to count tokens is dear
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
-            self._check_context(question, model, known)  # dear, so not for what is refused
+            self._check_context(question, model, known)
         created_ns = self._ids.now_ns()
         price = model.price_at(created_ns)
         hold = hold_nano_usd(
@@ -187,22 +187,8 @@ class Admission:
             sample=self._sample(node.node_id),
         )
 
-    def _choose(
-        self,
-        question: Question,
-        prompt_tokens: int,
-        completion_tokens: int,
-        sticky: int | None,
-        now_ns: int,
-    ) -> tuple[Decision, NodeRecord]:
+    def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
         """Raises ApiError (429) if no node can take it."""
-        features = RequestFeatures(
-            model=question.model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens_max=completion_tokens,
-            stream=question.stream,
-            sticky_key=sticky,
-        )
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
             raise errors.no_capacity(features.model, decision.retry_after_ns)

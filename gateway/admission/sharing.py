@@ -77,6 +77,9 @@ class Sharing:
         self._open = asyncio.Event()
         """Money is granted."""
         self._dropped: list[str] = []
+        self._registered: asyncio.Future[list[str]] | None = None
+        """Being read, since this generation began."""
+        self._ledger_away = False
         self._heard_ns = 0
         self._asked = asyncio.Event()
         self._asked.set()
@@ -128,17 +131,23 @@ class Sharing:
 
     async def run(self) -> None:
         """For the gateway's lifetime."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):  # `wait_for` may swallow the task's own end
-                    await self._asked.wait()
-            self._asked.clear()
-            answered, self._answered = self._answered, None
-            try:
-                await self.step()
-            finally:
-                if answered is not None and not answered.done():
-                    answered.set_result(None)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):  # `wait_for` may swallow the task's own end
+                        await self._asked.wait()
+                await self._turn()
+        finally:
+            self._forget_register()
+
+    async def _turn(self) -> None:
+        self._asked.clear()
+        answered, self._answered = self._answered, None
+        try:
+            await self.step()
+        finally:
+            if answered is not None and not answered.done():
+                answered.set_result(None)
 
     async def leave(self, booked_seq: int) -> None:
         """At the end, with everything booked: give all leases back."""
@@ -162,8 +171,6 @@ class Sharing:
             await self._exchange()
         except PoolsUnavailableError as error:
             self._lost(error)
-        except LedgerError as error:
-            log.warning("no money is leased before the ledger is back: %s", error)
 
     async def _exchange(self) -> None:
         if time.monotonic_ns() - self._heard_ns > SILENCE_NS:
@@ -172,7 +179,7 @@ class Sharing:
             await self._ask(self._question())
         register: list[str] | msgspec.UnsetType = msgspec.UNSET
         if self.settled and not self._open.is_set():
-            register = await self._register()
+            register = await self._writers()
         said = self._state()
         if (
             said.nothing
@@ -192,6 +199,32 @@ class Sharing:
         if answer.generation == question.generation:
             self._apply(said, answer, sent_ns)
             self._told = answer.joined == self.settled
+
+    async def _writers(self) -> list[str] | msgspec.UnsetType:
+        """The register. A ledger that is slow or away delays money alone: what else is leased is
+        renewed meanwhile.
+        """
+        if self._registered is None:
+            self._registered = asyncio.ensure_future(self._register())
+        await asyncio.wait({self._registered}, timeout=TICK_S)
+        if not self._registered.done():
+            return msgspec.UNSET
+        registered, self._registered = self._registered, None
+        try:
+            writers = registered.result()
+        except LedgerError as error:
+            if not self._ledger_away:
+                log.warning("no money is leased before the ledger is back: %s", error)
+            self._ledger_away = True
+            return msgspec.UNSET
+        self._ledger_away = False
+        return writers
+
+    def _forget_register(self) -> None:
+        """Who entered it since may have leased in a generation that is gone."""
+        if self._registered is not None:
+            self._registered.cancel()
+            self._registered = None
 
     def _state(self) -> _Said:
         keys, credit = list(self._awake), list(self._budget.awake)
@@ -238,6 +271,7 @@ class Sharing:
             self._generation = answer.generation
             self._told = False
             self._open.clear()
+            self._forget_register()
             self._asked.set()
         return answer
 

@@ -7,21 +7,24 @@ The key is a hash of this process alone, by Python's own: nobody outside can aim
 from __future__ import annotations
 
 from gateway.openai.request import Question
-from gateway.openai.schema import ChatRequest, Message
+from gateway.openai.schema import ChatRequest, CompletionRequest, Message
 
 SESSION_ID_MAX = 256
 
 
 def sticky_key(account: str, question: Question, session_id: str) -> int | None:
-    """`session_id` (of the body or the header), else `prompt_cache_key`, else the first system and
-    the first other message. None: nothing tells.
+    """`session_id` (of the body, else the header's), else `prompt_cache_key`, else the first system
+    and the first other message. None: nothing tells.
     """
     model, request = question.model, question.request
-    named = getattr(request, "session_id", None) or session_id
-    if not named and isinstance(request, ChatRequest):
-        named = request.prompt_cache_key
+    if isinstance(request, ChatRequest):
+        named = request.session_id or session_id or request.prompt_cache_key
         if not named:
             return hash((account, model, *_opening(request.messages)))
+    elif isinstance(request, CompletionRequest):
+        named = request.session_id or session_id
+    else:
+        return None
     return hash((account, model, named[:SESSION_ID_MAX])) if named else None
 
 

@@ -89,6 +89,11 @@ _OPTIONS = [
         default=None,
         help="For aggregators: every answer tells usage, errors are free.",
     ),
+    click.option(
+        "--unknown-parameters/--no-unknown-parameters",
+        default=None,
+        help="Parameters that nobody knows are left out, not refused.",
+    ),
 ]
 
 
@@ -110,6 +115,7 @@ def patch_of(
     expires: Any,
     manages_keys: bool | None,
     usage_always: bool | None,
+    unknown_parameters: bool | None,
 ) -> KeyPatch:
     """What was given of the options; the rest stays as it is."""
     return KeyPatch(
@@ -123,6 +129,7 @@ def patch_of(
         expires_at=_given(expires),
         manages_keys=UNSET if manages_keys is None else manages_keys,
         usage_always=UNSET if usage_always is None else usage_always,
+        allows_unknown_parameters=UNSET if unknown_parameters is None else unknown_parameters,
     )
 
 

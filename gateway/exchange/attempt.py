@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.errors import ApiError
+from gateway.openai import node_errors
+from gateway.openai.reasoning_alias import AliasingMeter, with_alias
 from gateway.openai.request import Question
 from metering.charge import ChargeProgress
 from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
@@ -33,7 +36,8 @@ class Attempt:
         self.last_byte_ns: int | None = None
         self.meter = _NEVER_FED
         if question.stream:
-            self.meter = StreamMeter(
+            kind = AliasingMeter if question.reasoning_alias else StreamMeter
+            self.meter = kind(
                 keep_closing=question.usage_wanted and not question.tells_usage,
                 keep_running=question.running_usage_wanted,
                 choices=question.choices,
@@ -41,7 +45,7 @@ class Attempt:
                 tally_text=node.engine != "vllm",
             )
         self._lease = lease
-        self._question = question
+        self.question = question
         self._estimate = estimate
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -60,14 +64,15 @@ class Attempt:
     @property
     def body(self) -> bytes:
         """What was collected."""
-        return b"".join(self._body)
+        body = b"".join(self._body)
+        return with_alias(body) if self.question.reasoning_alias else body
 
     def counted_whole(self, answer: bytes) -> Counted:
         """The tokens of a whole answer. Raises MalformedStreamError if it is not JSON."""
         usage = usage_of_answer(answer)
         if usage is not None:
             return usage, UsageSource.NODE
-        return self._estimate(self._question, text_of_answer(answer)), UsageSource.ESTIMATED
+        return self._estimate(self.question, text_of_answer(answer)), UsageSource.ESTIMATED
 
     def counted_stream(self) -> Counted | None:
         """The tokens of the stream so far; None if there is nothing to go by.
@@ -81,11 +86,11 @@ class Attempt:
             return running, UsageSource.COUNTED
         if meter.text:
             text = "".join(meter.text)
-            return self._estimate(self._question, text), UsageSource.ESTIMATED
+            return self._estimate(self.question, text), UsageSource.ESTIMATED
         return None
 
     def progress(self, charge_id: str) -> ChargeProgress | None:
-        """How far the stream is; None if no token is known of."""
+        """How far the stream is; None while there is nothing to charge."""
         usage = self.meter.running
         if usage is None or not usage.completion_tokens:
             return None
@@ -95,6 +100,16 @@ class Attempt:
             supplier_id=self.node.supplier_id,
             usage=usage,
         )
+
+    def told_fault(self) -> ApiError | None:
+        """What the client did wrong, if that is the error that the node told in its stream."""
+        param = self.question.endpoint.prompt_param
+        return node_errors.translate_event(self.meter.error or b"", prompt_param=param)
+
+    def unserved(self) -> ApiError | None:
+        """If the node's refusal says that it does not serve this at all."""
+        question = self.question
+        return node_errors.unserved(self.status, self.body, question.model, question.endpoint.path)
 
     def release(self, termination: Termination, now_ns: int, started_ns: int) -> None:
         """Tell the router how it ended. Only the first call counts."""

@@ -12,14 +12,14 @@ def closing(
     outcome: ChargeOutcome,
     counted: Counted | None,
     *,
-    generates: bool,
     started_ns: int,
     now_ns: int,
 ) -> CloseCharge:
-    """Without a single generated token it is free, however it ended. `generates`: an answer is to
-    have any; `started_ns` and `now_ns` are by the monotonic clock.
+    """Without a single generated token it is free, however it ended, if there were to be any.
+    `started_ns` and `now_ns` are by the monotonic clock.
     """
     usage, source = counted or (None, None)
+    generates = attempt.question.endpoint.generates
     if usage is not None and generates and not usage.completion_tokens:
         usage = source = None
     if usage is None and outcome is ChargeOutcome.COMPLETED:

@@ -2,20 +2,7 @@
 
 Events come in as method calls, with the time where it matters; every method returns the actions
 that the driver must carry out, in order. So every failure can be played byte by byte in a test, and
-two drivers (ASGI, uvicorn protocol) give the same behaviour.
-
-    state      waits for                       event            next
-    NEW        -                               start            DIALLED | ENDED (no node)
-    DIALLED    the node's status               head 200         ANSWERING
-                                               head >= 400      REFUSED
-                                               failed, expired  DIALLED (next node) | SETTLING
-    REFUSED    the node's error body           end              DIALLED (next node) | SETTLING
-    ANSWERING  the answer                      body             ANSWERING | SETTLING ([DONE] seen)
-                                               end              SETTLING
-                                               failed, expired  DIALLED if nothing was delivered,
-                                                                else SETTLING
-    SETTLING   the charge to be durable        durable          ENDED
-    any        -                               client_gone      ENDED
+two drivers (ASGI, uvicorn protocol) give the same behaviour. `state.py` has its states.
 
 While a node is silent, the client of a stream is told so (`keep_alive`), and then has its 200: what
 fails after that is told inside the stream, but another node may still answer as long as nothing of
@@ -31,15 +18,16 @@ from __future__ import annotations
 
 from gateway import errors
 from gateway.errors import ApiError
-from gateway.exchange import telling
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.answers import KEEP_ALIVE, STREAM_HEAD, failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
 from gateway.exchange.closing import closing
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
 from gateway.exchange.told_usage import with_usage
 from gateway.openai import node_errors
-from gateway.openai.request import Endpoint, Question, for_node
+from gateway.openai.node_body import for_node
+from gateway.openai.request import Question
 from gateway.timeouts import NEVER_NS, Timeouts
 from metering.charge import ChargeOutcome, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
@@ -52,6 +40,7 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
+_DONE_LINE = b"data: [DONE]\n\n"
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 _WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
@@ -95,7 +84,6 @@ class Exchange:
         self._timeouts = timeouts
         self._estimate = estimate
         self._tried: frozenset[str] = frozenset()
-        self._embeds = question.endpoint is Endpoint.EMBEDDINGS
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
         self._responded = self._headed = False
@@ -214,7 +202,7 @@ class Exchange:
         self.keep_alive_at_ns = now_ns + interval_ns
         if not self._opened or self._client_stalls or self.state not in _WAITING_FOR_NODE:
             return []
-        return [*self._stream_head(), telling.KEEP_ALIVE]
+        return [*self._stream_head(), KEEP_ALIVE]
 
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
@@ -238,7 +226,7 @@ class Exchange:
             return passed
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:
-            return [*actions, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+            return [*actions, HangUp(), *self._told_error(now_ns)]
         if meter.done:
             return [*actions, *self._answered_stream(now_ns)]
         if not noted:
@@ -261,7 +249,7 @@ class Exchange:
         if self._headed:
             return []
         self._headed = True
-        return [telling.STREAM_HEAD]
+        return [STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
@@ -273,7 +261,7 @@ class Exchange:
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(telling.DONE_LINE), End()]
+        self._last = [*self._streamed(_DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -283,7 +271,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = telling.whole(answer)
+        self._last = [whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -297,6 +285,13 @@ class Exchange:
         if status in node_errors.OVERLOADED_STATUSES:
             return self._node_gone(Termination.OVERLOADED, now_ns)
         return self._node_gone(Termination.NODE_ERROR, now_ns)
+
+    def _told_error(self, now_ns: int) -> list[Action]:
+        """The node reported an error in its stream."""
+        error = self.attempt.told_fault()
+        if error is None or self.attempt.meter.closing is not None:
+            return self._node_gone(Termination.NODE_ERROR, now_ns)
+        return self._fail(error, ChargeOutcome.REFUSED_BY_NODE, Termination.COMPLETED, now_ns)
 
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node failed us: try the next one if the client saw nothing yet, else say so.
@@ -313,7 +308,7 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = telling.failure(error, in_stream=True)
+        self._last = self._failure(error, now_ns, in_stream=True)
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
         counted = None if self.question.usage_always else self.attempt.counted_stream()
@@ -326,7 +321,8 @@ class Exchange:
         if decision is not None and decision.node is not None:
             return [self._dial(decision, now_ns)]
         if last is Termination.NODE_ERROR:
-            error = errors.node_failed(f"The model's server failed ({self.attempts} tried).")
+            message = f"The model's server failed ({self.attempts} tried)."
+            error = self.attempt.unserved() or errors.node_failed(message)
             return self._fail(error, ChargeOutcome.NODE_ERROR, last, now_ns)
         error = errors.no_capacity(self.question.model, decision.retry_after_ns if decision else 0)
         timed_out = last is Termination.TIMEOUT
@@ -356,8 +352,13 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = telling.failure(error, in_stream=self._headed)
+        self._last = self._failure(error, now_ns, in_stream=self._headed)
         return self._settle(outcome, termination, None, now_ns)
+
+    def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
+        if in_stream:
+            return [failure_event(error, self.charge, self.question.endpoint), End()]
+        return [refusal(error, now_ns - self.started_ns), End()]
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
@@ -365,7 +366,7 @@ class Exchange:
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
         in_stream = self._headed and self._opened and Respond not in map(type, self._last)
-        return [HangUp(), *telling.failure(errors.not_recording(), in_stream=in_stream)]
+        return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -387,7 +388,6 @@ class Exchange:
             attempt,
             outcome,
             counted,
-            generates=not self._embeds,
             started_ns=self.started_ns,
             now_ns=now_ns,
         )

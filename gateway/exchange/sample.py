@@ -1,4 +1,4 @@
-"""The bytes of an answer that will be counted again. No node can tell which answers those are."""
+"""The bytes of an answer that will be looked at again. No node can tell which are counted again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class SampleRoom:
 class Sample:
     """What a node sends as the answer of one exchange, kept as it comes."""
 
-    __slots__ = ("_chunks", "_room", "_size", "lost")
+    __slots__ = ("_chunks", "_room", "_size", "lost", "recount")
 
-    def __init__(self, room: SampleRoom) -> None:
+    def __init__(self, room: SampleRoom, *, recount: bool = True) -> None:
+        """`recount`: its tokens will be counted; if not, only its tool calls are looked at."""
         self._room = room
         self._chunks: list[bytes] = []
         self._size = 0
+        self.recount = recount
         self.lost = False
         """It grew too large, or all samples together did: there is nothing to count."""
 

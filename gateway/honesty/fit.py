@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.openai.reasoning import hides_reasoning
 from gateway.openai.request import Question
-from gateway.openai.schema import ChatRequest, CompletionRequest, EmbeddingRequest, Message
+from gateway.openai.schema import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Generating,
+    Message,
+)
 from metering.recount import Fit
 
 HOT = 1.5
@@ -30,17 +37,27 @@ class PromptParts(msgspec.Struct, frozen=True, kw_only=True):
 def fit_of(question: Question) -> Fit:
     """How well the answer's tokens can be told from its text."""
     request = question.request
-    if isinstance(request, EmbeddingRequest) or request.ignore_eos or request.logit_bias:
+    if not isinstance(request, ChatRequest | CompletionRequest) or _is_bent(request):
         return Fit.NONE
-    if isinstance(request, CompletionRequest):
-        if request.echo:
-            return Fit.NONE
-    elif request.include_reasoning is False:
+    if isinstance(request, ChatRequest) and hides_reasoning(request):
         return Fit.NONE
     return Fit.SHAPED if _is_shaped(request) else Fit.PLAIN
 
 
-def _is_shaped(request: ChatRequest | CompletionRequest) -> bool:
+def _is_bent(request: Generating) -> bool:
+    """The client may choose single tokens, or there is more in the answer than was generated."""
+    return bool(
+        request.ignore_eos
+        or request.logit_bias
+        or request.allowed_token_ids
+        or request.stop_token_ids
+        or request.use_beam_search
+        or request.skip_special_tokens is False
+        or request.echo
+    )
+
+
+def _is_shaped(request: Generating) -> bool:
     shape = request.response_format
     penalties = (request.frequency_penalty, request.presence_penalty)
     return bool(
@@ -56,7 +73,7 @@ def _is_shaped(request: ChatRequest | CompletionRequest) -> bool:
 def hidden_tokens_max(question: Question) -> int:
     """The most tokens that a stop string may have cut off the end of a choice."""
     request = question.request
-    if isinstance(request, EmbeddingRequest) or not request.stop:
+    if not isinstance(request, ChatRequest | CompletionRequest) or not request.stop:
         return 0
     stops = [request.stop] if isinstance(request.stop, str) else request.stop
     return max(len(stop.encode()) for stop in stops)
@@ -65,8 +82,12 @@ def hidden_tokens_max(question: Question) -> int:
 def prompt_of(question: Question) -> PromptParts | None:
     """None if the prompt holds more than these texts."""
     request = question.request
+    if request.truncate_prompt_tokens is not None:
+        return None
     if isinstance(request, ChatRequest):
         return _chat_prompt(request)
+    if not isinstance(request, CompletionRequest | EmbeddingRequest):
+        return None
     prompt = request.prompt if isinstance(request, CompletionRequest) else request.input
     entries = [prompt] if isinstance(prompt, str) else prompt
     assert isinstance(entries, list)
@@ -82,7 +103,15 @@ def prompt_of(question: Question) -> PromptParts | None:
 
 
 def _chat_prompt(request: ChatRequest) -> PromptParts | None:
-    steers = (request.tools, request.chat_template_kwargs, request.reasoning_effort)
+    steers = (
+        request.tools,
+        request.chat_template,
+        request.chat_template_kwargs,
+        request.documents,
+        request.reasoning,
+        request.reasoning_effort,
+        request.add_special_tokens,
+    )
     if any(steers) or request.continue_final_message or request.add_generation_prompt is False:
         return None
     texts: list[str] = []

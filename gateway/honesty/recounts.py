@@ -6,7 +6,8 @@
     run()       a thread counts, the desk hears     findings, and checks that were passed
 
 All of a node's first answers are checked, and all again after a finding: who begins with a lie is
-found within `ALL_ANSWERS` requests.
+found within `ALL_ANSWERS` checks. Checks take at most `CPU_SHARE` of a core, whatever comes: while
+as many wait as may, no further answer is sampled.
 """
 
 from __future__ import annotations
@@ -27,12 +28,17 @@ from gateway.honesty.judge import Job, NodeChecks, impossible, judge
 from metering.charge import ChargeOutcome
 from metering.finding import Finding
 from metering.stream_meter import MalformedStreamError
-from metering.usage import UsageSource
+from metering.usage import Usage, UsageSource
 from router.router import Router
 
 ALL_ANSWERS = 200
 ROOM_BYTES = 16 * 1024 * 1024
 QUEUE_MAX = 256
+CPU_SHARE = 0.02
+ALL_AGAIN_NS = 600_000_000_000
+"""A node that lies in every answer is not checked in every answer: once in so long, all."""
+IMPOSSIBLE_EVERY_NS = 1_000_000_000
+"""What cannot be is looked for in every answer, but found at most so often in those of a node."""
 
 
 class Checked(StrEnum):
@@ -47,13 +53,16 @@ class Checked(StrEnum):
 
 
 class _Node:
-    __slots__ = ("all_left", "checks", "until_next")
+    __slots__ = ("all_left", "checks", "found_ns", "impossible_ns", "until_next")
 
     def __init__(self) -> None:
         self.all_left = ALL_ANSWERS
         """So many of its next answers are all checked."""
         self.until_next = 1
         """Answers until one is checked, that one included."""
+        self.found_ns = -ALL_AGAIN_NS
+        """When its answers were last begun to be checked all because of a finding."""
+        self.impossible_ns = 0
         self.checks = NodeChecks()
 
 
@@ -86,11 +95,9 @@ class Recounts:
 
     def sample(self, node_id: str) -> Sample | None:
         """Something to keep the next answer in, if it is to be checked. On every request's way."""
-        if not self._one_in:
+        if not self._one_in or len(self._queue) >= QUEUE_MAX:
             return None
-        node = self._nodes.get(node_id)
-        if node is None:
-            node = self._nodes[node_id] = _Node()
+        node = self._nodes.get(node_id) or self._known(node_id)
         node.until_next -= 1
         if node.until_next > 0:
             return None
@@ -118,9 +125,8 @@ class Recounts:
                 usage.prompt_tokens > most.prompt_tokens
                 or usage.completion_tokens > most.completion_tokens_max
             ) and exchange.usage_source is not UsageSource.ESTIMATED:
-                self._found(impossible(exchange, usage, self._clock_ns()))
-                self._wake.set()
-        if sample is None:
+                self._impossible(exchange, usage)
+        if sample is None or not sample.recount:
             return
         of_node = exchange.usage_source is UsageSource.NODE
         if exchange.outcome is not ChargeOutcome.COMPLETED or not of_node:
@@ -131,6 +137,19 @@ class Recounts:
         else:
             self._queue.append((exchange, sample))
             self._wake.set()
+
+    def _impossible(self, exchange: Exchange, usage: Usage) -> None:
+        node, now_ns = self._known(exchange.attempt.node.node_id), self._clock_ns()
+        if now_ns - node.impossible_ns >= IMPOSSIBLE_EVERY_NS:
+            node.impossible_ns = now_ns
+            self._found(impossible(exchange, usage, now_ns))
+            self._wake.set()
+
+    def _known(self, node_id: str) -> _Node:
+        node = self._nodes.get(node_id)
+        if node is None:  # another than was first tried, or one that is delisted by now
+            node = self._nodes[node_id] = _Node()
+        return node
 
     def forget(self, known: Collection[str]) -> None:
         """Let go of what was learned of other nodes than these."""
@@ -143,10 +162,12 @@ class Recounts:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                await self._check(*self._queue.popleft())
+                cpu_s = await self._check(*self._queue.popleft())
+                await asyncio.sleep(cpu_s / CPU_SHARE - cpu_s)
             await self._desk.write()
 
-    async def _check(self, exchange: Exchange, sample: Sample) -> None:
+    async def _check(self, exchange: Exchange, sample: Sample) -> float:
+        """The seconds of CPU that it took."""
         node, usage = exchange.attempt.node, exchange.usage
         assert usage is not None
         job = Job(
@@ -157,24 +178,33 @@ class Recounts:
             answer=sample.answer,
         )
         sample.clear()
-        known = self._nodes.get(node.node_id)
-        if known is None:  # another node than was first tried
-            known = self._nodes[node.node_id] = _Node()
+        known = self._known(node.node_id)
         model = self._catalogue.get(node.model)
         counter = model.counter if model is not None else None
         count = None if counter is None else counter.count
-        try:
-            findings = await asyncio.to_thread(judge, job, known.checks, count, self._clock_ns())
-        except MalformedStreamError:
+
+        def judged() -> tuple[list[Finding] | None, float]:
+            begun_s = time.thread_time()
+            try:
+                findings = judge(job, known.checks, count, self._clock_ns())
+            except MalformedStreamError:
+                return None, time.thread_time() - begun_s
+            return findings, time.thread_time() - begun_s
+
+        findings, cpu_s = await asyncio.to_thread(judged)
+        if findings is None:
             self._count(node.node_id, Checked.UNREADABLE)
-            return
+            return cpu_s
         self._count(node.node_id, Checked.FOUND if findings else Checked.HONEST)
         if not findings:
             self._router.report_check(node.node_id, honest=True)
         for finding in findings:
             self._found(finding)
+        return cpu_s
 
     def _found(self, finding: Finding) -> None:
-        known = self._nodes.setdefault(finding.node_id, _Node())
-        known.all_left, known.until_next = ALL_ANSWERS, 1
+        known = self._known(finding.node_id)
+        if finding.found_ns - known.found_ns >= ALL_AGAIN_NS:
+            known.found_ns = finding.found_ns
+            known.all_left, known.until_next = ALL_ANSWERS, 1
         self._desk.take(finding)

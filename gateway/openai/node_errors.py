@@ -28,7 +28,9 @@ _PARAMETER_SUFFIX = re.compile(r"\s*\(parameter=[^)]*\)\s*$")
 
 class _NodeError(msgspec.Struct):
     message: str = ""
+    type: str | None = None
     param: str | None = None
+    code: int | str | None = None
 
 
 class _NodeErrorBody(msgspec.Struct):
@@ -38,6 +40,7 @@ class _NodeErrorBody(msgspec.Struct):
 
 _NO_REASON = "The model's server refused the request without a readable reason."
 _decoder = msgspec.json.Decoder(_NodeErrorBody)
+_event_decoder = msgspec.json.Decoder(_NodeError)
 
 
 def translate(status: int, body: bytes, *, prompt_param: str) -> ApiError:
@@ -46,7 +49,36 @@ def translate(status: int, body: bytes, *, prompt_param: str) -> ApiError:
     Only called for statuses in CLIENT_FAULT_STATUSES: every other failure of a node is the
     gateway's to hide or to own.
     """
-    message, param = _read(body)
+    return _client_fault(status, *_read(body), prompt_param)
+
+
+def translate_event(error: bytes, *, prompt_param: str) -> ApiError | None:
+    """The same of the error object in a stream; None if it is not the client's fault."""
+    try:
+        told = _event_decoder.decode(error)
+    except UNREADABLE:
+        return None
+    if not isinstance(told.code, int) or told.code not in CLIENT_FAULT_STATUSES:
+        return None
+    return _client_fault(told.code, told.message, _field(told), prompt_param)
+
+
+def unserved(status: int, body: bytes, model: str, path: str) -> ApiError | None:
+    """Where every node that was asked said that it does not serve this; None if it is something
+    else that failed. A node's own words list what it serves, so they are not passed on.
+    """
+    if status == 404:
+        try:
+            named = _decoder.decode(body).error
+        except UNREADABLE:
+            return None
+        if isinstance(named, _NodeError):
+            return errors.unknown_model(model)
+        return errors.unsupported_endpoint(model, path)
+    return errors.unsupported_endpoint(model, path) if status == 501 else None
+
+
+def _client_fault(status: int, message: str, param: str | None, prompt_param: str) -> ApiError:
     message = _PARAMETER_SUFFIX.sub("", message) or _NO_REASON
     too_long = _CONTEXT_MESSAGE.search(message)
     if too_long:
@@ -63,7 +95,10 @@ def _read(body: bytes) -> tuple[str, str | None]:
     except UNREADABLE:
         return _NO_REASON, None
     if isinstance(answer.error, _NodeError):
-        field = (answer.error.param or "").removeprefix("body").removeprefix(".")
-        return answer.error.message, field or None
+        return answer.error.message, _field(answer.error)
     reason = answer.error or answer.detail or "no reason given"
     return f"The model's server refused the request: {reason}", None
+
+
+def _field(error: _NodeError) -> str | None:
+    return (error.param or "").removeprefix("body").removeprefix(".") or None

@@ -1,42 +1,45 @@
-"""What a client asked for: the JSON body judged, read and made ready for a node.
+"""What a client asked for: the JSON body judged and read.
 
 `read` refuses with an ApiError whatever a node would refuse or silently ignore, so that bad input
-never reaches a node; `for_node` writes the body that goes upstream. Pure.
+never reaches a node; `node_body.py` writes the body that goes upstream. Pure.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UnsetType
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.openai import checks
+from gateway.openai.explain import UNKNOWN, explain
 from gateway.openai.schema import (
     AnyRequest,
     ChatRequest,
     CompletionRequest,
     EmbeddingRequest,
+    Generating,
     Message,
-    Prompt,
+    RerankRequest,
+    ScoreRequest,
 )
+from router.types import RequestFeatures
 
 T = TypeVar("T")
 
 TEMPLATE_TOKENS = 512
 """Room for what a chat template adds around the messages (default system prompt, tool preamble)."""
 
+PAIR_TOKENS = 256
+"""Room for what a template adds to the two texts of a pair."""
+
 NESTING_SAFE = 500
 """So many brackets cannot be nested too deeply for a decoder, however they are nested."""
 
 SPARE_FRAMES = 50
 """Further down the stack than now a node's body may be written."""
-
-STOP_MAX = 16
-INPUTS_MAX = 2048
 
 
 class Endpoint(StrEnum):
@@ -45,51 +48,98 @@ class Endpoint(StrEnum):
     CHAT = "chat"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
+    SCORE = "score"
 
     @property
     def path(self) -> str:
-        return _PATHS[self]
+        """At a node."""
+        return _PATHS[self][0]
 
     @property
     def prompt_param(self) -> str:
         return _PROMPT_PARAMS[self]
 
+    @property
+    def generates(self) -> bool:
+        """Its answers are tokens; the others' prompts are all that is charged."""
+        return self in _GENERATING
 
+
+_GENERATING = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
 _PATHS = {
-    Endpoint.CHAT: "/v1/chat/completions",
-    Endpoint.COMPLETIONS: "/v1/completions",
-    Endpoint.EMBEDDINGS: "/v1/embeddings",
+    Endpoint.CHAT: ("/v1/chat/completions",),
+    Endpoint.COMPLETIONS: ("/v1/completions",),
+    Endpoint.EMBEDDINGS: ("/v1/embeddings",),
+    Endpoint.RERANK: ("/v1/rerank", "/rerank", "/v2/rerank"),
+    Endpoint.SCORE: ("/score", "/v1/score"),
 }
 _PROMPT_PARAMS = {
     Endpoint.CHAT: "messages",
     Endpoint.COMPLETIONS: "prompt",
     Endpoint.EMBEDDINGS: "input",
+    Endpoint.RERANK: "documents",
+    Endpoint.SCORE: "documents",
 }
-ENDPOINT_OF_PATH = {path: endpoint for endpoint, path in _PATHS.items()}
+ENDPOINT_OF_PATH = {path: endpoint for endpoint, paths in _PATHS.items() for path in paths}
+
+
+class _LenientChat(ChatRequest, forbid_unknown_fields=False):
+    pass
+
+
+class _LenientCompletion(CompletionRequest, forbid_unknown_fields=False):
+    pass
+
+
+class _LenientEmbedding(EmbeddingRequest, forbid_unknown_fields=False):
+    pass
+
+
+class _LenientRerank(RerankRequest, forbid_unknown_fields=False):
+    pass
+
+
+class _LenientScore(ScoreRequest, forbid_unknown_fields=False):
+    pass
 
 
 _DECODERS: dict[Endpoint, msgspec.json.Decoder[Any]] = {
     Endpoint.CHAT: msgspec.json.Decoder(ChatRequest),
     Endpoint.COMPLETIONS: msgspec.json.Decoder(CompletionRequest),
     Endpoint.EMBEDDINGS: msgspec.json.Decoder(EmbeddingRequest),
+    Endpoint.RERANK: msgspec.json.Decoder(RerankRequest),
+    Endpoint.SCORE: msgspec.json.Decoder(ScoreRequest),
+}
+_LENIENT: dict[Endpoint, msgspec.json.Decoder[Any]] = {
+    Endpoint.CHAT: msgspec.json.Decoder(_LenientChat),
+    Endpoint.COMPLETIONS: msgspec.json.Decoder(_LenientCompletion),
+    Endpoint.EMBEDDINGS: msgspec.json.Decoder(_LenientEmbedding),
+    Endpoint.RERANK: msgspec.json.Decoder(_LenientRerank),
+    Endpoint.SCORE: msgspec.json.Decoder(_LenientScore),
 }
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_encoder = msgspec.json.Encoder()
 
 
 class Question:
     """One inference request, judged good: what admission and metering need to know of it."""
 
     __slots__ = (
+        "_prompt_bytes",
+        "account",
+        "as_sent",
         "body_bytes",
         "choices",
         "choices_per_prompt",
         "completion_tokens_max",
         "cost_wanted",
         "endpoint",
-        "has_media",
+        "fills_context",
+        "has_unknown",
         "model",
+        "offers_tools",
         "prompts",
+        "reasoning_alias",
         "request",
         "running_usage_wanted",
         "stream",
@@ -98,33 +148,57 @@ class Question:
     )
 
     def __init__(
-        self, endpoint: Endpoint, request: AnyRequest, body_bytes: int, prompts: int
+        self,
+        endpoint: Endpoint,
+        request: AnyRequest,
+        body_bytes: int,
+        prompts: int,
+        *,
+        has_unknown: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.request = request
         self.model = request.model
-        self.body_bytes = body_bytes
+        self.account = ""
+        """Who asks; told by admission, as is `reasoning_alias`."""
+        self.reasoning_alias = False
+        """Reasoning is told under its older name too."""
         self.prompts = prompts
+        self.has_unknown = has_unknown
+        """There are parameters that no node is to see."""
         self.choices_per_prompt = 1
         self.completion_tokens_max: int | None = None
         """Per choice, as the client set it; None leaves it to the context window."""
-        self.stream = self.has_media = self.usage_wanted = self.running_usage_wanted = False
+        self.offers_tools = False
+        """Its answer may hold tool calls."""
+        self.stream = self.usage_wanted = self.running_usage_wanted = False
+        self.fills_context = False
+        """No bound of the prompt's tokens but the context can be told from the body."""
         self.usage_always = False
         """The caller's key says so."""
         self.cost_wanted = request.usage is not None and request.usage.include is True
-        if not isinstance(request, EmbeddingRequest):
+        self.as_sent = request.usage is None and request.cache_salt is None and not has_unknown
+        """A vLLM can be given the client's bytes."""
+        self.body_bytes = body_bytes
+        self._prompt_bytes = body_bytes + TEMPLATE_TOKENS
+        if isinstance(request, ChatRequest | CompletionRequest):
             self._take_sampling(request)
+        elif not isinstance(request, EmbeddingRequest):
+            self._take_pairs(request)
         self.choices = prompts * self.choices_per_prompt
         """Answers asked for, over all prompts: completion tokens come this many-fold."""
 
-    def _take_sampling(self, request: ChatRequest | CompletionRequest) -> None:
+    def _take_sampling(self, request: Generating) -> None:
         self.stream = request.stream is True
         self.choices_per_prompt = request.n or 1
         self.completion_tokens_max = request.max_tokens
         if isinstance(request, ChatRequest):
             if request.max_completion_tokens is not None:
                 self.completion_tokens_max = request.max_completion_tokens
-            self.has_media = _has_media(request.messages)
+            self.offers_tools = bool(request.tools) and request.tool_choice != "none"
+            if request.reasoning is not None:
+                self.as_sent = False
+            self.fills_context = request.chat_template is not None or _has_media(request.messages)
         options = request.stream_options
         if options is not None and options.include_usage:
             self.usage_wanted = True
@@ -135,27 +209,51 @@ class Question:
         """At the end of the answer the gateway itself tells its usage."""
         return self.cost_wanted or self.usage_always
 
+    def _take_pairs(self, request: RerankRequest | ScoreRequest) -> None:
+        left, right = checks.pairs_of(request)
+        self.fills_context = not all(type(entry) is str for entry in (*left, *right))
+        repeated = request.instruction or ""
+        if len(left) == 1 and isinstance(left[0], str):
+            repeated += left[0]
+        self._prompt_bytes += self.prompts * (PAIR_TOKENS + len(repeated.encode()))
+
     def prompt_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all prompts together can be, without counting any: no token is
         shorter than a byte, and no prompt longer than the context.
         """
         whole = context_tokens_max * self.prompts
-        return whole if self.has_media else min(whole, self.body_bytes + TEMPLATE_TOKENS)
+        return whole if self.fills_context else min(whole, self._prompt_bytes)
 
     def completion_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all choices together can be."""
-        if self.endpoint is Endpoint.EMBEDDINGS:
+        if not self.endpoint.generates:
             return 0
         each = self.completion_tokens_max
         if each is None or each > context_tokens_max:
             each = context_tokens_max
         return self.choices * each
 
+    def features(self, context_tokens_max: int, sticky_key: int | None) -> RequestFeatures:
+        """What the router may know of it."""
+        return RequestFeatures(
+            model=self.model,
+            prompt_tokens=self.prompt_bound(context_tokens_max),
+            completion_tokens_max=self.completion_bound(context_tokens_max),
+            stream=self.stream,
+            sticky_key=sticky_key,
+        )
+
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""
         request = self.request
+        if request.truncate_prompt_tokens is not None:
+            return []
         if isinstance(request, ChatRequest):
+            if request.chat_template is not None:
+                return []
             return [text for message in request.messages for text in _texts(message)]
+        if isinstance(request, RerankRequest | ScoreRequest):
+            return []
         prompt = request.prompt if isinstance(request, CompletionRequest) else request.input
         if isinstance(prompt, str):
             return [prompt]
@@ -164,19 +262,33 @@ class Question:
         return []
 
 
-def read(endpoint: Endpoint, body: bytes) -> Question:
-    """Judge a request body. Raises ApiError (400, 404) naming the field at fault."""
-    request: AnyRequest = read_as(_DECODERS[endpoint], body)
+def read(endpoint: Endpoint, body: bytes, *, lenient: bool = False) -> Question:
+    """Judge a request body. Raises ApiError (400, 404) naming the field at fault.
+
+    `lenient`: parameters that nobody here knows are left out instead.
+    """
+    has_unknown = False
+    try:
+        request: AnyRequest = read_as(_DECODERS[endpoint], body)
+    except ApiError as error:
+        if not lenient or error.code != UNKNOWN:
+            raise
+        has_unknown = True
+        request = read_as(_LENIENT[endpoint], body)
+    return Question(endpoint, request, len(body), _count_prompts(request), has_unknown=has_unknown)
+
+
+def _count_prompts(request: AnyRequest) -> int:
+    """How many prompts there are, once all that is said beside them is good."""
+    if isinstance(request, ChatRequest | CompletionRequest):
+        checks.check_sampling(request)
+        if isinstance(request, CompletionRequest):
+            return checks.prompts_of(request.prompt, "prompt")
+        checks.check_chat(request)
+        return 1
     if isinstance(request, EmbeddingRequest):
-        prompts = _prompts(request.input, "input")
-    else:
-        _check_sampling(request)
-        if isinstance(request, ChatRequest):
-            _check_chat(request)
-            prompts = 1
-        else:
-            prompts = _prompts(request.prompt, "prompt")
-    return Question(endpoint, request, len(body), prompts)
+        return checks.prompts_of(request.input, "input")
+    return len(checks.pairs_of(request)[1])
 
 
 def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -188,7 +300,7 @@ def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
             _read_from_below(body, SPARE_FRAMES)
     except msgspec.ValidationError as error:
-        raise _explain(str(error)) from None
+        raise explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.invalid_json(str(error).rstrip(".")) from None
     return request
@@ -204,29 +316,6 @@ def _read_from_below(body: bytes, frames: int) -> None:
         _raw_fields.decode(body)
 
 
-def for_node(question: Question, body: bytes, *, served_model: str, is_vllm: bool) -> bytes:
-    """The body for the node, which is asked to report usage: a vLLM on every event of a stream, so
-    that one cut short is billed to the token.
-
-    A vLLM gets the client's bytes, with our options appended: of a key that comes twice it takes
-    the last, as we did. Another server might take the first, so it gets every key once. `usage` is
-    for us alone.
-    """
-    if is_vllm and served_model == question.model and question.request.usage is None:
-        return body.rstrip()[:-1] + _VLLM_STREAM_TAIL if question.stream else body
-    fields = _raw_fields.decode(body)
-    fields.pop("usage", None)
-    fields["model"] = msgspec.Raw(_encoder.encode(served_model))
-    if question.stream:
-        fields["stream_options"] = _RUNNING_USAGE if is_vllm else _CLOSING_USAGE
-    return _encoder.encode(fields)
-
-
-_RUNNING_USAGE = msgspec.Raw(b'{"include_usage":true,"continuous_usage_stats":true}')
-_CLOSING_USAGE = msgspec.Raw(b'{"include_usage":true}')
-_VLLM_STREAM_TAIL = b',"stream_options":%b}' % bytes(_RUNNING_USAGE)
-
-
 def _has_media(messages: list[Message]) -> bool:
     for message in messages:
         content = message.content
@@ -235,115 +324,7 @@ def _has_media(messages: list[Message]) -> bool:
     return False
 
 
-def _check_sampling(request: ChatRequest | CompletionRequest) -> None:
-    if isinstance(request.stop, list) and len(request.stop) > STOP_MAX:
-        raise errors.bad_request(
-            f"Invalid 'stop': {len(request.stop)} sequences, at most {STOP_MAX}.", param="stop"
-        )
-    if request.stream_options is not None and not request.stream:
-        raise errors.bad_request(
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-            param="stream_options",
-        )
-
-
-def _check_chat(request: ChatRequest) -> None:
-    if not request.messages:
-        raise errors.bad_request(
-            "Missing or empty required parameter: 'messages'.",
-            param="messages",
-            code="missing_required_parameter",
-        )
-    for index, message in enumerate(request.messages):
-        if message.role in {"system", "developer", "user", "tool"} and message.content is None:
-            where = f"messages[{index}].content"
-            raise errors.bad_request(f"Missing required parameter: '{where}'.", param=where)
-        if message.role == "tool" and message.tool_call_id is None:
-            where = f"messages[{index}].tool_call_id"
-            raise errors.bad_request(f"Missing required parameter: '{where}'.", param=where)
-    if request.top_logprobs is not None and not request.logprobs:
-        raise errors.bad_request(
-            "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs"
-        )
-    if isinstance(request.tool_choice, str) and request.tool_choice not in _TOOL_CHOICES:
-        raise errors.bad_request(
-            f"Invalid 'tool_choice': '{request.tool_choice}' is none of {sorted(_TOOL_CHOICES)}.",
-            param="tool_choice",
-        )
-    if request.tool_choice not in (None, "none") and not request.tools:
-        raise errors.bad_request(
-            "'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice"
-        )
-
-
-_TOOL_CHOICES = frozenset({"none", "auto", "required"})
-
-
-def _prompts(prompt: Prompt | UnsetType, param: str) -> int:
-    """How many prompts the field holds. Raises ApiError if it holds none, or too many."""
-    if isinstance(prompt, UnsetType):
-        raise errors.bad_request(
-            f"Missing required parameter: '{param}'.",
-            param=param,
-            code="missing_required_parameter",
-        )
-    if not prompt or (not isinstance(prompt, str) and ("" in prompt or [] in prompt)):
-        raise errors.bad_request(f"Invalid '{param}': it is empty.", param=param)
-    if isinstance(prompt, str):
-        return 1
-    if len({type(entry) for entry in prompt}) > 1:
-        raise errors.bad_request(f"Invalid '{param}': it mixes texts and token ids.", param=param)
-    if isinstance(prompt[0], int):
-        return 1
-    if len(prompt) > INPUTS_MAX:
-        raise errors.bad_request(
-            f"Invalid '{param}': {len(prompt)} entries, at most {INPUTS_MAX}.", param=param
-        )
-    return len(prompt)
-
-
 def _texts(message: Message) -> list[str]:
     if isinstance(message.content, str):
         return [message.content]
     return [part.text for part in message.content or [] if part.text is not None]
-
-
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
-_RANGE = re.compile(r"Expected `(int|float)` ([<>]=? .*)")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-
-
-def _explain(message: str) -> ApiError:
-    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation."""
-    match = _AT.match(message)
-    what, where = (match["what"], match["where"] or "") if match else (message, "")
-    where = where.removeprefix(".").replace("[...]", "[]")
-    prefix = f"{where}." if where else ""
-    if unknown := _UNKNOWN.match(what):
-        param = prefix + unknown[1]
-        return errors.bad_request(
-            f"Unrecognized request argument supplied: {param}.",
-            param=param,
-            code="unknown_parameter",
-        )
-    if missing := _MISSING.match(what):
-        param = prefix + missing[1]
-        return errors.bad_request(
-            f"Missing required parameter: '{param}'.",
-            param=param,
-            code="missing_required_parameter",
-        )
-    if not where:
-        return errors.bad_request(f"The request body must be a JSON object: {what}.")
-    if range_ := _RANGE.match(what):
-        kind = "integer" if range_[1] == "int" else "decimal"
-        return errors.bad_request(
-            f"Invalid '{where}': {kind} out of range, it must be {range_[2]}.",
-            param=where,
-            code=f"{kind}_out_of_range",
-        )
-    wrong = what[:1].lower() + what[1:]
-    return errors.bad_request(
-        f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type"
-    )

@@ -55,6 +55,8 @@ def _describe(model: Model, now_ns: int) -> dict[str, Any]:
         "kinds": [kind.value for kind in config.kinds],
         "pricing": pricing_view(model.prices.at(now_ns)),
     }
+    if config.free_tokens_per_day is not None:
+        description["free_tokens_per_day"] = config.free_tokens_per_day
     if config.description:
         description["description"] = config.description
     if config.demo:

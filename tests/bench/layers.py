@@ -22,7 +22,8 @@ from gateway.exchange.actions import Action, Record
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.nodes.connection import NodeConnection
-from gateway.openai.request import Endpoint, for_node, read
+from gateway.openai.node_body import for_node
+from gateway.openai.request import Endpoint, read
 from gateway.wiring import Gateway
 from metering.charge import CloseCharge
 from metering.limits import Limits

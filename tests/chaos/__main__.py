@@ -12,11 +12,19 @@ import uvloop
 from . import disconnects, rounds
 
 PARTS = ("rounds", "disconnects")
+LEDGERS = ("sqlite", "postgres")
 
 
 @click.command()
 @click.option("--only", type=click.Choice(PARTS), help="One part; both if not given.")
 @click.option("--rounds", "round_count", default=200, show_default=True, help="Of SIGKILL.")
+@click.option(
+    "--ledger",
+    type=click.Choice(LEDGERS),
+    default=LEDGERS[0],
+    show_default=True,
+    help="Of the rounds: one gateway on SQLite, or two on PostgreSQL, which dies too.",
+)
 @click.option("--streams", default=1000, show_default=True, help="Cut by their client.")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
@@ -24,10 +32,12 @@ PARTS = ("rounds", "disconnects")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for what a failing round leaves; a temporary one if not given.",
 )
-def main(only: str | None, round_count: int, streams: int, seed: int, keep: Path | None) -> None:
+def main(
+    only: str | None, round_count: int, ledger: str, streams: int, seed: int, keep: Path | None
+) -> None:
     """Kill, cut and fill up, under load. Ends with 1 if the books were ever wrong.
 
-    Example: make chaos ARGS='--only disconnects --streams 1000'
+    Example: make chaos ARGS='--only rounds --ledger postgres'
     """
     folder = keep or Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     failed = False
@@ -39,7 +49,8 @@ def main(only: str | None, round_count: int, streams: int, seed: int, keep: Path
         click.echo("\n".join(disconnects.lines(report)))
         failed |= bool(report.failures)
     if only in (None, "rounds"):
-        told = uvloop.run(rounds.run(folder, round_count, seed, click.echo))
+        postgres = ledger == "postgres"
+        told = uvloop.run(rounds.run(folder, round_count, seed, click.echo, postgres=postgres))
         click.echo("\n".join(rounds.lines(told)))
         failed |= bool(told.failures)
     sys.exit(failed)

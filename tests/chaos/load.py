@@ -27,6 +27,9 @@ class Asked(msgspec.Struct):
     request_id: str | None = None
     """From the head of the answer, if one came."""
     status: int = 0
+    code: str = ""
+    """Of the error, if that is what came."""
+    retry_after_s: int = 0
     usage: tuple[int, int] | None = None
     """Prompt and completion tokens of an answer whose end was seen."""
 
@@ -37,12 +40,14 @@ class Asked(msgspec.Struct):
 
 
 class Load:
-    """Some clients at once, each with the key of some account."""
+    """Some clients at once, each with the key of some account, at one port or another."""
 
-    def __init__(self, port: int, keys: list[tuple[str, str]], clients: int, seed: int) -> None:
+    def __init__(
+        self, ports: list[int], keys: list[tuple[str, str]], clients: int, seed: int
+    ) -> None:
         self.asked: list[Asked] = []
         self.stopping = asyncio.Event()
-        self._port = port
+        self._ports = ports
         self._keys = keys
         self._clients = clients
         self._rng = random.Random(seed)
@@ -54,11 +59,11 @@ class Load:
 
     async def _client(self) -> None:
         while not self.stopping.is_set():
-            asked = await self.ask(*self._rng.choice(self._keys))
+            asked = await self.ask(*self._rng.choice(self._keys), self._rng.choice(self._ports))
             if asked.status != 200:
                 await asyncio.sleep(REFUSED_WAIT_S if asked.status else CONNECT_AGAIN_S)
 
-    async def ask(self, account: str, secret: str) -> Asked:
+    async def ask(self, account: str, secret: str, port: int) -> Asked:
         asked = Asked(next(self._numbers), account, self._rng.random() < 0.6)
         self.asked.append(asked)
         fields = {
@@ -73,17 +78,17 @@ class Load:
             fields["stream_options"] = {"include_usage": True}
         try:
             async with asyncio.timeout(ANSWER_S):
-                answer = await self._exchange(secret, json.dumps(fields).encode())
+                answer = await self._exchange(secret, port, json.dumps(fields).encode())
         except ConnectionError:
             return asked
         read(asked, answer)
         return asked
 
-    async def _exchange(self, secret: str, body: bytes) -> bytes:
+    async def _exchange(self, secret: str, port: int, body: bytes) -> bytes:
         """What came until the connection ended, however it did."""
         head = f"POST /v1/chat/completions HTTP/1.0\r\nauthorization: Bearer {secret}\r\n"
         head += f"host: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         answer = b""
         try:
             writer.write(head.encode() + body)
@@ -106,6 +111,9 @@ def read(asked: Asked, answer: bytes) -> None:
     asked.request_id = headers["x-request-id"]
     asked.status = int(lines[0].split()[1])
     if asked.status != 200:
+        if len(body) >= int(headers["content-length"]):
+            asked.code = json.loads(body)["error"]["code"]
+        asked.retry_after_s = int(headers.get("retry-after", 0))
         return
     if asked.stream:
         if not body.endswith(b"data: [DONE]\n\n"):
@@ -129,5 +137,5 @@ def kinds(asked: list[Asked]) -> Iterator[tuple[str, int]]:
         elif each.status == 200:
             found["cut off"] += 1
         else:
-            found[f"refused with {each.status}" if each.status else "no answer"] += 1
+            found[f"{each.status} {each.code}" if each.status else "no answer"] += 1
     yield from sorted(found.items())

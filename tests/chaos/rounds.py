@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
-from served import eventually, sample_sum
+from served import eventually
 
-from gateway.home import Home
-from metering.sqlite_ledger import SqliteLedger
+from metering.accounts import customer
 
 from .load import Asked, Load, kinds
 from .stand import ACCOUNTS, Stand, stand
 from .verdict import Nodes, faults
+from .victims import POSTGRES_VICTIMS, SQLITE_VICTIMS, kill, outage_s
 
 CLIENTS = 12
 ROUNDS_A_STAND = 25
@@ -28,8 +27,8 @@ ROUNDS_A_STAND = 25
 WARM_S = 0.4
 LATE_S = 0.8
 SETTLED_S = 60
-
-VICTIMS = ("worker", "gateway", "redis", "worker and redis", "gateway and redis", "flush")
+POOR_NANO_USD = 1_000_000
+"""With so much left, even the poor account has to be served: some requests' worth."""
 
 
 class Report(msgspec.Struct):
@@ -44,20 +43,27 @@ class Report(msgspec.Struct):
 
 
 async def run(
-    folder: Path, rounds: int, seed: int, tell: Callable[[str], None] = lambda line: None
+    folder: Path,
+    rounds: int,
+    seed: int,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    postgres: bool = False,
 ) -> Report:
     report, rng, began_s = Report(), random.Random(seed), time.monotonic()
-    victims = [VICTIMS[number % len(VICTIMS)] for number in range(rounds)]
+    kinds_of_death = POSTGRES_VICTIMS if postgres else SQLITE_VICTIMS
+    victims = [kinds_of_death[number % len(kinds_of_death)] for number in range(rounds)]
     for first in range(0, rounds, ROUNDS_A_STAND):
         place = folder / f"from-{first}"
-        async with stand(place) as made:
+        async with stand(place, postgres=postgres) as made:
             await _rounds(made, victims[first : first + ROUNDS_A_STAND], rng, report, tell)
-        if not report.failures:
-            shutil.rmtree(place)
+            if report.failures:
+                await made.keep(place)
+                report.failures.append(f"kept: {place}")
         report.seconds = time.monotonic() - began_s
         if report.failures:
-            report.failures.append(f"kept: {place}")
             break
+        shutil.rmtree(place)
     return report
 
 
@@ -68,15 +74,19 @@ async def _rounds(
     report: Report,
     tell: Callable[[str], None],
 ) -> None:
-    load = Load(made.port, made.keys, CLIENTS, rng.randrange(2**32))
-    nodes, charges = Nodes(), 0
+    ports = [gateway.port for gateway in made.gateways]
+    load = Load(ports, made.keys, CLIENTS, rng.randrange(2**32))
+    nodes = Nodes()
     for victim in victims:
         since = len(load.asked)
-        recovered_s = await _round(made, load, victim, rng)
+        try:
+            recovered_s = await _round(made, load, victim, rng)
+        except (AssertionError, TimeoutError) as error:
+            report.failures.append(f"round {report.rounds + 1}, {victim}: {error!r}")
+            return
         nodes.look(made.nodes)
-        with contextlib.closing(SqliteLedger(Home(made.home).ledger_file)) as ledger:
+        with made.ledger() as ledger:
             found = faults(ledger, load.asked, nodes, ACCOUNTS)
-            charges = sum(1 for _ in ledger.charges())
         report.rounds += 1
         report.killed[victim] += 1
         report.recovery_s.append(recovered_s)
@@ -87,14 +97,13 @@ async def _rounds(
         tell(f"round {report.rounds}: killed {victim}: {said}; served again in {recovered_s:.1f} s")
         if found:
             return
-    report.charges += charges
-    status = await made.stop()
-    if status:
-        report.failures.append(f"the last stop ended with {status}")
+    if any(statuses := await made.stop()):
+        report.failures.append(f"the last stop ended with {statuses}")
     if leases := made.leases():
         report.failures.append(f"leased after the end: {leases}")
-    with contextlib.closing(SqliteLedger(Home(made.home).ledger_file)) as ledger:
+    with made.ledger() as ledger:
         report.failures += faults(ledger, load.asked, nodes, ACCOUNTS)
+        report.charges += sum(1 for _ in ledger.charges())
 
 
 async def _round(made: Stand, load: Load, victim: str, rng: random.Random) -> float:
@@ -102,67 +111,55 @@ async def _round(made: Stand, load: Load, victim: str, rng: random.Random) -> fl
     load.stopping.clear()
     loading = asyncio.create_task(load.run())
     await asyncio.sleep(WARM_S + rng.random() * LATE_S)
-    await _kill(made, victim, rng)
-    await asyncio.sleep(rng.random() * 0.3)
+    pids = {gateway: gateway.pid for gateway in made.gateways}
+    killed = await kill(made, victim, rng)
+    await asyncio.sleep(outage_s(victim, rng))
     began_s = time.monotonic()
-    made.start_redis()
-    if "gateway" in victim:
-        await made.start()
-    for account, secret in made.keys:
-        if account != "poor":
-            await eventually(
-                lambda account=account, secret=secret: load.ask(account, secret),
-                lambda asked: asked.usage is not None,
-                within_s=SETTLED_S,
-            )
+    await made.start()
+    await serves(made, load, [key for key in made.keys if key[0] != "poor"])
     recovered_s = time.monotonic() - began_s
+    for gateway, pid in pids.items():
+        assert gateway in killed or gateway.pid == pid, f"{gateway.home.name} was restarted"
     await asyncio.sleep(0.2 + rng.random() * 0.3)
     load.stopping.set()
     await loading
-    await _settled(made, load.asked)
+    await settled(made, load.asked)
+    with made.ledger() as ledger:
+        poor_has = ledger.balance(customer("poor")).available
+    if poor_has >= POOR_NANO_USD:  # what was leased by whoever died is no longer
+        await serves(made, load, [key for key in made.keys if key[0] == "poor"])
+        await settled(made, load.asked)
     return recovered_s
 
 
-async def _kill(made: Stand, victim: str, rng: random.Random) -> None:
-    if "redis" in victim and rng.random() < 0.5:
-        made.kill_redis()
-        await asyncio.sleep(rng.random() * 0.2)
-    if "worker" in victim:
-        made.kill_worker(rng.randrange(2))
-    if "gateway" in victim:
-        await made.kill_gateway()
-    if "redis" in victim and made.redis_lives:
-        made.kill_redis()
-    if victim == "flush":
-        made.redis.flush()
+async def serves(made: Stand, load: Load, keys: list[tuple[str, str]]) -> None:
+    """Each of these keys is served by every gateway."""
+    for gateway in made.gateways:
+        for account, secret in keys:
+            await eventually(
+                lambda key=(account, secret, gateway.port): load.ask(*key),
+                lambda asked: asked.usage is not None,
+                within_s=SETTLED_S,
+            )
 
 
-async def _settled(made: Stand, asked: list[Asked]) -> None:
-    """Both workers serve, nothing is under way, and the ledger has all."""
-    url = f"http://127.0.0.1:{made.port}/metrics"
-    names = ("tollgate_requests_in_flight", "tollgate_spool_backlog_rows")
+async def settled(made: Stand, asked: list[Asked]) -> None:
+    """All gateways are quiet, and the ledger has every answer and no hold."""
 
-    async def left() -> list[float]:
-        if len(made.workers) < 2:
-            return [1.0]
-        try:
-            async with httpx.AsyncClient() as client:
-                text = (await client.get(url)).text
-        except httpx.TransportError:
-            return [1.0]
-        return [sample_sum(text, name, {}) for name in names]
+    async def busy() -> list[str]:
+        return [each.home.name for each in made.gateways if not await each.quiet()]
 
+    await eventually(busy, lambda found: not found, within_s=SETTLED_S)
     done = {each.request_id for each in asked if each.usage is not None}
+    with made.ledger() as ledger:
 
-    def missing() -> int:
-        with contextlib.closing(SqliteLedger(Home(made.home).ledger_file)) as ledger:
+        def missing() -> int:
             booked = {charge.request_id for charge in ledger.charges()}
             held = sum(line.balance.debits_pending for line in ledger.trial_balance())
-        return len(done - booked) + (held > 0)
+            return len(done - booked) + (held > 0)
 
-    await eventually(left, lambda found: not any(found), within_s=SETTLED_S)
-    with contextlib.suppress(AssertionError):  # what is missing is the verdict's to say
-        await eventually(missing, lambda found: not found, within_s=10)
+        with contextlib.suppress(AssertionError):  # what is missing is the verdict's to say
+            await eventually(missing, lambda found: not found, within_s=10)
 
 
 def lines(report: Report) -> Iterator[str]:

@@ -1,30 +1,32 @@
-"""A gateway of two workers with what it needs: processes that are killed, by their id."""
+"""Gateways with what they need: processes that are killed, by their id."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import socket
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from postgres_process import PostgresProcess
 from redis import Redis
 from redis_process import RedisProcess
-from served import MODEL, NODE, eventually
-from together import REDIS, children_of, lives
+from served import MODEL, NODE
+from together import LEDGER, REDIS
 
 from gateway.home import Home
+from metering.backend import open_database, open_ledger
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
+from metering.ledger import Ledger
 from metering.limits import Limits
 from metering.posting import deposit_group
-from metering.sqlite_database import SqliteDatabase
-from metering.sqlite_ledger import SqliteLedger
 from metering.transfer import PostResult
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
+
+from .gateway_process import GatewayProcess
 
 ACCOUNTS = {"rich": 10**12, "other": 10**11, "poor": 40_000_000}
 """What each has, in nano-USD. The poor one runs out."""
@@ -33,95 +35,99 @@ KEYS = {
     "other": (KeyTerms(limits=Limits(requests_per_minute=100_000)), KeyTerms()),
     "poor": (KeyTerms(limits=Limits(tokens_per_minute=10_000_000)),),
 }
-START_S = 60
 NODES = 2
 
 
 class Stand:
-    def __init__(self, folder: Path, redis: RedisProcess, nodes: list[FakeNode]) -> None:
-        self.home = folder / "home"
+    """Without PostgreSQL one gateway of two workers, on a SQLite file; with it two gateways of one
+    process each, whose homes are their own, as on two machines.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        redis: RedisProcess,
+        postgres: PostgresProcess | None,
+        nodes: list[FakeNode],
+    ) -> None:
         self.redis = redis
+        self.postgres = postgres
         self.nodes = nodes
         self.keys: list[tuple[str, str]] = []
         """Accounts and secrets."""
         self.redis_lives = True
-        self._log = folder / "gateway.log"
-        self._process: asyncio.subprocess.Process | None = None
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
+        self.postgres_lives = True
+        environment = {"TOLLGATE_TEST_REDIS_URL": redis.url}
+        if postgres is None:
+            self.gateways = [GatewayProcess(folder / "home", 2, environment)]
+            self._where: Path | str = Home(folder / "home").ledger_file
+        else:
+            environment["TOLLGATE_TEST_LEDGER_URL"] = self._where = postgres.url
+            homes = [folder / name for name in ("a", "b")]
+            self.gateways = [GatewayProcess(home, 1, environment) for home in homes]
 
-    def furnish(self) -> None:
-        """Configuration, accounts and keys."""
-        self.home.mkdir()
-        text = MODEL.format(server="") + REDIS
+    def ledger(self) -> contextlib.closing[Ledger]:
+        return contextlib.closing(open_ledger(self._where))
+
+    def furnish(self, more: str) -> None:
+        """Configurations, accounts and keys."""
+        text = MODEL.format(server="") + REDIS + (LEDGER if self.postgres else "") + more
         for index, node in enumerate(self.nodes):
             text += NODE.format(index=index, url=node.url, engine="vllm", capacity=256)
-        Home(self.home).config_file.write_text(text)
-        file = Home(self.home).ledger_file
-        with contextlib.closing(SqliteLedger(file)) as ledger:
+        for gateway in self.gateways:
+            gateway.home.mkdir()
+            Home(gateway.home).config_file.write_text(text)
+        with self.ledger() as ledger:
             groups = [deposit_group(name, name, amount) for name, amount in ACCOUNTS.items()]
             assert set(ledger.post("chaos", groups)) == {PostResult.OK}
-        with contextlib.closing(SqliteDatabase(file)) as database:
+        with contextlib.closing(open_database(self._where)) as database:
             for account, terms in KEYS.items():
                 for each in terms:
                     self.keys.append((account, KeyStore(database).create(account, "", each)[1]))
 
     async def start(self) -> None:
-        """Returns once all workers serve."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(os.sys.executable, "-m", "gateway", "serve", "--home", str(self.home)),
-                *("--workers", "2", "--port", str(self.port)),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, "TOLLGATE_TEST_REDIS_URL": self.redis.url},
-            )
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), START_S)
-        assert line.startswith(b"Serving "), self._log.read_text()[-3000:]
-
-    @property
-    def workers(self) -> list[int]:
-        assert self._process is not None
-        return [pid for pid in children_of(self._process.pid) if lives(pid)]
-
-    async def kill_gateway(self) -> None:
-        """The supervisor and all its workers, as when a machine's memory runs out."""
-        assert self._process is not None
-        pids = [self._process.pid, *self.workers]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        await self._process.wait()
-        await eventually(lambda: [pid for pid in pids if lives(pid)], lambda left: not left)
-
-    def kill_worker(self, index: int) -> None:
-        workers = self.workers
-        if workers:
-            os.kill(workers[index % len(workers)], signal.SIGKILL)
+        """Everything that does not run: gateways last, for they need the ledger to start."""
+        if self.postgres is not None:
+            again = self.postgres.wait if self.postgres_lives else self.postgres.start
+            await asyncio.to_thread(again)
+            self.postgres_lives = True
+        if not self.redis_lives:
+            await asyncio.to_thread(self.redis.start)
+            self.redis_lives = True
+        await asyncio.gather(*(each.start() for each in self.gateways if not each.runs))
 
     def kill_redis(self) -> None:
         self.redis.kill()
         self.redis_lives = False
 
-    def start_redis(self) -> None:
-        if not self.redis_lives:
-            self.redis.start()
-            self.redis_lives = True
+    async def kill_postgres(self, how: str) -> None:
+        """`how` is the name of one of its methods."""
+        assert self.postgres is not None
+        await asyncio.to_thread(getattr(self.postgres, how))
+        self.postgres_lives = False
 
-    async def stop(self) -> int:
-        """In order; the exit status."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self._process.wait(), START_S)
+    def kill_session(self) -> None:
+        """One connection's process of PostgreSQL."""
+        assert self.postgres is not None
+        self.postgres.kill_session()
+
+    async def stop(self) -> list[int]:
+        """In order; the exit statuses."""
+        return await asyncio.gather(*(gateway.stop() for gateway in self.gateways))
+
+    async def keep(self, folder: Path) -> None:
+        """The state of PostgreSQL, which otherwise goes with it; all ends before."""
+        await self.close()
+        if self.postgres is not None:
+            self.postgres.kill()
+            shutil.copytree(self.postgres.folder, folder / "postgres")
 
     async def close(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            await self.kill_gateway()
+        for gateway in self.gateways:
+            await gateway.close()
 
     def leases(self) -> list[str]:
-        """What Redis still has as leased, of money and of places."""
+        """What Redis has as leased, of money (`l:` and the writer) and of places (`m:`)."""
         found: list[str] = []
         with Redis(port=self.redis.port, decode_responses=True) as client:
             for key in client.scan_iter("tollgate:*"):
@@ -133,18 +139,25 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def stand(folder: Path) -> AsyncIterator[Stand]:
-    """It serves when the block begins; nothing of it runs at its end."""
+async def stand(folder: Path, *, postgres: bool, more: str = "") -> AsyncIterator[Stand]:
+    """It serves when the block begins; nothing of it runs at its end. `more` is configuration."""
     async with contextlib.AsyncExitStack() as running:
         redis = running.enter_context(RedisProcess(_new(folder / "redis")))
+        server = _postgres(running) if postgres else None
         nodes = [FakeNode(pace=Pace(ttft_ms=3, token_ms=4), seed=seed) for seed in range(NODES)]
         for node in nodes:
             await running.enter_async_context(node)
-        made = Stand(folder, redis, nodes)
-        made.furnish()
+        made = Stand(folder, redis, server, nodes)
+        made.furnish(more)
         running.push_async_callback(made.close)
         await made.start()
         yield made
+
+
+def _postgres(running: contextlib.AsyncExitStack) -> PostgresProcess:
+    """Not in the folder of the stand, which its own user may not reach."""
+    folder = running.enter_context(tempfile.TemporaryDirectory(prefix="tollgate-postgres-"))
+    return running.enter_context(PostgresProcess(Path(folder), fsync=True))
 
 
 def _new(folder: Path) -> Path:

@@ -19,12 +19,22 @@ pytestmark = pytest.mark.anyio
 ROUNDS = 3
 
 
-async def test_what_is_killed_under_load_costs_no_charge_and_doubles_none(tmp_path):
+@pytest.mark.parametrize(
+    ("postgres", "victims"),
+    [
+        (False, {"worker", "gateway", "redis"}),
+        (True, {"gateway and postgres", "session", "redis and postgres"}),
+    ],
+    ids=["sqlite", "postgres"],
+)
+async def test_what_is_killed_under_load_costs_no_charge_and_doubles_none(
+    tmp_path, postgres, victims
+):
     told: list[str] = []
-    report = await run(tmp_path, ROUNDS, seed=3, tell=told.append)
+    report = await run(tmp_path, ROUNDS, seed=3, tell=told.append, postgres=postgres)
     assert not report.failures, "\n".join(lines(report))
     assert (report.rounds, len(told)) == (ROUNDS, ROUNDS)
-    assert set(report.killed) == {"worker", "gateway", "redis"}
+    assert set(report.killed) == victims
     assert report.ended["answered to the end"] > 100
 
 
@@ -64,7 +74,9 @@ CUT = Asked(1, "alice", True, "req_a", 200)
         ([ANSWERED], 5, 10**6 + 1, "paid in"),
         ([msgspec.structs.replace(ANSWERED, usage=(10, 6))], 5, 10**6, "for (10, 5)"),
         ([ANSWERED, msgspec.structs.replace(ANSWERED, request_id="req_b")], 5, 10**6, "0 times"),
-        ([msgspec.structs.replace(CUT, status=429)], 5, 10**6, "refused and charged"),
+        ([msgspec.structs.replace(CUT, status=402)], 5, 10**6, "refused and charged"),
+        ([msgspec.structs.replace(CUT, status=429)], 5, 10**6, "no such answer"),
+        ([msgspec.structs.replace(CUT, status=401)], 5, 10**6, "no such answer"),
     ],
 )
 async def test_the_verdict_finds(books, asked, made, paid_in, wrong):

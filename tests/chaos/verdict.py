@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from metering.accounts import customer
+from metering.accounts import USD_SHORTFALL, customer
 from metering.charge import ChargeOutcome, ChargeRecord
-from metering.sqlite_ledger import SqliteLedger
+from metering.ledger import Ledger
 from serving.fake_node import FakeNode
 
 from .load import Asked
+
+EXPECTED = {0, 200, 402, 429}
+"""No matter who dies. A 429 says when to try again."""
 
 
 class Nodes:
@@ -33,9 +36,7 @@ class Nodes:
             node.generations.clear()
 
 
-def faults(
-    ledger: SqliteLedger, asked: list[Asked], nodes: Nodes, deposits: dict[str, int]
-) -> list[str]:
+def faults(ledger: Ledger, asked: list[Asked], nodes: Nodes, deposits: dict[str, int]) -> list[str]:
     """What is wrong, one line each."""
     found: list[str] = []
     charges: dict[str, list[ChargeRecord]] = defaultdict(list)
@@ -55,6 +56,8 @@ def faults(
 
 
 def _judge(asked: Asked, charges: list[ChargeRecord], nodes: Nodes) -> list[str]:
+    if asked.status not in EXPECTED or (asked.status == 429 and not asked.retry_after_s):
+        return ["no such answer should be"]
     if asked.usage is not None:
         if len(charges) != 1:
             return [f"answered to the end, and charged {len(charges)} times"]
@@ -75,7 +78,7 @@ def _judge(asked: Asked, charges: list[ChargeRecord], nodes: Nodes) -> list[str]
 
 
 def _balance_faults(
-    ledger: SqliteLedger, charges: dict[str, list[ChargeRecord]], deposits: dict[str, int]
+    ledger: Ledger, charges: dict[str, list[ChargeRecord]], deposits: dict[str, int]
 ) -> list[str]:
     found: list[str] = []
     verified = ledger.verify()
@@ -84,6 +87,8 @@ def _balance_faults(
     lines = ledger.trial_balance()
     if total := sum(line.balance.posted for line in lines):
         found.append(f"the trial balance is {total}")
+    if short := ledger.balance(USD_SHORTFALL).posted:
+        found.append(f"{-short} was served that nobody could pay")
     for account, deposit in deposits.items():
         paid = sum(
             c.charged_nano_usd for of in charges.values() for c in of if c.account == account

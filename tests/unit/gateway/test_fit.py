@@ -69,17 +69,20 @@ def test_prompts_that_are_all_text():
     assert prompt_of(embedding("a b")).texts == ["a b"]
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"tools": TOOLS},
         {"chat_template_kwargs": {"a": 1}},
         {"reasoning_effort": "high"},
-        {"continue_final_message": True},
+        {"continue_final_message": True, "add_generation_prompt": False},
         {"add_generation_prompt": False},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "text": None}]}]},
         {"messages": [*HI, {"role": "tool", "content": "x", "tool_call_id": "1"}]},
-        {"messages": [*HI, {"role": "assistant", "tool_calls": [{"id": "1"}]}]},
+        {"messages": [*HI, {"role": "assistant", "tool_calls": [CALL]}]},
     ],
 )
 def test_prompts_that_hold_more_than_their_texts_are_left_alone(fields):

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from gateway.errors import ApiError
-from gateway.openai.request import TEMPLATE_TOKENS, Endpoint, for_node, read
+from gateway.openai.node_body import for_node
+from gateway.openai.request import TEMPLATE_TOKENS, Endpoint, read
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 CHAT, COMPLETIONS, EMBEDDINGS = Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS
@@ -37,7 +38,6 @@ REFUSED = [
     (CHAT, body(model="m", messages=[{"role": "tool", "content": "x"}]), None, None),
     (CHAT, body(**HI, frobnicate=1), "frobnicate", "unknown_parameter"),
     (CHAT, body(**HI, priority=-5), "priority", "unknown_parameter"),
-    (CHAT, body(**HI, return_token_ids=True), "return_token_ids", "unknown_parameter"),
     (CHAT, body(**HI, kv_transfer_params={}), "kv_transfer_params", "unknown_parameter"),
     (CHAT, body(**HI, max_tokens="7"), "max_tokens", "invalid_type"),
     (CHAT, body(**HI, max_tokens=0), "max_tokens", "integer_out_of_range"),
@@ -53,7 +53,7 @@ REFUSED = [
     (CHAT, body(**HI, top_logprobs=3), "top_logprobs", None),
     (CHAT, body(**HI, tool_choice="auto"), "tool_choice", None),
     (CHAT, body(**HI, tools=[{"type": "function"}]), None, "missing_required_parameter"),
-    (CHAT, body(**HI, response_format={"type": "xml"}), "response_format.type", "invalid_type"),
+    (CHAT, body(**HI, response_format={"type": "xml"}), "response_format.type", "invalid_value"),
     (COMPLETIONS, body(model="m"), "prompt", "missing_required_parameter"),
     (COMPLETIONS, body(model="m", prompt=[]), "prompt", None),
     (COMPLETIONS, body(model="m", prompt=[[]]), "prompt", None),
@@ -143,10 +143,11 @@ def test_node_gets_one_value_per_key_and_our_usage_options():
     assert b'"h\\u00e9"' in out
 
 
-def test_unstreamed_request_gains_no_options():
+def test_an_unstreamed_request_gains_a_salt_and_no_options():
     question = read(CHAT, body(**HI))
-    out = for_node(question, body(**HI), served_model="m", is_vllm=True)
-    assert json.loads(out) == HI
+    out = json.loads(for_node(question, body(**HI), served_model="m", is_vllm=True))
+    assert len(out.pop("cache_salt")) == 43
+    assert out == HI
 
 
 def test_nesting_that_was_accepted_can_be_written_for_any_node():

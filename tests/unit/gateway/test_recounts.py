@@ -113,10 +113,12 @@ def test_an_answer_that_cannot_be_read_is_said(bench):
 
 
 def test_the_queue_is_bounded_and_what_is_dropped_is_counted(bench):
-    for _ in range(QUEUE_MAX + 3):
-        play = bench.play().opened().head().body(event("abc", 3), CLOSING, DONE).closed()
+    under_way = [bench.play() for _ in range(QUEUE_MAX + 3)]
+    for play in under_way:
+        play.opened().head().body(event("abc", 3), CLOSING, DONE).closed()
         bench.recounts.ended(play.exchange)
     assert [result for _, result in bench.ended] == [Checked.DROPPED] * 3
+    assert bench.play().exchange.sample is None  # nothing more is kept while so many wait
     assert bench.judged(QUEUE_MAX + 3).count(Checked.HONEST) == QUEUE_MAX
 
 

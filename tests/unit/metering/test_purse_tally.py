@@ -16,6 +16,7 @@ from metering.posting import whole_group
 from metering.purse import FREE
 from metering.purse_tally import PurseTally
 from metering.purses import Purses
+from metering.usage_hours import sum_up
 
 DAY_NS = 86_400_000_000_000
 NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
@@ -136,3 +137,23 @@ def test_a_gap_of_many_pages_is_read_whole(books, monkeypatch):
     for _ in range(10):
         books.charge(key)
     assert books.left(follower, cap) == 1_000_000 - 10 * COST
+
+
+@pytest.mark.parametrize("summed_after", [0, 1, 2, 3])
+def test_sums_by_the_hour_may_be_behind_the_row_at_hand_or_ahead_of_it(books, summed_after):
+    key = books.key()
+    cap = books.purses.cap(key, 100_000, Cycle.DAILY, NOON_NS)
+    free = books.purses.free("alice", "tiny", 1000, NOON_NS)
+    seqs = [books.ledger.last_seq()]
+    for count in range(3):
+        if count == summed_after:
+            sum_up(books.database)
+        books.charge(key)
+        books.charge(key, free=True)
+        seqs.append(books.ledger.last_seq())
+    if summed_after == 3:
+        sum_up(books.database)
+    for count, seq in enumerate(seqs):
+        tally = books.tally()
+        left = tally.left([cap.name, free.name], seq)
+        assert left == {cap.name: 100_000 - count * COST, free.name: 1000 - count * 15}

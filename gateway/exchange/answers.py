@@ -1,0 +1,63 @@
+"""What a client is told at the end of an exchange: an answer, a refusal, a failure. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.errors import ApiError
+from gateway.exchange.actions import Respond, Send
+from gateway.openai.request import Endpoint
+from metering.charge import OpenCharge
+
+_JSON = b"application/json"
+STREAM_HEAD = Respond(200, b"text/event-stream; charset=utf-8")
+KEEP_ALIVE = Send(b": keep-alive\n\n")
+_ERROR_TYPES = {
+    400: "invalid_request",
+    401: "authentication",
+    402: "payment_required",
+    403: "permission_denied",
+    404: "not_found",
+    413: "payload_too_large",
+    429: "rate_limit_exceeded",
+}
+"""OpenRouter's names; of any other status it is `server`."""
+
+_OBJECTS = {Endpoint.CHAT: "chat.completion.chunk", Endpoint.COMPLETIONS: "text_completion"}
+
+
+def whole(answer: bytes, elapsed_ns: int) -> Respond:
+    """`elapsed_ns` is the time since the request was accepted."""
+    return Respond(200, _JSON, answer, (_processing(elapsed_ns),))
+
+
+def refusal(error: ApiError, elapsed_ns: int) -> Respond:
+    headers = (_processing(elapsed_ns), *error.headers())
+    return Respond(error.status, _JSON, error.body(), headers)
+
+
+def _processing(elapsed_ns: int) -> tuple[bytes, bytes]:
+    return b"openai-processing-ms", b"%d" % (elapsed_ns // 1_000_000)
+
+
+def failure_event(error: ApiError, charge: OpenCharge, endpoint: Endpoint) -> Send:
+    """A failure inside a stream that has begun, in the form that OpenRouter emits and that openai
+    SDKs raise on: a chunk with a top-level `error` and finish reason `error`.
+    """
+    known = {"context_length_exceeded": "context_length_exceeded"}
+    error_type = known.get(error.code or "") or _ERROR_TYPES.get(error.status, "server")
+    chat = endpoint is Endpoint.CHAT
+    choice = {"index": 0, **({"delta": {"content": ""}} if chat else {"text": ""})}
+    chunk = {
+        "id": charge.request_id,
+        "object": _OBJECTS[endpoint],
+        "created": charge.created_ns // 10**9,
+        "model": charge.model,
+        "choices": [{**choice, "logprobs": None, "finish_reason": "error"}],
+        "error": {
+            "code": error.status,
+            "message": error.message,
+            "metadata": {"error_type": error_type, "provider_code": error.code or error.type},
+        },
+    }
+    return Send(b"data: " + msgspec.json.encode(chunk) + b"\n\n")

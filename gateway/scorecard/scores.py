@@ -1,0 +1,68 @@
+"""The cards of this process, filled as requests end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+
+from gateway.errors import ApiError
+from gateway.exchange.exchange import Exchange
+from gateway.scorecard.card import UNATTRIBUTED, Card, Cards
+from gateway.scorecard.rules import End, ToolEnd, end_of_outcome, end_of_status
+from gateway.scorecard.sketch import PER_E
+from metering.charge import ChargeOutcome
+
+_WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY})
+_ERROR_FINISH = b'"finish_reason":"error"'
+_MILLI_TOKENS_A_SECOND = 10**12
+
+
+class Scores:
+    def __init__(self, cards: Cards, now_ns: Callable[[], int]) -> None:
+        """`cards` is what a process before this one had; `now_ns` the monotonic clock."""
+        self.cards = cards
+        self._now_ns = now_ns
+
+    def ended(self, exchange: Exchange) -> None:
+        """Called once for every exchange: 1.5 us of every request, keep it at that."""
+        outcome, question, attempt = exchange.outcome, exchange.question, exchange.attempt
+        assert outcome is not None
+        now_ns = self._now_ns()
+        card = self.cards.get(question.model) or self._new_card(question.model)
+        slot = card.slot(now_ns)
+        streaming = question.stream and attempt.first_byte_ns is not None
+        if outcome not in _WHOLE:
+            end = end_of_outcome(outcome, streaming=streaming)
+        elif attempt.meter.failed if question.stream else _ERROR_FINISH in attempt.body:
+            end = End.ERROR_FINISH
+        else:
+            end = End.OK
+            usage = exchange.usage
+            if usage is not None and usage.completion_tokens:
+                tokens = usage.completion_tokens * _MILLI_TOKENS_A_SECOND
+                rate = tokens // (now_ns - exchange.started_ns or 1)
+                bucket = int(log(rate or 1) * PER_E)
+                slot.throughput[bucket] = slot.throughput.get(bucket, 0) + 1
+            if streaming:
+                ttft_ns = attempt.first_byte_ns - exchange.started_ns  # type: ignore[operator]
+                bucket = int(log(ttft_ns or 1) * PER_E)
+                slot.ttft[bucket] = slot.ttft.get(bucket, 0) + 1
+        slot.counts[end] += 1
+        card.minute(now_ns)[end] += 1
+
+    def refused(self, error: ApiError) -> None:
+        """A request was turned away before a node was dialled."""
+        self._count(error.model or UNATTRIBUTED, end_of_status(error.status))
+
+    def tools_checked(self, model: str, end: ToolEnd) -> None:
+        self._count(model, end)
+
+    def _count(self, model: str, end: End | ToolEnd) -> None:
+        now_ns = self._now_ns()
+        card = self.cards.get(model) or self._new_card(model)
+        card.slot(now_ns).counts[end] += 1
+        card.minute(now_ns)[end] += 1
+
+    def _new_card(self, model: str) -> Card:
+        card = self.cards[model] = Card()
+        return card
