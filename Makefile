@@ -4,10 +4,11 @@
 # make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
 # make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
 # make ledger-bench   how fast the books are, at ten million transfers; ARGS=--quick for seconds
+# make overload   ten times more than there is room for: what is refused, and how fast; half a minute
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
-.PHONY: install run test check bench endurance ledger-bench fuzz sim chaos
+.PHONY: install run test check bench endurance overload ledger-bench fuzz sim chaos
 
 ARGS ?=
 BIN := .venv/bin
@@ -33,6 +34,9 @@ bench: install
 
 endurance: install
 	@$(BIN)/python -m tests.bench endurance $(ARGS)
+
+overload: install
+	@$(BIN)/python -m tests.bench overload $(ARGS)
 
 ledger-bench: install
 	@$(BIN)/python -m tests.bench ledger $(ARGS)

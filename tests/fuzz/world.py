@@ -37,6 +37,7 @@ _HOUR_NS = 3600 * SECOND_NS
 BODY_BYTES_MAX = 400_000
 CONFIG = f"""
 [server]
+stream_keep_alive_s = 0  # the judge holds every byte against what a node said
 body_bytes_max = {BODY_BYTES_MAX}
 node_first_byte_timeout_s = 3
 node_idle_timeout_s = 2
