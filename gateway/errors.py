@@ -19,6 +19,7 @@
     |- method_not_allowed      405     invalid_request_error   method_not_allowed
     |- too_slow                408     invalid_request_error   request_timeout
     |- body_too_large          413     invalid_request_error   request_too_large
+    |- files_full              413     invalid_request_error   files_full
     |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
     |- rate_limited            429     requests or tokens      rate_limit_exceeded, with Retry-After
@@ -166,8 +167,8 @@ def account_suspended(account: str) -> ApiError:
     return not_permitted(message, code="account_suspended")
 
 
-def not_found(message: str) -> ApiError:
-    return ApiError(404, message, code="not_found")
+def not_found(message: str, *, param: str | None = None) -> ApiError:
+    return ApiError(404, message, param=param, code="not_found")
 
 
 def unknown_key(key_id: str) -> ApiError:
@@ -216,6 +217,10 @@ def method_not_allowed(method: str, path: str) -> ApiError:
 def body_too_large(body_bytes_max: int) -> ApiError:
     message = f"The request body is larger than {body_bytes_max} bytes, the most accepted here."
     return ApiError(413, message, code="request_too_large")
+
+
+def files_full(message: str) -> ApiError:
+    return ApiError(413, message, param="file", code="files_full", retry_is_useless=True)
 
 
 def head_too_large(head_bytes_max: int) -> ApiError:

@@ -26,6 +26,11 @@ class Home:
         return self.path / "admin_key"
 
     @property
+    def files_folder(self) -> Path:
+        """What customers uploaded and batches wrote."""
+        return self.path / "files"
+
+    @property
     def ide_file(self) -> Path:
         """Parameters of the epochs, if they are not the defaults."""
         return self.path / "ide.toml"

@@ -22,6 +22,7 @@ from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
+from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
@@ -32,6 +33,7 @@ from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
+from gateway.drivers.held import HeldDriver
 from gateway.drivers.listener import ClientListener
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
@@ -43,12 +45,15 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
+from gateway.responses.background import Background
+from gateway.responses.shelf import Shelf
 from gateway.routes import (
     health,
     key,
     messages,
     models,
     openrouter,
+    responses,
     statements,
     sub_keys,
     tokens,
@@ -78,6 +83,7 @@ class Gateway:
         home.path.mkdir(parents=True, exist_ok=True)
         self.config = config
         self._home = home
+        self._worker = worker
         self._changed = asyncio.Event()
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
@@ -94,7 +100,6 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
-        self._watch.report_to(self._telemetry.finished, self._honesty.ended)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=self._catalogue,
@@ -106,6 +111,21 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
+        )
+        self._batches = Batches(
+            home,
+            config,
+            books=self._books,
+            admission=self.admission,
+            keyring=self._keyring,
+            catalogue=self._catalogue,
+            router=self._router,
+            new_driver=lambda exchange: HeldDriver(
+                exchange, self._books.till, self._upstream, self._watch
+            ),
+        )
+        self._watch.report_to(
+            self._telemetry.finished, self._honesty.ended, self._batches.gate.ended
         )
         self._connect_clients()
 
@@ -147,15 +167,23 @@ class Gateway:
 
         refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
-        rest = fastapi_app(self._routers(desk), self._lifespan)
+        settings = self.config
+        shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
+        self._background = Background(desk, shelf)
+        rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, rest)
         self.listener = ClientListener(
-            self.admission, protocol_driver, refused, cors, self.config.server.client_timeouts
+            self.admission,
+            protocol_driver,
+            refused,
+            cors,
+            self.config.server.client_timeouts,
+            self.config.files.upload_bytes_max,
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk) -> list[APIRouter]:
+    def _routers(self, desk: Desk, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
@@ -171,12 +199,16 @@ class Gateway:
             ),
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
+            responses.routes(admission, desk, shelf, self._background, authenticate),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
-            openrouter.routes(catalogue, self._router, admission, authenticate),
+            openrouter.routes(
+                catalogue, self._router, admission, self.config.responses, authenticate
+            ),
+            *self._batches.routers(authenticate),
             admin.routes(authorize, self._admin_parts()),
         ]
 
@@ -205,8 +237,12 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._background.look(),
+                self._batches.run(),
                 *self._books.running(),
             ]
+            if self._worker == 0:
+                going_on.append(self._batches.keep_files())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
             running = [tasks.create_task(each) for each in going_on]
@@ -214,9 +250,11 @@ class Gateway:
             yield
             for task in running:
                 task.cancel()
+        await self._background.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
+        await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
 

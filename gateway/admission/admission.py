@@ -124,33 +124,24 @@ class Admission:
         body: bytes,
         known: Known,
         session_id: str = "",
+        *,
+        batch: bool = False,
     ) -> Exchange:
-        """An exchange ready to start, its highest possible cost reserved. `session_id`: the header.
+        """An exchange ready to start, its highest possible cost reserved; `batch` at the price of
+        batches. `session_id` is the header's.
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        if key.suspended:
-            raise errors.account_suspended(key.account)
-        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
-        if key.models is not None and question.model not in key.models:
-            raise errors.model_not_allowed(question.model, key.models)
-        model = self._catalogue.get(question.model)
-        if model is None:
-            raise errors.unknown_model(question.model)
-        if endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, endpoint.path)
-        question.account, question.usage_always = key.account, key.usage_always
-        question.reasoning_alias = model.config.reasoning_content_alias
-        context = model.context_tokens_max
-        features = question.features(context, sticky_key(key.account, question, session_id))
+        question, model, features = self._judged(key, endpoint, body, session_id)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
         decision, node = self._choose(features, now_ns)  # first: to count tokens is dear
+        context = model.context_tokens_max
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
             self._check_context(question, model, known)
         created_ns = self._ids.now_ns()
-        price = model.price_at(created_ns)
+        price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
         hold = hold_nano_usd(
             price,
             prompt_tokens_max=prompt_tokens,
@@ -193,6 +184,25 @@ class Admission:
         if decision.node is None:
             raise errors.no_capacity(features.model, decision.retry_after_ns)
         return decision, decision.node
+
+    def _judged(
+        self, key: ApiKey, endpoint: Endpoint, body: bytes, session_id: str
+    ) -> tuple[Question, Model, RequestFeatures]:
+        """What is asked, if this key may ask it. Raises ApiError (400, 403, 404)."""
+        if key.suspended:
+            raise errors.account_suspended(key.account)
+        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
+        if key.models is not None and question.model not in key.models:
+            raise errors.model_not_allowed(question.model, key.models)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        if endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, endpoint.path)
+        question.account, question.usage_always = key.account, key.usage_always
+        question.reasoning_alias = model.config.reasoning_content_alias
+        sticky = sticky_key(key.account, question, session_id)
+        return question, model, question.features(model.context_tokens_max, sticky)
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

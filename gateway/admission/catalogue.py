@@ -43,6 +43,10 @@ class Model:
             in_force = self._in_force = self.prices.at(now_ns)
         return in_force.price
 
+    def batch_price_at(self, now_ns: int) -> ModelPrice:
+        """The same for a request of a batch."""
+        return self.prices.at(now_ns).batch_price
+
     def reprice(self, tariffs: Iterable[Tariff]) -> None:
         """From now on the book's tariffs hold too, each from its own time on."""
         self.prices = PriceList([self.config.tariff(), *tariffs])

@@ -57,6 +57,9 @@ class Listener(Protocol):
     timeouts: ClientTimeouts
     now_ns: int
 
+    def body_bytes_max_of(self, head: Head) -> int:
+        """Of a body that does not come with its head."""
+
     def opened(self, connection: ClientConnection) -> None: ...
 
     def closed(self, connection: ClientConnection) -> None: ...
@@ -76,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_begun",
+        "_body_bytes_max",
         "_chunked",
         "_held",
         "_listener",
@@ -110,6 +114,7 @@ class ClientConnection(asyncio.Protocol):
         self._begun = False  # a part of a head is here
         self._held = b""  # bytes not parsed yet
         self._missing = 0  # bytes of the body to come, unless it is chunked
+        self._body_bytes_max = 0
         self._chunked: ChunkedBody | None = None
         self._received = 0
         self._write_paused = False
@@ -280,10 +285,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin_body(self, head: Head, data: bytes) -> None:
         """The body is not whole yet; `data` is the beginning of it."""
+        self._body_bytes_max = self._listener.body_bytes_max_of(head)
         if head.body_bytes is None:
             self._chunked = ChunkedBody()
-        elif head.body_bytes > self._listener.body_bytes_max:
-            self.refuse(errors.body_too_large(self._listener.body_bytes_max))
+        elif head.body_bytes > self._body_bytes_max:
+            self.refuse(errors.body_too_large(self._body_bytes_max))
             return
         else:
             self._missing = head.body_bytes
@@ -304,8 +310,8 @@ class ClientConnection(asyncio.Protocol):
         self.awaits_continue = False
         self._received += len(data)
         self.deadline_ns += len(data) * BODY_NS_PER_BYTE
-        if self._received > self._listener.body_bytes_max:
-            self._cut_off(errors.body_too_large(self._listener.body_bytes_max))
+        if self._received > self._body_bytes_max:
+            self._cut_off(errors.body_too_large(self._body_bytes_max))
             return
         if complete:
             self._chunked = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
 
 from gateway.admission.admission import Admission, settled
 from gateway.drivers.coroutine import CoroutineDriver
@@ -14,27 +15,39 @@ from gateway.exchange.exchange import Exchange
 from gateway.openai.request import Endpoint
 from metering.keys import ApiKey
 
-NewDriver = Callable[[Exchange], CoroutineDriver]
+AnyDriver = TypeVar("AnyDriver", bound=CoroutineDriver)
 Refused = Callable[[str, ApiError], None]
 
 
-class Desk:
-    def __init__(self, admission: Admission, new_driver: NewDriver, refused: Refused) -> None:
+class DeskOf(Generic[AnyDriver]):
+    """`batch`: what is asked here costs what it costs in a batch."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        new_driver: Callable[[Exchange], AnyDriver],
+        refused: Refused,
+        *,
+        batch: bool = False,
+    ) -> None:
         self._admission = admission
         self._new_driver = new_driver
         self._refused = refused
+        self._batch = batch
 
     @contextlib.asynccontextmanager
     async def ask(
         self, key: ApiKey, endpoint: Endpoint, body: bytes, request_id: str
-    ) -> AsyncIterator[CoroutineDriver]:
+    ) -> AsyncIterator[AnyDriver]:
         """An exchange that is under way; one that is not over at the end of the block is aborted.
 
         Raises ApiError if it is not admitted.
         """
         try:
             exchange = await settled(
-                lambda known: self._admission.admit(request_id, key, endpoint, body, known)
+                lambda known: self._admission.admit(
+                    request_id, key, endpoint, body, known, batch=self._batch
+                )
             )
         except ApiError as error:
             self._refused(endpoint.value, error)
@@ -46,3 +59,6 @@ class Desk:
         finally:
             if not driver.whole:
                 driver.leave()
+
+
+Desk = DeskOf[CoroutineDriver]

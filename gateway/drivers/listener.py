@@ -21,6 +21,7 @@ from gateway.errors import ApiError
 from gateway.timeouts import ClientTimeouts
 
 Refused = Callable[[str, ApiError], None]
+_UPLOAD = b"POST /v1/files HTTP/"
 
 
 class ClientListener:
@@ -33,6 +34,7 @@ class ClientListener:
         refused: Refused,
         cors: Cors,
         timeouts: ClientTimeouts,
+        upload_bytes_max: int,
     ) -> None:
         self.admission = admission
         self.new_driver = new_driver
@@ -40,6 +42,7 @@ class ClientListener:
         self._cors = cors
         self.timeouts = timeouts
         self.body_bytes_max = admission.body_bytes_max
+        self._upload_bytes_max = max(upload_bytes_max, admission.body_bytes_max)
         self.new_request_id = admission.new_request_id
         self.now_ns = time.monotonic_ns()
         """The time of the last sweep: near enough for deadlines, and free."""
@@ -62,6 +65,10 @@ class ClientListener:
 
     def cors(self, origin: bytes) -> Headers:
         return self._cors.headers(origin)
+
+    def body_bytes_max_of(self, head: Head) -> int:
+        """Uploads go to a route that writes them to disk as they come."""
+        return self._upload_bytes_max if head.raw.startswith(_UPLOAD) else self.body_bytes_max
 
     def opened(self, connection: ClientConnection) -> None:
         self._connections.add(connection)

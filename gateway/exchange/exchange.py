@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.exchange import answers
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.answers import KEEP_ALIVE, STREAM_HEAD, failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
 from gateway.exchange.closing import closing
 from gateway.exchange.sample import Sample
-from gateway.exchange.state import State
+from gateway.exchange.state import WAITING_FOR_NODE, State
 from gateway.exchange.told_usage import with_usage
 from gateway.openai import node_errors
 from gateway.openai.node_body import for_node
@@ -40,16 +40,13 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
-_DONE_LINE = b"data: [DONE]\n\n"
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
-_WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
 
 class Exchange:
     """The life of one admitted request.
 
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none;
-    `sample` keeps what the node answers, if that is to be counted again.
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
     """
 
     attempt: Attempt
@@ -103,6 +100,11 @@ class Exchange:
         """From the request's acceptance to the first byte of the answer."""
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
+
+    @property
+    def owed(self) -> Respond | None:
+        """The whole answer that leaves once the charge is closed, if it is known by now."""
+        return next((action for action in self._last if type(action) is Respond), None)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class Exchange:
 
     def node_failed(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node could not be reached, or its connection broke, before its answer was whole."""
-        return self._node_gone(termination, now_ns) if self.state in _WAITING_FOR_NODE else []
+        return self._node_gone(termination, now_ns) if self.state in WAITING_FOR_NODE else []
 
     def client_slow(self, now_ns: int) -> None:
         """The client does not read as fast as the node writes; the driver stopped reading."""
@@ -188,7 +190,7 @@ class Exchange:
         """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
         if self._client_stalls:
             return [*self.client_gone(now_ns), Drop()]
-        if self.state not in _WAITING_FOR_NODE:
+        if self.state not in WAITING_FOR_NODE:
             return []
         return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
 
@@ -200,9 +202,9 @@ class Exchange:
             self.keep_alive_at_ns = silent_since_ns + interval_ns
             return []
         self.keep_alive_at_ns = now_ns + interval_ns
-        if not self._opened or self._client_stalls or self.state not in _WAITING_FOR_NODE:
+        if not self._opened or self._client_stalls or self.state not in WAITING_FOR_NODE:
             return []
-        return [*self._stream_head(), KEEP_ALIVE]
+        return [*self._stream_head(), answers.KEEP_ALIVE]
 
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
@@ -249,19 +251,18 @@ class Exchange:
         if self._headed:
             return []
         self._headed = True
-        return [STREAM_HEAD]
+        return [answers.STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
-        attempt = self.attempt
-        events = max(attempt.meter.events, 1)
+        events = max(self.attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        progress = attempt.progress(self.charge.charge_id)
+        progress = self.attempt.progress(self.charge.charge_id)
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(_DONE_LINE), End()]
+        self._last = [*self._streamed(answers.DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -271,7 +272,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [whole(answer, now_ns - self.started_ns), End()]
+        self._last = [answers.whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -357,8 +358,8 @@ class Exchange:
 
     def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
         if in_stream:
-            return [failure_event(error, self.charge, self.question.endpoint), End()]
-        return [refusal(error, now_ns - self.started_ns), End()]
+            return [answers.failure_event(error, self.charge, self.question.endpoint), End()]
+        return [answers.refusal(error, now_ns - self.started_ns), End()]
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
