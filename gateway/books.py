@@ -19,7 +19,7 @@ from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
 from gateway.home import Home
-from gateway.housekeeping import keep_expiring, keep_summed
+from gateway.housekeeping import keep_expiring, keep_responses_tidy, keep_summed
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
 from metering.backend import open_database, open_ledger
@@ -35,6 +35,7 @@ from metering.price_store import PriceStore
 from metering.purse_tally import PurseTally
 from metering.purses import Purses
 from metering.reading_store import ReadingStore
+from metering.response_store import ResponseStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
 from metering.sla_book import GRACE_NS, SlaBook
@@ -71,12 +72,18 @@ class Books:
         """
         self._database = open_database(where)
         self._reports = open_database(where)
+        self._texts = open_database(where)
         self.keys = KeyStore(self._database)
         self.customers = CustomerStore(self._database)
         self.prices = PriceStore(self._database)
         self.findings = FindingStore(self._database)
         self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
+        self.responses = ResponseStore(
+            self._texts,
+            per_account_max=config.responses.kept_per_account_max,
+            account_bytes_max=config.responses.kept_bytes_per_account_max,
+        )
         self.billing = Billing(home, config.billing, self.admin_ledger, self._reports, ADMIN_WRITER)
         self._sla = SlaBook(self.admin_ledger, self._reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
@@ -160,6 +167,7 @@ class Books:
             tasks += [
                 keep_expiring(self.ledger),
                 keep_summed(self._reports),
+                keep_responses_tidy(self.responses),
                 keep_judging(self._sla, self._objectives),
             ]
         if self._sharing is not None:
@@ -218,6 +226,7 @@ class Books:
 
     def _close(self) -> None:
         self._spool.close()
+        self._texts.close()
         self._reports.close()
         self._database.close()
         self.admin_ledger.close()

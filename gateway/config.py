@@ -27,6 +27,7 @@ from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
+from gateway.responses.config import ResponsesConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -224,6 +225,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
+    responses: ResponsesConfig = ResponsesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""

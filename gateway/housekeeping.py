@@ -6,15 +6,18 @@ import asyncio
 import logging
 import time
 
+from gateway.responses.background import LOST_NS, lost
 from metering.database import Database
 from metering.expirer import Expirer
 from metering.ledger import Ledger, LedgerError
+from metering.response_store import ResponseStore
 from metering.usage_hours import sum_up
 
 log = logging.getLogger("tollgate")
 
 EXPIRE_INTERVAL_S = 600.0
 SUM_INTERVAL_S = 30.0
+RESPONSES_INTERVAL_S = 60.0
 
 
 async def keep_expiring(ledger: Ledger) -> None:
@@ -43,3 +46,22 @@ async def keep_summed(database: Database) -> None:
         except LedgerError as error:
             log.warning("usage is not summed, asking for it takes longer: %s", error)
         await asyncio.sleep(SUM_INTERVAL_S)
+
+
+async def keep_responses_tidy(store: ResponseStore) -> None:
+    """Kept responses expire, and those whose gateway is gone have failed. Runs for the gateway's
+    lifetime.
+    """
+    while True:
+        await asyncio.sleep(RESPONSES_INTERVAL_S)
+        try:
+            await asyncio.to_thread(tidy_responses, store, time.time_ns())
+        except LedgerError as error:
+            log.warning("responses are kept beyond their time until the ledger answers: %s", error)
+
+
+def tidy_responses(store: ResponseStore, now_ns: int) -> None:
+    """Raises LedgerError."""
+    store.expire(now_ns)
+    for kept in store.lost(now_ns - LOST_NS):
+        store.finish(lost(kept))

@@ -45,12 +45,16 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
+from gateway.responses.background import Background
+from gateway.responses.shelf import Shelf
 from gateway.routes import (
     health,
     key,
     messages,
     models,
     openrouter,
+    responses,
+    scorecard,
     statements,
     sub_keys,
     tokens,
@@ -60,6 +64,7 @@ from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from router.policy import Policy
@@ -97,6 +102,7 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=self._catalogue,
@@ -108,6 +114,7 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
+            tool_sample=self._tool_checks.sample,
         )
         self._batches = Batches(
             home,
@@ -122,7 +129,10 @@ class Gateway:
             ),
         )
         self._watch.report_to(
-            self._telemetry.finished, self._honesty.ended, self._batches.gate.ended
+            self._telemetry.finished,
+            self._tool_checks.ended,
+            self._honesty.ended,
+            self._batches.gate.ended,
         )
         self._connect_clients()
 
@@ -164,7 +174,10 @@ class Gateway:
 
         refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
-        rest = fastapi_app(self._routers(desk), self._lifespan)
+        settings = self.config
+        shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
+        self._background = Background(desk, shelf)
+        rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, rest)
         self.listener = ClientListener(
@@ -177,7 +190,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk) -> list[APIRouter]:
+    def _routers(self, desk: Desk, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
@@ -193,12 +206,16 @@ class Gateway:
             ),
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
+            responses.routes(admission, desk, shelf, self._background, catalogue, authenticate),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
-            openrouter.routes(catalogue, self._router, admission, authenticate),
+            scorecard.routes(authorize, catalogue, self._telemetry),
+            openrouter.routes(
+                catalogue, self._router, admission, self.config.responses, authenticate
+            ),
             *self._batches.routers(authenticate),
             admin.routes(authorize, self._admin_parts()),
         ]
@@ -228,6 +245,8 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._background.look(),
+                self._tool_checks.run(),
                 self._batches.run(),
                 *self._books.running(),
             ]
@@ -240,6 +259,7 @@ class Gateway:
             yield
             for task in running:
                 task.cancel()
+        await self._background.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)

@@ -47,6 +47,12 @@ class Database(Session, Protocol):
         """For messages: without a password."""
         ...
 
+    def note(self, sql: str, *values: object) -> Rows:
+        """One statement about what is not of the books: where the database lets it, it waits for no
+        transaction of the ledger's, and nobody is told that something changed.
+        """
+        ...
+
     def transaction(self) -> AbstractContextManager[Session]:
         """All or nothing, and alone: no other transaction, the ledger's included, runs beside it.
 

@@ -36,6 +36,9 @@ class PostgresDatabase:
         if not sql.startswith("SELECT"):
             with self.transaction() as session:
                 return session.query(sql, *values)
+        return self.note(sql, *values)
+
+    def note(self, sql: str, *values: object) -> Rows:
         with self._lock, self._link.connected() as connection:
             return _PostgresSession(connection).query(sql, *values)
 

@@ -32,6 +32,10 @@ class SqliteDatabase:
         with self._lock, named_errors(self._path):
             return self._session.query(sql, *values)
 
+    def note(self, sql: str, *values: object) -> Rows:
+        """SQLite has one writer at a time and tells of every change: this is a statement as any."""
+        return self.query(sql, *values)
+
     def insert(
         self, table: str, columns: int, values: Sequence[object], on_conflict: str = ""
     ) -> None:

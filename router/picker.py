@@ -12,8 +12,17 @@ from router.filters import Filter
 from router.scorers import Scorer
 from router.types import Ask, NodeView
 
-Picker = Callable[[Sequence[NodeView], Ask, Filter, Scorer, int], NodeView | None]
-"""(all nodes, request, filter, score, draw) -> one of the allowed, None if there is none"""
+Picker = Callable[
+    [Sequence[NodeView], Ask, Filter, Scorer, int, Sequence[int] | None], NodeView | None
+]
+"""(all nodes, request, filter, score, draw, where to look) -> one of the allowed, None if there is
+none. Outside of where to look, if that is told, none is allowed.
+"""
+
+SESSION_MARGIN = 0.25
+"""How much lower the node that served a session last may score than the one that would be picked:
+as long as it has not a quarter of its capacity more in use, its prefix cache is worth more.
+"""
 
 DRAW_BITS = 192
 """Random bits that a choice is given; each pair takes 64 of them."""
@@ -22,8 +31,31 @@ _BLIND_PAIRS = 2
 _INDEX_MASK = (1 << 32) - 1
 
 
+def same_node_or_power_of_two(
+    views: Sequence[NodeView],
+    ask: Ask,
+    why_not: Filter,
+    score: Scorer,
+    draw: int,
+    few: Sequence[int] | None = None,
+) -> NodeView | None:
+    """Return the node that served the session last, unless it is much busier than another."""
+    picked = power_of_two(views, ask, why_not, score, draw, few)
+    if ask.preferred < 0 or picked is None:
+        return picked
+    last = views[ask.preferred]
+    if why_not(last, ask) is None and score(last, ask) >= score(picked, ask) - SESSION_MARGIN:
+        return last
+    return picked
+
+
 def power_of_two(
-    views: Sequence[NodeView], ask: Ask, why_not: Filter, score: Scorer, draw: int
+    views: Sequence[NodeView],
+    ask: Ask,
+    why_not: Filter,
+    score: Scorer,
+    draw: int,
+    few: Sequence[int] | None = None,
 ) -> NodeView | None:
     """Return the better of two distinct allowed nodes, each pair being equally likely."""
     if len(views) > 1:
@@ -33,6 +65,8 @@ def power_of_two(
                 return one if score(one, ask) >= score(other, ask) else other
             draw >>= 64
     # Few are allowed: find them all and draw from those.
+    if few is not None:
+        views = [views[index] for index in few]
     views = [view for view in views if why_not(view, ask) is None]
     if len(views) < 2:
         return views[0] if views else None

@@ -1,5 +1,7 @@
 """A policy is a filter, weighted scorers and a picker. Stateless: same input, same choice."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import msgspec
 
 from router import picker
@@ -31,19 +33,30 @@ class Policy:
         self,
         why_not: Filter = why_not,
         scorers: tuple[tuple[float, Scorer], ...] = ((1.0, idle_share),),
-        pick: Picker = picker.power_of_two,
+        pick: Picker = picker.same_node_or_power_of_two,
     ) -> None:
         self._why_not = why_not
         self._scorers = scorers
         self._pick = pick
 
-    def choose(self, ask: Ask, seen: tuple[NodeView, ...], draw: int) -> Decision:
+    def choose(
+        self,
+        ask: Ask,
+        seen: tuple[NodeView, ...],
+        draw: int,
+        few: Sequence[int] | None = None,
+        closed: Mapping[Reason, int] | None = None,
+    ) -> Decision:
         """Choose among `seen`, which are the nodes of the request's model, by the random bits of
         `draw` (`picker.DRAW_BITS` of them).
+
+        `few` and `closed` only save time: all places in `seen` where a node could be that the
+        filter lets pass, and how many nodes are elsewhere, by reason.
         """
-        picked = self._pick(seen, ask, self._why_not, self._score, draw)
+        picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
         if picked is None:
-            return self._refuse(ask, seen, draw)
+            asked = seen if few is None else [seen[index] for index in few]
+            return self._refuse(ask, seen, draw, self._refusals(ask, asked, closed or {}))
         return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def replay(self, decision: Decision) -> Decision:
@@ -72,9 +85,20 @@ class Policy:
             total += weight * (0.0 if score < 0.0 else 1.0 if score > 1.0 else score)
         return total
 
-    def _refuse(self, ask: Ask, seen: tuple[NodeView, ...], draw: int) -> Decision:
-        reasons = [self._why_not(view, ask) for view in seen]
-        refused = {reason: reasons.count(reason) for reason in ORDER if reason in reasons}
+    def _refusals(
+        self, ask: Ask, asked: Iterable[NodeView], closed: Mapping[Reason, int]
+    ) -> dict[Reason, int]:
+        """How many nodes each reason left out, in the order of the rules."""
+        counts = dict(closed)
+        for view in asked:
+            reason = self._why_not(view, ask)
+            assert reason is not None, "a node that may be picked was not"
+            counts[reason] = counts.get(reason, 0) + 1
+        return {reason: counts[reason] for reason in ORDER if reason in counts}
+
+    def _refuse(
+        self, ask: Ask, seen: tuple[NodeView, ...], draw: int, refused: dict[Reason, int]
+    ) -> Decision:
         return Decision(
             node=None,
             reason=next(reversed(refused), Reason.NO_NODE),

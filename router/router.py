@@ -5,9 +5,11 @@ one `finish` of the `Lease` that `start` returned, however the request ends.
 """
 
 from router.ejection import GOOD, after
+from router.fleet import Fleet
 from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
+from router.sessions import Sessions
 from router.standing import FULL, after_check
 from router.types import Ask, Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
 
@@ -93,8 +95,9 @@ class Router:
         self._registry_version = -1
         self._rng = rng
         self._known: dict[str, _Node] = {}
-        self._views: dict[str, list[NodeView]] = {}
-        """By model; the views are those of the listed nodes at this moment."""
+        self._fleets: dict[str, Fleet] = {}
+        """The listed nodes, by model."""
+        self._sessions = Sessions()
 
     def choose(
         self, features: RequestFeatures, now_ns: int, excluded: frozenset[str] = _NOTHING
@@ -102,11 +105,15 @@ class Router:
         """Choose a node for a request, none of `excluded` (node ids). Changes nothing."""
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
-        return self.policy.choose(
-            Ask(features, now_ns, excluded),
-            tuple(self._views.get(features.model, ())),
-            self._rng.getrandbits(DRAW_BITS),
-        )
+        draw = self._rng.getrandbits(DRAW_BITS)
+        fleet = self._fleets.get(features.model)
+        if fleet is None:
+            return self.policy.choose(Ask(features, now_ns, excluded), (), draw)
+        preferred = -1 if features.sticky_key is None else self._preferred(features)
+        ask = Ask(features, now_ns, excluded, preferred)
+        few = None if excluded else fleet.few
+        closed = None if few is None else fleet.closed
+        return self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
 
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.
@@ -123,6 +130,9 @@ class Router:
         known.on_trial |= trial
         known.in_flight += 1
         self._show(known)
+        key = decision.ask.features.sticky_key
+        if key is not None and len(decision.seen) > 1:
+            self._sessions.served(key, record.node_id)
         return Lease(self, known, trial)
 
     def report_check(self, node_id: str, *, honest: bool) -> None:
@@ -138,24 +148,29 @@ class Router:
         """Return every listed node as it is now, for metrics."""
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
-        return [view for views in self._views.values() for view in views]
+        return [view for fleet in self._fleets.values() for view in fleet.views]
+
+    def _preferred(self, features: RequestFeatures) -> int:
+        """The place of the node that served the session last; -1 if there is none any more."""
+        assert features.sticky_key is not None
+        node_id = self._sessions.node_of(features.sticky_key)
+        node = None if node_id is None else self._known.get(node_id)
+        return -1 if node is None or node.record.model != features.model else node.index
 
     def _show(self, node: _Node) -> None:
         if node.index >= 0:
-            self._views[node.record.model][node.index] = node.view()
+            self._fleets[node.record.model].show(node.index, node.view())
 
     def _relist(self, now_ns: int) -> None:
         """Take over the registry's nodes; what is known of an id outlives its listing."""
         for node in self._known.values():
             node.index = -1
-        self._views = {}
+        self._fleets = {}
         for node_id, record in self._registry.nodes.items():
             known = self._known.get(node_id)
             node = self._known[node_id] = known or _Node(record)
             node.record = record
-            views = self._views.setdefault(record.model, [])
-            node.index = len(views)
-            views.append(node.view())
+            node.index = self._fleets.setdefault(record.model, Fleet()).add(node.view())
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
         for node_id in gone:
             del self._known[node_id]

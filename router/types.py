@@ -80,8 +80,8 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens_max: int
     """Over all choices."""
     stream: bool
-    session: str | None = None
-    """Requests with the same one share a prefix: they find it in the cache of one node."""
+    sticky_key: int | None = None
+    """The same for requests of one session, which are better off on one node; None: no session."""
 
 
 class Termination(StrEnum):
@@ -155,6 +155,8 @@ class Ask(msgspec.Struct, frozen=True):
     now_ns: int
     excluded: frozenset[str] = frozenset()
     """Node ids that this request was already tried on."""
+    preferred: int = -1
+    """Where in `Decision.seen` the node is that served its session last; -1: none."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,6 +208,7 @@ class FakeNode:
         job = read_job(
             asked, chat=chat, model=self.model, context_tokens_max=self.context_tokens_max
         )
+        called = fault.call(job.call)
         answer = vllm_wire.Answer(
             id=self._answer_id("chatcmpl" if chat else "cmpl", request),
             created=int(time.time()),
@@ -215,9 +216,9 @@ class FakeNode:
             chat=chat,
             show_token_ids=job.return_token_ids,
             closes_with_usage=job.include_usage,
-            tool=job.tool,
+            tool=None if called is None else called.name,
         )
-        generation = Generation(self.engine, self.pace, fault, job, answer, wire)
+        generation = Generation(self.engine, self.pace, fault, job, answer, wire, called)
         self.generations.append(generation)
         await generation.run(self.tokens_per_event)
 

@@ -9,6 +9,8 @@ from gateway.exchange.actions import Respond, Send
 from gateway.openai.request import Endpoint
 from metering.charge import OpenCharge
 
+DONE_LINE = b"data: [DONE]\n\n"
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _JSON = b"application/json"
 _ERROR_TYPES = {
     400: "invalid_request",

@@ -28,10 +28,10 @@ from __future__ import annotations
 from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.answers import failure_event, refusal, whole
+from gateway.exchange.answers import DONE_LINE, EVENT_STREAM, failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
 from gateway.exchange.sample import Sample
-from gateway.exchange.state import State
+from gateway.exchange.state import WAITING_FOR_NODE, State
 from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.node_body import for_node
@@ -48,17 +48,13 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
-_DONE_LINE = b"data: [DONE]\n\n"
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
-_WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
 
 class Exchange:
     """The life of one admitted request.
 
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none;
-    `sample` keeps what the node answers, if that is to be counted again.
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
     """
 
     attempt: Attempt
@@ -178,7 +174,7 @@ class Exchange:
 
     def node_failed(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node could not be reached, or its connection broke, before its answer was whole."""
-        return self._node_gone(termination, now_ns) if self.state in _WAITING_FOR_NODE else []
+        return self._node_gone(termination, now_ns) if self.state in WAITING_FOR_NODE else []
 
     def client_slow(self, now_ns: int) -> None:
         """The client does not read as fast as the node writes; the driver stopped reading."""
@@ -194,7 +190,7 @@ class Exchange:
         """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
         if self._client_stalls:
             return [*self.client_gone(now_ns), Drop()]
-        if self.state not in _WAITING_FOR_NODE:
+        if self.state not in WAITING_FOR_NODE:
             return []
         return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
 
@@ -239,19 +235,18 @@ class Exchange:
         if self._responded:
             return [Send(data)]
         self._responded = True
-        return [Respond(200, _EVENT_STREAM), Send(data)]
+        return [Respond(200, EVENT_STREAM), Send(data)]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
-        attempt = self.attempt
-        events = max(attempt.meter.events, 1)
+        events = max(self.attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        progress = attempt.progress(self.charge.charge_id)
+        progress = self.attempt.progress(self.charge.charge_id)
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self.owed = [*self._streamed(_DONE_LINE), End()]
+        self.owed = [*self._streamed(DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 

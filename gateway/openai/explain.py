@@ -17,11 +17,13 @@ _MISSING = re.compile(r"Object missing required field `(.*)`")
 _VALUE = re.compile(r"Invalid enum value|Expected `\w+` (?:of length|matching)")
 
 
-def explain(message: str) -> ApiError:
-    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation."""
+def explain(message: str, inside: str = "") -> ApiError:
+    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation; `inside`
+    is where in the body the value was that it judged.
+    """
     match = _AT.match(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
-    where = where.removeprefix(".").replace("[...]", "[]")
+    where = (inside + where).removeprefix(".").replace("[...]", "[]")
     prefix = f"{where}." if where else ""
     if unknown := _UNKNOWN.match(what):
         param = prefix + unknown[1]

@@ -238,7 +238,7 @@ class Question:
             prompt_tokens=self.prompt_bound(context_tokens_max),
             completion_tokens_max=self.completion_bound(context_tokens_max),
             stream=self.stream,
-            session=self.session and f"{self.account}:{self.session}",
+            sticky_key=None if self.session is None else hash((self.account, self.session)),
         )
 
     def prompt_texts(self) -> list[str]:

@@ -82,7 +82,7 @@ class MessageForm:
         more = {name.decode(): value.decode() for name, value in error.headers()}
         return Response(body, error.status, self._headers | more, "application/json")
 
-    def whole(self, answer: Respond) -> Response:
+    async def whole(self, answer: Respond) -> Response:
         told = _decode(answer.body or b"")
         if answer.status == 200:
             body = msgspec.json.encode(message(told, self._message_id))
@@ -98,5 +98,11 @@ class MessageForm:
     def stream_headers(self) -> dict[str, str]:
         return self._headers | {"cache-control": "no-cache"}
 
+    def begin(self) -> bytes:
+        return b""
+
     def feed(self, data: bytes) -> bytes:
         return self._stream.feed(data)
+
+    async def end(self) -> bytes:
+        return b""

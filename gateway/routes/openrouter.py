@@ -14,13 +14,18 @@ from fastapi import APIRouter, Depends
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.openrouter.documents import Json, Offer, flat_document, typed_document
+from gateway.responses.config import ResponsesConfig
 from gateway.routes.auth import Authenticate
 from router.router import Router
 from router.types import NodeState
 
 
 def routes(
-    catalogue: Catalogue, router: Router, admission: Admission, authenticate: Authenticate
+    catalogue: Catalogue,
+    router: Router,
+    admission: Admission,
+    responses: ResponsesConfig,
+    authenticate: Authenticate,
 ) -> APIRouter:
     api = APIRouter(prefix="/openrouter", dependencies=[Depends(authenticate)], tags=["openrouter"])
 
@@ -59,6 +64,7 @@ def routes(
                 "retains_completions": False,
                 "trains_on_data": False,
                 "logs": "request ids, token counts, times and outcomes; never text",
+                "responses_api": _kept(responses),
             },
             "models": {
                 model.id: {"zero_data_retention": model.config.listing.zero_data_retention}
@@ -67,3 +73,14 @@ def routes(
         }
 
     return api
+
+
+def _kept(responses: ResponsesConfig) -> dict[str, Any]:
+    """The one place where text is, on request and by OpenAI's default."""
+    if not responses.store:
+        return {"retains": False}
+    return {
+        "retains": "prompt and answer of a request to /v1/responses without 'store': false",
+        "retains_days_max": responses.keep_days,
+        "deleted_on_request": True,
+    }

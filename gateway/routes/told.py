@@ -21,13 +21,19 @@ class Form(Protocol):
 
     def refusal(self, error: ApiError) -> Response: ...
 
-    def whole(self, answer: Respond) -> Response:
+    async def whole(self, answer: Respond) -> Response:
         """Of an answer that is not a stream: a completion or an error object."""
 
     def stream_headers(self) -> dict[str, str]: ...
 
+    def begin(self) -> bytes:
+        """What a stream begins with, before the model said anything."""
+
     def feed(self, data: bytes) -> bytes:
         """Part of a stream."""
+
+    async def end(self) -> bytes:
+        """What a stream ends with that came whole."""
 
 
 class Told(Response):
@@ -56,16 +62,19 @@ class Told(Response):
         if answer is None:
             return
         if answer.body is not None:
-            await self._form.whole(answer)(scope, receive, send)
+            told = await self._form.whole(answer)
+            await told(scope, receive, send)
             return
         head = Response(headers=self._form.stream_headers(), media_type="text/event-stream")
         del head.headers["content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
+        if begun := self._form.begin():
+            await send({"type": "http.response.body", "body": begun, "more_body": True})
         async for data in driver.chunks():
-            if told := self._form.feed(data):
-                await send({"type": "http.response.body", "body": told, "more_body": True})
+            if part := self._form.feed(data):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
         if driver.whole:
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": await self._form.end()})
 
 
 async def _leave(driver: CoroutineDriver, receive: Receive) -> None:

@@ -5,6 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from router.picker import DRAW_BITS
 from router.policy import Policy
@@ -112,7 +113,7 @@ class Interleavings(RuleBasedStateMachine):
         self.now_ns = 0
 
     @rule(
-        capacities=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 3)),
+        capacities=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 3)),
         draining=st.frozensets(st.sampled_from("abcd")),
     )
     def relist(self, capacities: dict[str, int], draining: frozenset[str]) -> None:
@@ -121,9 +122,14 @@ class Interleavings(RuleBasedStateMachine):
             "test", [record(i, c, state[i in draining]) for i, c in capacities.items()]
         )
 
-    @rule(excluded=st.frozensets(st.sampled_from("abcd"), max_size=2))
-    def send(self, excluded: frozenset[str]) -> None:
-        decision = self.router.choose(FEATURES, self.now_ns, excluded)
+    @rule(
+        excluded=st.frozensets(st.sampled_from("abcd"), max_size=2),
+        sticky_key=st.none() | st.integers(0, 2),
+    )
+    def send(self, excluded: frozenset[str], sticky_key: int | None) -> None:
+        features = structs.replace(FEATURES, sticky_key=sticky_key)
+        decision = self.router.choose(features, self.now_ns, excluded)
+        assert self.router.policy.replay(decision) == decision, "the short cuts change nothing"
         if decision.node is not None:
             listed = self.registry.nodes[decision.node.node_id]
             assert listed.state is NodeState.READY

@@ -1,11 +1,13 @@
 import random
 
 import pytest
+from msgspec import structs
 
 from router.ejection import BACK_OFF_NS
 from router.policy import Policy
 from router.registry import Registry
 from router.router import Lease, Router
+from router.sessions import Sessions
 from router.types import (
     Condition,
     NodeRecord,
@@ -230,3 +232,53 @@ def test_a_node_that_was_caught_gets_less_until_checks_restore_it() -> None:
     restored = {view.node.node_id: view.standing for view in bench.router.nodes(0)}
     assert restored["honest"] == 1.0
     assert restored["liar"] > 0.99
+
+
+def sticky(key: int) -> RequestFeatures:
+    return structs.replace(features(), sticky_key=key)
+
+
+def test_a_session_stays_on_its_node_until_that_is_busier_by_a_quarter() -> None:
+    bench = Bench(record("a", capacity=8), record("b", capacity=8), record("c", capacity=8))
+    first = bench.router.choose(sticky(1), 0)
+    bench.router.start(first)
+    for _ in range(2):
+        again = bench.router.choose(sticky(1), 0)
+        assert again.node_id == first.node_id
+        bench.router.start(again)
+    moved = bench.router.choose(sticky(1), 0)
+    assert moved.node_id != first.node_id, "3 of 8 in use here, none there"
+    bench.router.start(moved)
+    assert bench.router.choose(sticky(1), 0).node_id == moved.node_id, "it lives there now"
+
+
+def test_a_session_leaves_a_node_that_is_gone_full_or_tried() -> None:
+    bench = Bench(record("a", capacity=1), record("b", capacity=1))
+    decision = bench.router.choose(sticky(1), 0)
+    lease = bench.router.start(decision)
+    other = bench.router.choose(sticky(1), 0)
+    assert other.node_id != decision.node_id
+    lease.finish(Termination.COMPLETED, 0)
+    excluded = frozenset({decision.node_id or ""})
+    assert bench.router.choose(sticky(1), 0, excluded).node_id == other.node_id
+    bench.list(*(each for each in (record("a"), record("b")) if each.node_id != decision.node_id))
+    assert bench.router.choose(sticky(1), 0).node_id == other.node_id
+
+
+def test_only_so_many_sessions_are_remembered_and_the_latest_ones() -> None:
+    sessions = Sessions(2)
+    for key in (1, 2, 1, 3):
+        sessions.served(key, f"node-{key}")
+    assert [sessions.node_of(key) for key in (1, 2, 3)] == ["node-1", None, "node-3"]
+
+
+def test_of_many_full_nodes_the_refusal_counts_each_and_the_one_with_room_is_found() -> None:
+    bench = Bench(
+        *(record(f"full-{number}", capacity=1) for number in range(20)),
+        record("draining", state=NodeState.DRAINING),
+    )
+    leases = [bench.send() for _ in range(20)]
+    refusal = bench.router.choose(features(), 0)
+    assert refusal.refused == {Reason.DRAINING: 1, Reason.NO_CAPACITY: 20}
+    leases[7].finish(Termination.COMPLETED, 0, 1)
+    assert bench.router.choose(features(), 0).node_id == leases[7].node.node_id

@@ -1,0 +1,60 @@
+"""The nodes of one model as they are now, and which of them could take a request at all.
+
+At 10 times the capacity nine of ten requests are refused, and the tenth finds few nodes with room.
+Both are told by what changed, not by asking every node: a refusal is the first thing an overloaded
+gateway must be quick at.
+"""
+
+from collections.abc import Sequence
+
+from router.types import NodeState, NodeView, Reason
+
+_READY = NodeState.READY
+
+
+class Fleet:
+    """`views` are in the order of the registry; `show` keeps them and the rest together."""
+
+    __slots__ = ("_draining", "_perhaps", "views")
+
+    def __init__(self) -> None:
+        self.views: list[NodeView] = []
+        self._perhaps: set[int] = set()
+        """Where in `views` nodes are that are neither full nor draining, or were ejected: when
+        one of those comes back is a question of time.
+        """
+        self._draining = 0
+
+    def add(self, view: NodeView) -> int:
+        """Returns its place."""
+        index = len(self.views)
+        self.views.append(view)
+        self._draining += view.node.state is not _READY
+        self._note(index, view)
+        return index
+
+    def show(self, index: int, view: NodeView) -> None:
+        """The same node has changed; its record has not."""
+        self.views[index] = view
+        self._note(index, view)
+
+    def _note(self, index: int, view: NodeView) -> None:
+        node = view.node
+        if node.state is _READY and (view.in_flight < node.capacity or view.ejections):
+            self._perhaps.add(index)
+        else:
+            self._perhaps.discard(index)
+
+    @property
+    def few(self) -> Sequence[int] | None:
+        """Outside of these places nobody can take a request; None if they are not few."""
+        if len(self._perhaps) * 4 > len(self.views):
+            return None
+        return sorted(self._perhaps)
+
+    @property
+    def closed(self) -> dict[Reason, int]:
+        """How many nodes are outside of `few`, by what leaves them out."""
+        full = len(self.views) - len(self._perhaps) - self._draining
+        counts = {Reason.DRAINING: self._draining, Reason.NO_CAPACITY: full}
+        return {reason: count for reason, count in counts.items() if count}
