@@ -35,7 +35,7 @@ endurance: install
 	@$(BIN)/python -m tests.bench endurance $(ARGS)
 
 ledger-bench: install
-	@$(BIN)/python -m tests.bench ledger $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench ledger $(ARGS)
 
 fuzz: install
 	@$(BIN)/python -m tests.fuzz $(ARGS)
