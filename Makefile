@@ -41,7 +41,7 @@ overload: install
 	@$(BIN)/python -m tests.bench overload $(ARGS)
 
 ledger-bench: install
-	@$(BIN)/python -m tests.bench ledger $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench ledger $(ARGS)
 
 batch-bench: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.bench batches $(ARGS)
