@@ -76,7 +76,7 @@ def routes(
 
 
 def _kept(responses: ResponsesConfig) -> dict[str, Any]:
-    """The one place where text is, on request and by OpenAI's default."""
+    """Text is kept here on request, and by OpenAI's default."""
     if not responses.store:
         return {"retains": False}
     return {
