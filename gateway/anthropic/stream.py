@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.anthropic.chat import Json, stop, usage
-from gateway.openai.events import EventReader
+from gateway.openai.events import COMMENT, EventReader
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -36,6 +36,8 @@ class MessageStream:
         return b"".join(self._told(event) for event in self._reader.feed(data))
 
     def _told(self, data: bytes) -> bytes:
+        if not data:
+            return COMMENT
         if data == b"[DONE]":
             return self._finished()
         chunk = _decode(data)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+COMMENT = b": keep-alive\n\n"
+"""Tells whoever waits that somebody is there."""
+
 
 class EventReader:
     """Feed it the bytes as they come."""
@@ -14,8 +17,10 @@ class EventReader:
         self._partial = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The data of each event that is whole now; comments are left out."""
+        """The data of each event that is whole now; of a comment nothing, b""."""
         *events, self._partial = (self._partial + data).split(b"\n\n")
         for event in events:
             if event.startswith(b"data: "):
                 yield event[6:]
+            elif event.startswith(b":"):
+                yield b""

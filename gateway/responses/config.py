@@ -13,7 +13,7 @@ DAY_NS = 86_400 * 10**9
 
 class ResponsesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Responses API keeps what was asked and answered, unless a request says `store: false`:
-    it is the one place where text is kept.
+    besides uploaded files the one place where text is kept.
     """
 
     store: bool = True

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.openai.events import EventReader
+from gateway.openai.events import COMMENT, EventReader
 from gateway.responses.answer import failed, finished, logprobs_of, whole
 from gateway.responses.items import ItemIds, Json
 
@@ -82,6 +82,8 @@ class ResponseStream:
         return self._event(f"response.{self.response['status']}", response=self.response)
 
     def _told(self, data: bytes) -> bytes:
+        if not data:
+            return COMMENT
         if data == b"[DONE]":
             return self._close_all()
         chunk = _decode(data)

@@ -85,7 +85,7 @@ _FILES = {
 
 
 def _kept(responses: ResponsesConfig) -> dict[str, Any]:
-    """What is, on request and by OpenAI's default."""
+    """Text is kept on request, and by OpenAI's default."""
     if not responses.store:
         return {"retains": False}
     return {

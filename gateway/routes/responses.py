@@ -165,7 +165,7 @@ async def _here(run: Run) -> AsyncIterator[bytes]:
     async for events in run.follow():
         for each in _split(events):
             yield each
-            sequence += 1
+            sequence += each.startswith(b"event: ")
     if not run.followed:
         yield error_event(sequence, "The events are too many to be followed.", "server_error")
 

@@ -181,7 +181,7 @@ def told(stream: bytes, size: int) -> list[dict]:
     reader = MessageStream("msg_1", "m")
     out = b"".join(reader.feed(stream[at : at + size]) for at in range(0, len(stream), size))
     events = []
-    for text in out.decode().split("\n\n")[:-1]:
+    for text in out.decode().replace(": keep-alive\n\n", "").split("\n\n")[:-1]:
         name, data = text.split("\n")
         events.append(json.loads(data.removeprefix("data: ")))
         assert name == f"event: {events[-1]['type']}"

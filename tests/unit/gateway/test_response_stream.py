@@ -9,6 +9,7 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from gateway.openai.events import COMMENT
 from gateway.openai.request import read_as
 from gateway.responses.answer import begun, cancelled, failed
 from gateway.responses.items import ItemIds
@@ -93,7 +94,7 @@ COMPLETION = {
 def parsed(told: bytes) -> list[Any]:
     """The events, each of which the SDK knows, numbered one after another."""
     found = []
-    for event in told.split(b"\n\n")[:-1]:
+    for event in told.replace(COMMENT, b"").split(b"\n\n")[:-1]:
         name, data = event.split(b"\n")
         fields = json.loads(data.removeprefix(b"data: "))
         assert name == b"event: " + fields["type"].encode()
@@ -164,6 +165,13 @@ def test_a_streams_response_is_the_one_of_a_whole_answer() -> None:
     assert {item.status for item in told.output} == {"completed"}
     assert (told.status, told.completed_at) == ("completed", 9)
     assert whole.response["usage"] == TOLD_USAGE
+
+
+def test_whoever_waits_hears_that_somebody_is_there() -> None:
+    assert stream_of().feed(b": keep-alive\n\n: keep") == COMMENT
+    told, _ = played(CHAT, 5)
+    assert told.count(COMMENT) == 1
+    assert told.index(COMMENT) > told.index(b"event: response.in_progress")
 
 
 def test_the_events_add_up_to_the_items() -> None:

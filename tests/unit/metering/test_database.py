@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from metering.backend import open_database
+from metering.backend import open_database, open_ledger
 from metering.ledger import LedgerError
 
 COLUMNS = "key_id, account, name, digest, created_ns, revoked_ns"
@@ -103,3 +103,23 @@ def test_a_statement_is_refused_with_the_name_of_the_database(database):
         database.query("SELECT * FROM nowhere")
     assert database.name in str(refused.value)
     assert "between" not in str(refused.value)
+
+
+def test_a_note_neither_waits_for_the_books_nor_tells_of_a_change(postgres_url):
+    with (
+        contextlib.closing(open_database(postgres_url)) as database,
+        contextlib.closing(open_database(postgres_url)) as other,
+        contextlib.closing(open_ledger(postgres_url)) as ledger,
+    ):
+        before = ledger.data_version()
+        with database.transaction() as session:
+            session.query("SELECT 1")
+            noted = other.note(
+                "INSERT INTO response (response_id, account, status, created_ns, expires_ns,"
+                " alive_ns, bytes, input, response) VALUES (?, 'a', 's', 0, 0, 0, 0, '', '')"
+                " RETURNING response_id",
+                "r",
+            )
+        assert noted == [("r",)]
+        assert database.query("SELECT response_id FROM response") == [("r",)]
+        assert ledger.data_version() == before + 1  # the transaction's, which told of nothing
