@@ -48,6 +48,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_s: _Positive = 30
     node_first_byte_timeout_s: _Positive = 300
     node_idle_timeout_s: _Positive = 60
+    stream_keep_alive_s: Annotated[int, msgspec.Meta(ge=0)] = 5
+    """A stream that is silent for so long gets a comment, from its acceptance on; 0: never."""
     client_stall_timeout_s: _Positive = 120
     client_head_timeout_s: _Positive = 20
     """From the first byte of a request's head to its last."""
@@ -73,6 +75,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             first_byte_ns=self.node_first_byte_timeout_s * 10**9,
             idle_ns=self.node_idle_timeout_s * 10**9,
             client_stall_ns=self.client_stall_timeout_s * 10**9,
+            keep_alive_ns=self.stream_keep_alive_s * 10**9,
         )
 
 

@@ -9,6 +9,8 @@ BODY_NS_PER_BYTE = 1_000_000_000 // (16 * 1024)
 used up, is the slowest sender that is waited for.
 """
 
+NEVER_NS = 2**63
+
 LINGER_NS = 5_000_000_000
 """How long a client has to read why its connection is ended."""
 
@@ -19,6 +21,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_ns: int = 300_000_000_000
     idle_ns: int = 60_000_000_000
     client_stall_ns: int = 120_000_000_000
+    keep_alive_ns: int = 0
+    """After so long without a byte for it, the client of a stream is sent a comment; 0: never."""
 
 
 class ClientTimeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ _SAME = {
     "spend_cycle",
     "manages_keys",
     "allows_unknown_parameters",
+    "usage_always",
 }
 """Called the same in a key's terms."""
 
@@ -43,6 +44,7 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spend_cycle: Cycle | UnsetType | None = UNSET
     expires_at: _UnixSeconds | UnsetType | None = UNSET
     manages_keys: bool | UnsetType = UNSET
+    usage_always: bool | UnsetType = UNSET
     allows_unknown_parameters: bool | UnsetType = UNSET
 
     def named(self, name: str) -> str:

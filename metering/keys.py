@@ -29,6 +29,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     manages_keys: bool = False
     """It may make keys within its own bounds."""
+    usage_always: bool = False
+    """Every answer tells its usage, and one that ends in an error is free: for aggregators."""
     allows_unknown_parameters: bool = False
     """Parameters that nobody knows are left out of its requests; else such a request is refused."""
 
@@ -63,6 +65,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """None: the cap is for life."""
     expires_ns: int | None = None
     manages_keys: bool = False
+    usage_always: bool = False
     allows_unknown_parameters: bool = False
     parent_key_id: str | None = None
     """The key that made it, whose bounds and cap hold for it too."""
@@ -81,6 +84,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             spend_cycle=self.spend_cycle,
             expires_ns=self.expires_ns,
             manages_keys=self.manages_keys,
+            usage_always=self.usage_always,
             allows_unknown_parameters=self.allows_unknown_parameters,
         )
 

@@ -205,6 +205,7 @@ class FakeNode:
         job = read_job(
             asked, chat=chat, model=self.model, context_tokens_max=self.context_tokens_max
         )
+        called = fault.call(job.call)
         answer = vllm_wire.Answer(
             id=self._answer_id("chatcmpl" if chat else "cmpl", request),
             created=int(time.time()),
@@ -212,9 +213,9 @@ class FakeNode:
             chat=chat,
             show_token_ids=job.return_token_ids,
             closes_with_usage=job.include_usage,
-            tool=job.tool,
+            tool=None if called is None else called.name,
         )
-        generation = Generation(self.engine, self.pace, fault, job, answer, wire)
+        generation = Generation(self.engine, self.pace, fault, job, answer, wire, called)
         self.generations.append(generation)
         await generation.run(self.tokens_per_event)
 
@@ -276,6 +277,7 @@ async def serve(node: FakeNode) -> None:
 @click.option("--model", default="fake", show_default=True, help="Name of the model.")
 @click.option("--ttft-ms", default=0.0, show_default=True, help="Time to the first token.")
 @click.option("--token-ms", default=0.0, show_default=True, help="Time between tokens.")
+@click.option("--crowd-ms", default=0.0, show_default=True, help="More, for each other request.")
 @click.option("--context-tokens-max", default=2048, show_default=True)
 @click.option("--tokens-per-event", default=1, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Another seed, other answers.")
@@ -286,6 +288,7 @@ def main(
     model: str,
     ttft_ms: float,
     token_ms: float,
+    crowd_ms: float,
     context_tokens_max: int,
     tokens_per_event: int,
     seed: int,
@@ -300,7 +303,7 @@ def main(
         port=port,
         control_port=control_port,
         seed=seed,
-        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms),
+        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms, crowd_ms=crowd_ms),
         context_tokens_max=context_tokens_max,
         tokens_per_event=tokens_per_event,
     )

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from serving import vllm_wire
+from serving.fake_tools import ToolCall, call_for
 from serving.simulated_engine import tokenize, tokenize_chat
 from serving.vllm_wire import Json
 
@@ -43,8 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     continuous_usage: bool
     return_token_ids: bool
-    tool: str | None
-    """What a chat is answered with a call of: the first one offered."""
+    call: ToolCall | None
+    """What a chat is answered with."""
 
 
 def read_json(body: bytes) -> Json:
@@ -90,7 +91,7 @@ def read_job(request: Json, *, chat: bool, model: str, context_tokens_max: int) 
             options.get("include_usage") and options.get("continuous_usage_stats")
         ),
         return_token_ids=bool(request.get("return_token_ids")),
-        tool=request["tools"][0]["function"]["name"] if chat and request.get("tools") else None,
+        call=call_for(request) if chat else None,
     )
 
 

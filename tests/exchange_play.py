@@ -1,4 +1,4 @@
-"""An exchange, played event by event over a real router, without socket or clock."""
+"""An exchange over real router and pure parts, played event by event in tests."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ ANSWER = (
     b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":7,"completion_tokens":2}}'
 )
+SECOND = 1_000_000_000
+KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
 CLOSING = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
 
@@ -88,7 +90,7 @@ class Play:
             body,
             decision=self.router.choose(features, 0),
             router=self.router,
-            timeouts=Timeouts(),
+            timeouts=Timeouts(keep_alive_ns=SECOND),
             estimate=lambda _, text: Usage(prompt_tokens=5, completion_tokens=len(text)),
         )
         self.actions: list = []
@@ -120,6 +122,13 @@ class Play:
 
     def node_end(self) -> Play:
         self.do(self.exchange.node_end(self.tick()))
+        return self
+
+    def silence(self, seconds: float = 1.1) -> Play:
+        """So long nothing comes, and then the sweep."""
+        self.now_ns += int(seconds * SECOND)
+        if self.now_ns >= self.exchange.keep_alive_at_ns:
+            self.do(self.exchange.keep_alive(self.now_ns))
         return self
 
     def failed(self, termination: Termination = Termination.CONNECT_ERROR) -> Play:

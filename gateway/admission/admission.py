@@ -20,7 +20,9 @@ from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
+from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
+from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.openai.request import Endpoint, Question, read
@@ -33,6 +35,7 @@ from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
+from router.types import Decision, NodeRecord, RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -80,8 +83,11 @@ class Admission:
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
+        tool_sample: Callable[[], Sample],
     ) -> None:
-        """`sample` keeps the answer of a node, if it is to be counted again."""
+        """`sample` keeps the answer of a node, if it is to be counted again; `tool_sample` one
+        whose tool calls will be judged.
+        """
         self.body_bytes_max = body_bytes_max
         self.draining = False
         """Set at shutdown: what is open finishes, nothing new begins."""
@@ -94,6 +100,7 @@ class Admission:
         self._timeouts = timeouts
         self._open_requests_max = open_requests_max
         self._sample = sample
+        self._tool_sample = tool_sample
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -121,36 +128,44 @@ class Admission:
         endpoint: Endpoint,
         body: bytes,
         known: Known,
+        session_id: str = "",
         *,
         batch: bool = False,
     ) -> Exchange:
         """An exchange ready to start, its highest possible cost reserved; `batch` at the price of
-        batches.
+        batches. `session_id` is the header's.
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        if key.suspended:
-            raise errors.account_suspended(key.account)
-        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
-        if key.models is not None and question.model not in key.models:
-            raise errors.model_not_allowed(question.model, key.models)
-        model = self._catalogue.get(question.model)
-        if model is None:
-            raise errors.unknown_model(question.model)
-        if endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, endpoint.path)
-        question.account = key.account
-        question.reasoning_alias = model.config.reasoning_content_alias
-        context = model.context_tokens_max
-        features = question.features(context)
+        question, model = self._asked(key, endpoint, body)
+        try:
+            return self._admit_to(model, request_id, key, question, body, known, batch, session_id)
+        except ApiError as error:
+            error.model = model.id
+            raise
+
+    def _admit_to(
+        self,
+        model: Model,
+        request_id: str,
+        key: ApiKey,
+        question: Question,
+        body: bytes,
+        known: Known,
+        batch: bool,
+        session_id: str,
+    ) -> Exchange:
+        if question.endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
+        sticky = sticky_key(key.account, question, session_id)
+        features = question.features(model.context_tokens_max, sticky)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
-        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
-            self._check_context(question, model, known)
         self._check_room()
         now_ns = self._monotonic_ns()
-        decision = self._router.choose(features, now_ns)
-        if decision.node is None:
-            raise errors.no_capacity(question.model, decision.retry_after_ns)
+        decision, node = self._choose(features, now_ns)  # first: to count tokens is dear
+        context = model.context_tokens_max
+        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
+            self._check_context(question, model, known)
         created_ns = self._ids.now_ns()
         price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
         hold = hold_nano_usd(
@@ -178,6 +193,9 @@ class Admission:
             shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
+        sample = self._sample(node.node_id)
+        if sample is None and question.offers_tools:
+            sample = self._tool_sample()
         return Exchange(
             charge,
             question,
@@ -186,8 +204,29 @@ class Admission:
             router=self._router,
             timeouts=self._timeouts,
             estimate=model.estimate,
-            sample=self._sample(decision.node.node_id),
+            sample=sample,
         )
+
+    def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
+        """Raises ApiError (429) if no node can take it."""
+        decision = self._router.choose(features, now_ns)
+        if decision.node is None:
+            raise errors.no_capacity(features.model, decision.retry_after_ns)
+        return decision, decision.node
+
+    def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:
+        """What is asked of which model, if this key may ask it. Raises ApiError (400, 403, 404)."""
+        if key.suspended:
+            raise errors.account_suspended(key.account)
+        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
+        if key.models is not None and question.model not in key.models:
+            raise errors.model_not_allowed(question.model, key.models)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        question.account, question.usage_always = key.account, key.usage_always
+        question.reasoning_alias = model.config.reasoning_content_alias
+        return question, model
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

@@ -85,6 +85,11 @@ _OPTIONS = [
     click.option("--expires", type=OrNone(Moment()), metavar="TIME", help="2027-01-31, or 90d."),
     click.option("--manages-keys/--no-manages-keys", default=None, help="It may make sub-keys."),
     click.option(
+        "--usage-always/--no-usage-always",
+        default=None,
+        help="For aggregators: every answer tells usage, errors are free.",
+    ),
+    click.option(
         "--unknown-parameters/--no-unknown-parameters",
         default=None,
         help="Parameters that nobody knows are left out, not refused.",
@@ -109,6 +114,7 @@ def patch_of(
     cycle: Any,
     expires: Any,
     manages_keys: bool | None,
+    usage_always: bool | None,
     unknown_parameters: bool | None,
 ) -> KeyPatch:
     """What was given of the options; the rest stays as it is."""
@@ -122,6 +128,7 @@ def patch_of(
         spend_cycle=Cycle(cycle) if cycle not in (None, NONE) else _given(cycle),
         expires_at=_given(expires),
         manages_keys=UNSET if manages_keys is None else manages_keys,
+        usage_always=UNSET if usage_always is None else usage_always,
         allows_unknown_parameters=UNSET if unknown_parameters is None else unknown_parameters,
     )
 

@@ -29,14 +29,13 @@ from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
 from gateway.client.request import Request
 from gateway.errors import ApiError
-from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, ClientTimeouts
+from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, NEVER_NS, ClientTimeouts
 
 WRITE_BUFFER_BYTES_HIGH = 256 * 1024
 WRITE_BUFFER_BYTES_LOW = 64 * 1024
 AHEAD_BYTES_MAX = 64 * 1024
 """Of requests behind the one that is being answered; one read may go beyond it."""
 
-NEVER_NS = 2**63
 _CARRIAGE_RETURN = 13
 
 

@@ -36,6 +36,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     authorization: bytes
     origin: bytes
     expects_continue: bool
+    session_id: str
+    """Of the header x-session-id; empty if there is none."""
+    repeatable: bool
+    """It has an Idempotency-Key."""
 
 
 class _NoCallbacks:
@@ -70,6 +74,8 @@ def read_head(raw: bytes) -> Head:
         _value(raw, lower, b"\r\nauthorization:"),
         _value(raw, lower, b"\r\norigin:"),
         http_1_1 and _value(raw, lower, b"\r\nexpect:").lower() == b"100-continue",
+        _value(raw, lower, b"\r\nx-session-id:").decode("latin-1"),
+        b"\r\nidempotency-key:" in lower,
     )
 
 

@@ -88,7 +88,10 @@ class InferenceApp:
         key = await settled(lambda known: admission.authenticate(headers, known))
         body = await _read_body(headers, receive, admission.body_bytes_max)
         endpoint = ENDPOINT_OF_PATH[scope["path"]]
-        return await settled(lambda known: admission.admit(request_id, key, endpoint, body, known))
+        session_id = headers.get(b"x-session-id", b"").decode("latin-1")
+        return await settled(
+            lambda known: admission.admit(request_id, key, endpoint, body, known, session_id)
+        )
 
 
 class AsgiDriver(CoroutineDriver):

@@ -129,9 +129,12 @@ class Driver:
 
     def sweep(self, now_ns: int) -> None:
         """Called a few times a second for every exchange under way."""
-        deadline_ns = self.exchange.deadline_ns
+        exchange = self.exchange
+        deadline_ns = exchange.deadline_ns
         if deadline_ns is not None and now_ns >= deadline_ns:
-            self.perform(self.exchange.expired(now_ns))
+            self.perform(exchange.expired(now_ns))
+        elif now_ns >= exchange.keep_alive_at_ns:
+            self.perform(exchange.keep_alive(now_ns))
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def infer(shared: Inference, connection: ClientConnection, head: Head, body: byt
         return
     try:
         key = admission.authenticate({b"authorization": head.authorization}, _NOTHING_KNOWN)
-        exchange = admission.admit(request_id, key, endpoint, body, _NOTHING_KNOWN)
+        exchange = admission.admit(request_id, key, endpoint, body, _NOTHING_KNOWN, head.session_id)
     except ApiError as error:
         connection.refuse(error, endpoint.value, request_id)
     except Pending:
@@ -148,7 +148,10 @@ class Intake(Request):
         assert key is not None
         assert endpoint is not None
         assert type(body) is bytes
-        return self._shared.admission.admit(self._request_id, key, endpoint, body, known)
+        session_id = self._head.session_id
+        return self._shared.admission.admit(
+            self._request_id, key, endpoint, body, known, session_id
+        )
 
     def _start(self, exchange: Exchange) -> None:
         driver = _start(self._shared, self._connection, self._head, exchange)

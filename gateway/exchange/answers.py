@@ -9,7 +9,10 @@ from gateway.exchange.actions import Respond, Send
 from gateway.openai.request import Endpoint
 from metering.charge import OpenCharge
 
+DONE_LINE = b"data: [DONE]\n\n"
 _JSON = b"application/json"
+STREAM_HEAD = Respond(200, b"text/event-stream; charset=utf-8")
+KEEP_ALIVE = Send(b": keep-alive\n\n")
 _ERROR_TYPES = {
     400: "invalid_request",
     401: "authentication",

@@ -38,14 +38,14 @@ class Attempt:
         if question.stream:
             kind = AliasingMeter if question.reasoning_alias else StreamMeter
             self.meter = kind(
-                keep_closing=question.usage_wanted and not question.cost_wanted,
+                keep_closing=question.usage_wanted and not question.tells_usage,
                 keep_running=question.running_usage_wanted,
                 choices=question.choices,
                 choices_per_prompt=question.choices_per_prompt,
                 tally_text=node.engine != "vllm",
             )
         self._lease = lease
-        self._question = question
+        self.question = question
         self._estimate = estimate
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -65,14 +65,14 @@ class Attempt:
     def body(self) -> bytes:
         """What was collected."""
         body = b"".join(self._body)
-        return with_alias(body) if self._question.reasoning_alias else body
+        return with_alias(body) if self.question.reasoning_alias else body
 
     def counted_whole(self, answer: bytes) -> Counted:
         """The tokens of a whole answer. Raises MalformedStreamError if it is not JSON."""
         usage = usage_of_answer(answer)
         if usage is not None:
             return usage, UsageSource.NODE
-        return self._estimate(self._question, text_of_answer(answer)), UsageSource.ESTIMATED
+        return self._estimate(self.question, text_of_answer(answer)), UsageSource.ESTIMATED
 
     def counted_stream(self) -> Counted | None:
         """The tokens of the stream so far; None if there is nothing to go by.
@@ -86,7 +86,7 @@ class Attempt:
             return running, UsageSource.COUNTED
         if meter.text:
             text = "".join(meter.text)
-            return self._estimate(self._question, text), UsageSource.ESTIMATED
+            return self._estimate(self.question, text), UsageSource.ESTIMATED
         return None
 
     def progress(self, charge_id: str) -> ChargeProgress | None:
@@ -103,12 +103,12 @@ class Attempt:
 
     def told_fault(self) -> ApiError | None:
         """What the client did wrong, if that is the error that the node told in its stream."""
-        param = self._question.endpoint.prompt_param
+        param = self.question.endpoint.prompt_param
         return node_errors.translate_event(self.meter.error or b"", prompt_param=param)
 
     def unserved(self) -> ApiError | None:
         """If the node's refusal says that it does not serve this at all."""
-        question = self._question
+        question = self.question
         return node_errors.unserved(self.status, self.body, question.model, question.endpoint.path)
 
     def release(self, termination: Termination, now_ns: int, started_ns: int) -> None:

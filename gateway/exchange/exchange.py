@@ -2,20 +2,11 @@
 
 Events come in as method calls, with the time where it matters; every method returns the actions
 that the driver must carry out, in order. So every failure can be played byte by byte in a test, and
-two drivers (ASGI, uvicorn protocol) give the same behaviour.
+two drivers (ASGI, uvicorn protocol) give the same behaviour. `state.py` has its states.
 
-    state      waits for                       event            next
-    NEW        -                               start            DIALLED | ENDED (no node)
-    DIALLED    the node's status               head 200         ANSWERING
-                                               head >= 400      REFUSED
-                                               failed, expired  DIALLED (next node) | SETTLING
-    REFUSED    the node's error body           end              DIALLED (next node) | SETTLING
-    ANSWERING  the answer                      body             ANSWERING | SETTLING ([DONE] seen)
-                                               end              SETTLING
-                                               failed, expired  DIALLED if nothing was delivered,
-                                                                else SETTLING
-    SETTLING   the charge to be durable        durable          ENDED
-    any        -                               client_gone      ENDED
+While a node is silent, the client of a stream is told so (`keep_alive`), and then has its 200: what
+fails after that is told inside the stream, but another node may still answer as long as nothing of
+an answer was passed on.
 
 What the client is owed last (`[DONE]`, a whole answer, an error) leaves only when the closing row
 of the charge is durable, and nothing leaves before the opening row is. Rows become durable in their
@@ -27,17 +18,18 @@ from __future__ import annotations
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.exchange import answers
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.answers import failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
+from gateway.exchange.closing import closing
 from gateway.exchange.sample import Sample
-from gateway.exchange.state import State
-from gateway.exchange.told_cost import with_cost
+from gateway.exchange.state import WAITING_FOR_NODE, State
+from gateway.exchange.told_usage import with_usage
 from gateway.openai import node_errors
 from gateway.openai.node_body import for_node
 from gateway.openai.request import Question
-from gateway.timeouts import Timeouts
-from metering.charge import ChargeOutcome, CloseCharge, OpenCharge, finished
+from gateway.timeouts import NEVER_NS, Timeouts
+from metering.charge import ChargeOutcome, OpenCharge, finished
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage, UsageSource
 from router.router import Router
@@ -48,17 +40,13 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
-_DONE_LINE = b"data: [DONE]\n\n"
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
-_WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
 
 class Exchange:
     """The life of one admitted request.
 
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none;
-    `sample` keeps what the node answers, if that is to be counted again.
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
     """
 
     attempt: Attempt
@@ -93,15 +81,16 @@ class Exchange:
         self._timeouts = timeouts
         self._estimate = estimate
         self._tried: frozenset[str] = frozenset()
-        self._generates = question.endpoint.generates
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
-        self._responded = False
-        """Something of the answer was passed on, so there is no going to another node."""
+        self._responded = self._headed = False
+        """Something of the answer was passed on, so no other node is tried; a stream's head was."""
+        self.keep_alive_at_ns = NEVER_NS
+        """When to look whether the client must be told that we are still here."""
         self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
-        self._last: list[Action] = []
+        self.owed: list[Action] = []
         """What it is owed once the closing row is."""
         self._progress_at_events = 1
         self._progress_at_ns = 0
@@ -112,16 +101,13 @@ class Exchange:
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
 
-    @property
-    def owed(self) -> Respond | None:
-        """The whole answer that leaves once the charge is closed, if it is known by now."""
-        return next((action for action in self._last if type(action) is Respond), None)
-
     # -- events -----------------------------------------------------------------------------------
 
     def start(self, now_ns: int) -> list[Action]:
         """Dial the node chosen at admission. The opening row goes out beside the dialling."""
         self.started_ns = now_ns
+        if self.question.stream and self._timeouts.keep_alive_ns:
+            self.keep_alive_at_ns = now_ns + self._timeouts.keep_alive_ns
         return [Record(self.charge, not self._opened), self._dial(self.first, now_ns)]
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
@@ -138,7 +124,7 @@ class Exchange:
             return held
         assert self.state is State.SETTLING, self.state
         self.state = State.ENDED
-        return self._last
+        return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
@@ -183,7 +169,7 @@ class Exchange:
 
     def node_failed(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node could not be reached, or its connection broke, before its answer was whole."""
-        return self._node_gone(termination, now_ns) if self.state in _WAITING_FOR_NODE else []
+        return self._node_gone(termination, now_ns) if self.state in WAITING_FOR_NODE else []
 
     def client_slow(self, now_ns: int) -> None:
         """The client does not read as fast as the node writes; the driver stopped reading."""
@@ -199,9 +185,21 @@ class Exchange:
         """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
         if self._client_stalls:
             return [*self.client_gone(now_ns), Drop()]
-        if self.state not in _WAITING_FOR_NODE:
+        if self.state not in WAITING_FOR_NODE:
             return []
         return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
+
+    def keep_alive(self, now_ns: int) -> list[Action]:
+        """`keep_alive_at_ns` came: a comment, if the client has heard nothing for so long."""
+        interval_ns = self._timeouts.keep_alive_ns
+        silent_since_ns = self.attempt.last_byte_ns or 0
+        if silent_since_ns + interval_ns > now_ns:
+            self.keep_alive_at_ns = silent_since_ns + interval_ns
+            return []
+        self.keep_alive_at_ns = now_ns + interval_ns
+        if not self._opened or self._client_stalls or self.state not in WAITING_FOR_NODE:
+            return []
+        return [*self._stream_head(), answers.KEEP_ALIVE]
 
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
@@ -241,22 +239,25 @@ class Exchange:
         return []
 
     def _streamed(self, data: bytes) -> list[Action]:
-        if self._responded:
-            return [Send(data)]
         self._responded = True
-        return [Respond(200, _EVENT_STREAM), Send(data)]
+        return [*self._stream_head(), Send(data)]
+
+    def _stream_head(self) -> list[Action]:
+        if self._headed:
+            return []
+        self._headed = True
+        return [answers.STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
-        attempt = self.attempt
-        events = max(attempt.meter.events, 1)
+        events = max(self.attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        progress = attempt.progress(self.charge.charge_id)
+        progress = self.attempt.progress(self.charge.charge_id)
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(_DONE_LINE), End()]
+        self.owed = [*self._streamed(answers.DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -266,7 +267,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [whole(answer, now_ns - self.started_ns), End()]
+        self.owed = [answers.whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -286,16 +287,13 @@ class Exchange:
         error = self.attempt.told_fault()
         if error is None or self.attempt.meter.closing is not None:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        outcome = ChargeOutcome.REFUSED_BY_NODE
-        if not self._responded:
-            return self._fail(error, outcome, Termination.COMPLETED, now_ns)
-        self._last = [self._failure(error), End()]
-        return self._settle(outcome, Termination.COMPLETED, None, now_ns)
+        return self._fail(error, ChargeOutcome.REFUSED_BY_NODE, Termination.COMPLETED, now_ns)
 
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node failed us: try the next one if the client saw nothing yet, else say so.
 
-        What a node that vanished had delivered is charged; a failure that it reported is free.
+        What a node that vanished had delivered is charged, but to an aggregator, whose user does
+        not pay for what ends in an error; a failure that the node reported is free.
         """
         if not self._responded:
             self.attempt.release(termination, now_ns, self.started_ns)
@@ -306,10 +304,10 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = [self._failure(error), End()]
+        self.owed = self._failure(error, now_ns, in_stream=True)
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
-        counted = self.attempt.counted_stream()
+        counted = None if self.question.usage_always else self.attempt.counted_stream()
         return self._settle(ChargeOutcome.NODE_BROKEN, termination, counted, now_ns)
 
     def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
@@ -350,21 +348,21 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = [refusal(error, now_ns - self.started_ns), End()]
+        self.owed = self._failure(error, now_ns, in_stream=self._headed)
         return self._settle(outcome, termination, None, now_ns)
 
-    def _failure(self, error: ApiError) -> Send:
-        return failure_event(error, self.charge, self.question.endpoint)
+    def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
+        if in_stream:
+            return [answers.failure_event(error, self.charge, self.question.endpoint), End()]
+        return [answers.refusal(error, now_ns - self.started_ns), End()]
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
         self.state = State.ENDED
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
-        error = errors.not_recording()
-        if self._responded and self._opened and Respond not in map(type, self._last):
-            return [HangUp(), self._failure(error), End()]
-        return [HangUp(), refusal(error, now_ns - self.started_ns), End()]
+        in_stream = self._headed and self._opened and Respond not in map(type, self.owed)
+        return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -375,31 +373,23 @@ class Exchange:
         counted: Counted | None,
         now_ns: int,
     ) -> list[Action]:
-        """Close the charge and wait for that to be durable. Without a single generated token it is
-        free, however it ended.
-        """
+        """Close the charge and wait for that to be durable."""
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
-        usage, source = counted or (None, None)
-        if usage is not None and self._generates and not usage.completion_tokens:
-            usage = source = None
-        if usage is None and outcome is ChargeOutcome.COMPLETED:
-            outcome = ChargeOutcome.EMPTY
         attempt.release(termination, now_ns, self.started_ns)
         self.state = State.SETTLING
         self.deadline_ns = None
-        self.outcome, self.usage, self.usage_source = outcome, usage, source
-        close = CloseCharge(
-            charge_id=self.charge.charge_id,
-            outcome=outcome,
-            node_id=attempt.node.node_id,
-            supplier_id=attempt.node.supplier_id,
-            usage=usage,
-            usage_source=source,
-            closed_ns=self.charge.created_ns + now_ns - self.started_ns,
-            ttft_ns=self.ttft_ns,
+        close = closing(
+            self.charge,
+            attempt,
+            outcome,
+            counted,
+            started_ns=self.started_ns,
+            now_ns=now_ns,
         )
-        if self.question.cost_wanted:
-            record, closing = finished(self.charge, close), attempt.meter.closing_event
-            self._last = with_cost(self._last, record, self.question.endpoint, closing)
+        self.outcome = close.outcome
+        self.usage, self.usage_source = close.usage, close.usage_source
+        if self.question.tells_usage:
+            record, event = finished(self.charge, close), attempt.meter.closing_event
+            self.owed = with_usage(self.owed, record, self.question, event)
         return [Record(close)]

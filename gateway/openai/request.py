@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any, TypeVar
-from zlib import crc32
 
 import msgspec
 
@@ -143,8 +142,8 @@ class Question:
         "reasoning_alias",
         "request",
         "running_usage_wanted",
-        "session",
         "stream",
+        "usage_always",
         "usage_wanted",
     )
 
@@ -175,8 +174,8 @@ class Question:
         self.stream = self.usage_wanted = self.running_usage_wanted = False
         self.fills_context = False
         """No bound of the prompt's tokens but the context can be told from the body."""
-        self.session: str | None = None
-        """What the client calls all that belongs together."""
+        self.usage_always = False
+        """The caller's key says so."""
         self.cost_wanted = request.usage is not None and request.usage.include is True
         self.as_sent = request.usage is None and request.cache_salt is None and not has_unknown
         """A vLLM can be given the client's bytes."""
@@ -193,20 +192,22 @@ class Question:
         self.stream = request.stream is True
         self.choices_per_prompt = request.n or 1
         self.completion_tokens_max = request.max_tokens
-        self.session = request.session_id
         if isinstance(request, ChatRequest):
             if request.max_completion_tokens is not None:
                 self.completion_tokens_max = request.max_completion_tokens
             self.offers_tools = bool(request.tools) and request.tool_choice != "none"
             if request.reasoning is not None:
                 self.as_sent = False
-            if self.session is None:
-                self.session = request.prompt_cache_key
             self.fills_context = request.chat_template is not None or _has_media(request.messages)
         options = request.stream_options
         if options is not None and options.include_usage:
             self.usage_wanted = True
             self.running_usage_wanted = options.continuous_usage_stats is True
+
+    @property
+    def tells_usage(self) -> bool:
+        """At the end of the answer the gateway itself tells its usage."""
+        return self.cost_wanted or self.usage_always
 
     def _take_pairs(self, request: RerankRequest | ScoreRequest) -> None:
         left, right = checks.pairs_of(request)
@@ -232,19 +233,15 @@ class Question:
             each = context_tokens_max
         return self.choices * each
 
-    def features(self, context_tokens_max: int) -> RequestFeatures:
-        """What the router may know of it. A session's name means something to its account only."""
+    def features(self, context_tokens_max: int, sticky_key: int | None) -> RequestFeatures:
+        """What the router may know of it."""
         return RequestFeatures(
             model=self.model,
             prompt_tokens=self.prompt_bound(context_tokens_max),
             completion_tokens_max=self.completion_bound(context_tokens_max),
             stream=self.stream,
-            sticky_key=None if self.session is None else self._sticky_key(self.session),
+            sticky_key=sticky_key,
         )
-
-    def _sticky_key(self, session: str) -> int:
-        """The same in every process, as Python's `hash` is not."""
-        return crc32(f"{self.account}\0{session}".encode())
 
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""

@@ -29,6 +29,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
         **usd("spend_cap", key.spend_cap_nano_usd),
         "spend_cycle": key.spend_cycle,
         "manages_keys": key.manages_keys,
+        "usage_always": key.usage_always,
         "allows_unknown_parameters": key.allows_unknown_parameters,
         "parent_key_id": key.parent_key_id,
         "created_at": seconds(key.created_ns),

@@ -29,6 +29,7 @@ from .figures import DIRECT
 from .layers import measure
 from .ledger import FULL, QUICK, Figure
 from .ledger import measure as measure_books
+from .overload import overload
 from .peers import PEERS, find
 from .pinned import ROOT
 from .result import Run
@@ -144,7 +145,7 @@ def endurance(only: str | None, gateway_core: int, load_core: int) -> None:
 
     Ends with 1 if a bar is missed.
     """
-    console, cores = _console(), Cores(gateway=gateway_core, load=load_core)
+    cores = Cores(gateway=gateway_core, load=load_core)
     wanted = list(SCENARIOS) if only is None else only.split(",")
     if unknown := set(wanted) - set(SCENARIOS):
         raise click.BadParameter(f"{', '.join(unknown)}: known are {', '.join(SCENARIOS)}")
@@ -153,12 +154,37 @@ def endurance(only: str | None, gateway_core: int, load_core: int) -> None:
     for name in wanted:
         with Status(name) as status:
             findings = SCENARIOS[name](cores, status)
-        for finding in findings:
-            word = "[green]met[/]    " if finding.met else "[red]missed[/] "
-            console.print(word, f"{name}: ", end="")
-            console.print(finding.text, markup=False, highlight=False)
-            missed |= not finding.met
+        missed |= _tell(name, findings)
     sys.exit(missed)
+
+
+def _tell(name: str, findings: list[Finding]) -> bool:
+    """Whether a bar is missed."""
+    console = _console()
+    for finding in findings:
+        word = "[green]met[/]    " if finding.met else "[red]missed[/] "
+        console.print(word, f"{name}: ", end="")
+        console.print(finding.text, markup=False, highlight=False)
+    return not all(finding.met for finding in findings)
+
+
+@main.command("overload")
+@click.option("--capacity-each", default=4, show_default=True, help="Of each of 16 nodes.")
+@click.option("--secs", default=10.0, show_default=True)
+@click.option("--gateway-core", default=0, show_default=True)
+@click.option("--load-core", default=1, show_default=True)
+def overload_command(capacity_each: int, secs: float, gateway_core: int, load_core: int) -> None:
+    """Ten times more streams than there is room: statuses, goodput, how fast a 429 is.
+
+    Ends with 1 if a bar is missed. Half a minute.
+
+    Example: make overload
+    """
+    cores = Cores(gateway=gateway_core, load=load_core)
+    os.sched_setaffinity(0, {load_core})
+    with Status("overload") as status:
+        findings = overload(cores, status, capacity_each=capacity_each, window_s=secs)
+    sys.exit(_tell("overload", findings))
 
 
 @main.command()
@@ -185,8 +211,30 @@ def ledger(quick: bool, folder: Path | None, as_json: bool) -> None:
     sys.exit(not quick and not all(figure.met for figure in figures))
 
 
-def _show_figures(figures: list[Figure]) -> None:
-    table = Table("the books", "measured", "bar", "")
+@main.command()
+@click.option("--reps", default=3, show_default=True, help="Windows with a batch, and without.")
+@click.option("--secs", default=15.0, show_default=True, help="Length of each window.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def batches(reps: int, secs: float, as_json: bool) -> None:
+    """What live traffic feels of a batch: its p95 to the first token, beside one and without.
+
+    Ends with 1 if it is more than 1.2 times as long. Two minutes.
+
+    Example: make batch-bench ARGS='--reps 2'
+    """
+    from .batch_pace import figures, measure_pace  # here: it needs PYTHONPATH=tests
+
+    with Status("batches") as status:
+        found = figures(uvloop.run(measure_pace(reps, secs, status)))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _show_figures(found, "live traffic beside a batch")
+    sys.exit(not all(figure.met for figure in found))
+
+
+def _show_figures(figures: list[Figure], title: str = "the books") -> None:
+    table = Table(title, "measured", "bar", "")
     for figure in figures:
         word = "[green]met[/]" if figure.met else "[red]missed[/]"
         table.add_row(figure.name, figure.value, figure.bar, word)

@@ -41,6 +41,7 @@ class Asker(asyncio.Protocol):
         self.busy = False
         self.good = False
         """The status was 200."""
+        self.status = b""
         self.asked_s = 0.0
         self.due_s = 0.0
         """Open loop: when it should have been asked."""
@@ -76,7 +77,8 @@ class Asker(asyncio.Protocol):
                 self._rest = data
                 return
             self._in_head, self._rest = False, b""
-            self.good = data.startswith(b"200", 9)
+            self.status = data[9:12]
+            self.good = self.status == b"200"
             found = _BODY_BYTES.search(data, 0, end + 2)
             self._body_left = None if found is None else int(found[1])
             data = data[end + 4 :]

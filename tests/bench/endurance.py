@@ -21,7 +21,7 @@ from .shape import Shape
 from .stage import Cores, Setting, Stage
 
 Tell = Callable[[str], None]
-_NOWHERE = Target(port=0, node_pid=0, gateway_core=0)
+NOWHERE = Target(port=0, node_pid=0, gateway_core=0)
 """The stage puts its own target in its place."""
 
 RSS_IDLE_MIB_MAX = 90.0
@@ -49,7 +49,7 @@ def idle_streams(cores: Cores, tell: Tell, *, streams: int) -> list[Finding]:
         tell(f"opening {streams} streams that say one token and fall silent")
         job = Job(
             kind="streams",
-            target=_NOWHERE,
+            target=NOWHERE,
             connections=streams,
             shape=Shape(events=2, then_silence=True),
             warm_s=1 + streams / 200,
@@ -69,7 +69,7 @@ def idle_streams(cores: Cores, tell: Tell, *, streams: int) -> list[Finding]:
                 f"a stream, at most {STREAM_KIB_MAX:g}",
                 met=each_kib <= STREAM_KIB_MAX,
             ),
-            *_nothing_left(stage),
+            *nothing_left(stage),
         ]
 
 
@@ -77,7 +77,7 @@ def many_requests(cores: Cores, tell: Tell, *, first: int, then: int) -> list[Fi
     """Memory after `first` requests and after `then`: what grows with requests is a leak."""
     with tempfile.TemporaryDirectory() as folder, Stage(Path(folder), Setting(), cores) as stage:
         window_s = 5 if then > 50_000 else 0.5
-        job = Job(kind="closed", target=_NOWHERE, connections=64, warm_s=0.1, window_s=window_s)
+        job = Job(kind="closed", target=NOWHERE, connections=64, warm_s=0.1, window_s=window_s)
         sizes = []
         for goal in (first, then):
             while stage.counted.sent < goal:
@@ -92,7 +92,7 @@ def many_requests(cores: Cores, tell: Tell, *, first: int, then: int) -> list[Fi
                 f"{late_mib:.1f} MiB: {growth:+.1%}, at most {GROWTH_MAX:+.0%}",
                 met=growth <= GROWTH_MAX,
             ),
-            *_nothing_left(stage),
+            *nothing_left(stage),
         ]
 
 
@@ -103,7 +103,7 @@ def slow_readers(
     with tempfile.TemporaryDirectory() as folder, Stage(Path(folder), Setting(), cores) as stage:
         job = Job(
             kind="streams",
-            target=_NOWHERE,
+            target=NOWHERE,
             connections=normal,
             shape=Shape(events=64, apart_ms=20),
             warm_s=1,
@@ -136,7 +136,7 @@ def slow_readers(
                 met=_gap_p99_ms(beside) <= bar_ms,
                 timing=True,
             ),
-            *_nothing_left(stage),
+            *nothing_left(stage),
         ]
 
 
@@ -146,7 +146,7 @@ def hung_node(
     """One node accepts and never answers: who is sent to others must not notice."""
     job = Job(
         kind="open",
-        target=_NOWHERE,
+        target=NOWHERE,
         rate_per_s=rate_per_s,
         warm_s=0,
         window_s=window_s,
@@ -160,7 +160,7 @@ def hung_node(
         with tempfile.TemporaryDirectory() as folder, Stage(Path(folder), setting, cores) as stage:
             reports.append(stage.load(job))
             moved = stage.metric("tollgate_failovers_total")
-            findings = _nothing_left(stage)
+            findings = nothing_left(stage)
     well, sick = reports
     well_ms, sick_ms = _latency_p90_ms(well), _latency_p90_ms(sick)
     bar_ms = well_ms * GAP_P99_MAX + GAP_SLACK_MS
@@ -195,7 +195,7 @@ def _ask_and_not_read(stage: Stage, count: int) -> list[socket.socket]:
     return connections
 
 
-def _nothing_left(stage: Stage) -> list[Finding]:
+def nothing_left(stage: Stage) -> list[Finding]:
     left = stage.leftovers()
     books, wrong = stage.close_books()
     return [

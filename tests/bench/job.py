@@ -28,16 +28,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     but it is in `Counted`.
     """
 
-    kind: Literal["closed", "open", "streams"]
+    kind: Literal["closed", "open", "streams", "flood"]
     target: Target
     warm_s: float
     window_s: float
     connections: int = 1
     """Closed loop and streams."""
     rate_per_s: float = 0
-    """Open loop."""
+    """Open loop and flood."""
     shape: Shape | None = None
-    """Streams."""
+    """Streams, and what a flood asks for."""
     stall_s: float | None = None
     """Open loop: an answer that takes this long is no latency but a stall."""
     cut: bool = False
@@ -84,3 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     late: Percentiles | None
     """Open loop: how late the load generator itself was."""
     counted: Counted
+    statuses: dict[str, int] = {}
+    """Flood: of all answers."""
+    refusal: Percentiles | None = None
+    """Flood: from the asking to the last byte of what was no 200."""

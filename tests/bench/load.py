@@ -13,6 +13,7 @@ import msgspec
 import uvloop
 
 from .closed_loop import ClosedLoop
+from .flood import Flood
 from .job import Job, Report
 from .open_loop import OpenLoop
 from .pinned import ROOT
@@ -35,7 +36,8 @@ def carry_out(job: Job, core: int) -> Report:
 
 
 async def _run(job: Job) -> Report:
-    return await (OpenLoop(job) if job.kind == "open" else ClosedLoop(job)).run()
+    kinds = {"open": OpenLoop, "flood": Flood}
+    return await kinds.get(job.kind, ClosedLoop)(job).run()
 
 
 def main() -> None:

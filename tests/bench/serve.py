@@ -1,6 +1,6 @@
 """A gateway with everything on, for a benchmark: 16 node records, a key that is known, much credit.
 
-    python tests/bench/serve.py PORT [NODE_URL ...] [--home DIR] [--first-byte-timeout-s N]
+    python tests/bench/serve.py PORT [NODE_URL ...] [--home DIR] [--capacity N ...]
 
 Its key is `sk-bench`, its model `mock`, its home a temporary folder that goes with it. When it has
 drained it says on stderr what the books hold, so that a run can be checked against them.
@@ -50,14 +50,17 @@ supplier = "supplier-{index}"
 url = "{url}"
 model = "mock"
 engine = "vllm"
-capacity = 4096
+capacity = {capacity}
 """
 
 
 def main() -> None:
     options = _options()
     configuration = config(
-        options.port, options.urls, first_byte_timeout_s=options.first_byte_timeout_s
+        options.port,
+        options.urls,
+        first_byte_timeout_s=options.first_byte_timeout_s,
+        capacity=options.capacity,
     )
     with tempfile.TemporaryDirectory(dir=options.home) as folder:
         home = Home(Path(folder))
@@ -66,9 +69,13 @@ def main() -> None:
         sys.stderr.write(f"books: {json.dumps(_books(home))}\n")
 
 
-def config(port: int, urls: list[str], *, first_byte_timeout_s: int) -> Config:
+def config(
+    port: int, urls: list[str], *, first_byte_timeout_s: int, capacity: int = 4096
+) -> Config:
     """One model on 16 nodes, which share these addresses."""
-    nodes = "".join(NODE.format(index=i, url=urls[i % len(urls)]) for i in range(NODES))
+    nodes = "".join(
+        NODE.format(index=i, url=urls[i % len(urls)], capacity=capacity) for i in range(NODES)
+    )
     model = MODEL.format(port=port, first_byte_timeout_s=first_byte_timeout_s)
     return parse(model + nodes)
 
@@ -81,6 +88,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--home", help="folder for its files; the disk there is what it commits to")
     parser.add_argument("--first-byte-timeout-s", type=int, default=300)
+    parser.add_argument("--capacity", type=int, default=4096, help="of each node")
     return parser.parse_args()
 
 

@@ -43,6 +43,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     hung_nodes: int = 0
     """So many of the nodes accept connections and never answer."""
     first_byte_timeout_s: int = 300
+    capacity: int = 4096
+    """Of each of the gateway's node records."""
 
 
 class Stage:
@@ -141,4 +143,5 @@ class Stage:
         urls = [f"http://127.0.0.1:{port}" for port in (*self._hung, *self._well)]
         command = [sys.executable, "-m", "tests.bench.serve", str(self._port), *urls]
         command += ["--first-byte-timeout-s", str(self._setting.first_byte_timeout_s)]
+        command += ["--capacity", str(self._setting.capacity)]
         return Pinned(command, core=self._cores.gateway, log=self._folder / "gateway.log")

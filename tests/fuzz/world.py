@@ -37,6 +37,7 @@ _HOUR_NS = 3600 * SECOND_NS
 BODY_BYTES_MAX = 400_000
 CONFIG = f"""
 [server]
+stream_keep_alive_s = 0  # the judge holds every byte against what a node said
 body_bytes_max = {BODY_BYTES_MAX}
 node_first_byte_timeout_s = 3
 node_idle_timeout_s = 2
@@ -127,9 +128,9 @@ class World:
         admission, admit = self.gateway.admission, self.gateway.admission.admit
 
         def noting_bodies(
-            request_id: str, key: Any, endpoint: Any, body: bytes, known: Any
+            request_id: str, key: Any, endpoint: Any, body: bytes, known: Any, session_id: str = ""
         ) -> Exchange:
-            exchange = admit(request_id, key, endpoint, body, known)
+            exchange = admit(request_id, key, endpoint, body, known, session_id)
             self.bodies.append(body)
             return exchange
 

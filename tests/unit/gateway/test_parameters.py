@@ -215,19 +215,6 @@ def test_reasoning_that_contradicts_itself(fields):
     assert refused.value.param.startswith("reasoning")
 
 
-def test_the_router_is_told_what_belongs_together():
-    def key(account: str, **fields: str) -> int | None:
-        question = read(Endpoint.CHAT, json.dumps(BODIES[Endpoint.CHAT] | fields).encode())
-        question.account = account
-        return question.features(100).sticky_key
-
-    assert key("acme") is None
-    assert key("acme", session_id="a") == key("acme", session_id="a", prompt_cache_key="b")
-    assert key("acme", session_id="b") == key("acme", prompt_cache_key="b") is not None
-    others = (key("zeta", session_id="a"), key("acme", session_id="b"))
-    assert key("acme", session_id="a") not in others
-
-
 def test_pairs_repeat_their_query():
     long = "q" * 1000
     body = json.dumps({"model": "m", "query": long, "documents": ["a"] * 10}).encode()

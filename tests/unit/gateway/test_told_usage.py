@@ -8,9 +8,18 @@ from decimal import Decimal
 import pytest
 
 from gateway.exchange.actions import End, Respond, Send
-from gateway.exchange.told_cost import with_cost
-from gateway.openai.request import Endpoint
+from gateway.exchange.told_usage import with_usage
+from gateway.openai.request import Endpoint, Question, read
 from metering.charge import ChargeOutcome, ChargeRecord
+
+
+def asked(endpoint: Endpoint = Endpoint.CHAT) -> Question:
+    """A question that wants the cost told."""
+    field = b'"messages":[{"role":"user","content":"x"}]'
+    if endpoint is Endpoint.COMPLETIONS:
+        field = b'"prompt":"x"'
+    return read(endpoint, b'{"model":"m",%b,"usage":{"include":true}}' % field)
+
 
 DONE = Send(b"data: [DONE]\n\n")
 
@@ -27,13 +36,13 @@ def record(charged_nano_usd: int) -> ChargeRecord:
 
 def whole(body: bytes, charged_nano_usd: int = 2600) -> bytes:
     last = [Respond(200, b"application/json", body, ((b"a", b"b"),)), End()]
-    told, end = with_cost(last, record(charged_nano_usd), Endpoint.CHAT, b"")
+    told, end = with_usage(last, record(charged_nano_usd), asked(), b"")
     assert (told.status, told.headers, end) == (200, ((b"a", b"b"),), End())
     return told.body
 
 
 def event(closing: bytes, endpoint: Endpoint = Endpoint.CHAT) -> dict:
-    told, done = with_cost([DONE], record(2600), endpoint, closing)
+    told, done = with_usage([DONE], record(2600), asked(endpoint), closing)
     assert done == DONE
     assert told.data.startswith(b"data: ")
     assert told.data.endswith(b"\n\n")
@@ -81,7 +90,7 @@ def test_an_answer_that_nobody_can_read_stays_as_it_is():
 
 def test_a_refusal_tells_no_cost():
     last = [Respond(400, b"application/json", b'{"error":{}}'), End()]
-    assert with_cost(last, record(0), Endpoint.CHAT, b"") == last
+    assert with_usage(last, record(0), asked(), b"") == last
 
 
 def test_the_closing_event_of_a_stream():
@@ -108,6 +117,27 @@ def test_a_stream_without_a_closing_event_gets_one(endpoint, object_):
 
 def test_the_head_of_a_stream_that_begins_with_its_end_stays_first():
     head = Respond(200, b"text/event-stream")
-    told = with_cost([head, DONE, End()], record(0), Endpoint.CHAT, b"")
+    told = with_usage([head, DONE, End()], record(0), asked(), b"")
     assert [type(action) for action in told] == [Respond, Send, Send, End]
     assert told[0] == head
+
+
+def test_a_key_that_always_gets_usage_gets_cached_and_reasoning_tokens_and_no_cost():
+    question = asked()
+    question.cost_wanted, question.usage_always = False, True
+    closing = b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,'
+    closing += b'"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":null}}'
+    for data, cached in ((closing, 3), (b"", 4)):
+        told, _ = with_usage([DONE], record(0), question, data)
+        usage = json.loads(told.data[6:])["usage"]
+        assert usage["prompt_tokens_details"] == {"cached_tokens": cached}
+        assert usage["completion_tokens_details"] == {"reasoning_tokens": 1}
+        assert "cost" not in usage
+
+
+def test_embeddings_have_no_reasoning_to_tell():
+    question = asked()
+    question.cost_wanted, question.usage_always = False, True
+    body = b'{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7}}'
+    told, _ = with_usage([Respond(200, b"application/json", body), End()], record(0), question, b"")
+    assert told.body == body

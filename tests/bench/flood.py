@@ -1,0 +1,56 @@
+"""Many times more streams asked for than there is room: what is refused, how fast, what is served.
+
+The same moments as `open_loop.py`, whatever becomes of the requests before. A refusal's time counts
+from when it was asked for: how late this side was is told beside it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+
+import msgspec
+
+from .arithmetic import percentiles_ms
+from .asker import Asker, request
+from .job import Job, Report
+from .open_loop import OpenLoop
+
+
+class Flood(OpenLoop):
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        assert job.shape is not None, "a flood asks for streams"
+        target = job.target
+        self._shape = job.shape
+        self._request = request(target.port, target.path, target.headers, target.model, job.shape)
+        self._statuses: Counter[str] = Counter()
+        self._refused_s = array("d")
+        self._served = 0
+
+    def events(self, asker: Asker, count: int, now_s: float) -> None:
+        """They are counted by the books."""
+
+    def answered(self, asker: Asker, now_s: float) -> None:
+        self._statuses[asker.status.decode()] += 1
+        if asker.good:
+            self._counted.sent += 1
+            self._counted.finished += 1
+            self._counted.finished_tokens += self._shape.tokens
+            self._served += self._window.is_open
+        elif asker.due_s >= self._first_measured_s:
+            self._refused_s.append(now_s - asker.asked_s)
+        self._idle.append(asker)
+        self._count_end()
+
+    def _ask(self, asker: Asker, due_s: float) -> None:
+        super()._ask(asker, due_s)
+        self._counted.sent -= 1  # only what is served is charged
+
+    def _report(self) -> Report:
+        return msgspec.structs.replace(
+            super()._report(),
+            answers=self._served,
+            statuses=dict(self._statuses),
+            refusal=percentiles_ms(self._refused_s),
+        )
