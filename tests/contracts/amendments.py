@@ -33,6 +33,39 @@ def _not_found(contract: Json) -> None:
         contract["paths"][path][method]["responses"]["404"]["content"]["application/json"] = whole
 
 
+def _file_content(contract: Json) -> None:
+    content = contract["paths"]["/files/{file_id}/content"]["get"]["responses"]["200"]["content"]
+    content["application/octet-stream"] = {}
+
+
+def _prompt(contract: Json) -> None:
+    contract["components"]["schemas"]["CreateCompletionRequest"]["properties"]["prompt"] = {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+            {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+        ]
+    }
+
+
+def _completion_stream(contract: Json) -> None:
+    answer = contract["paths"]["/completions"]["post"]["responses"]["200"]
+    answer["content"]["text/event-stream"] = {}
+
+
+def _events(contract: Json) -> None:
+    for operations in contract["paths"].values():
+        for operation in operations.values():
+            if not isinstance(operation, dict):
+                continue
+            content = operation["responses"].get("200", {}).get("content", {})
+            stream = content.get("text/event-stream", {})
+            if "schema" in stream:
+                told = {"contentMediaType": "application/json", "contentSchema": stream["schema"]}
+                data = {"anyOf": [{"const": "[DONE]"}, {"type": "string", **told}]}
+                stream["schema"] = {"type": "object", "properties": {"data": data}}
+
+
 AMENDMENTS = [
     Amendment(
         "Embedding.embedding",
@@ -45,6 +78,28 @@ AMENDMENTS = [
         "an object with `error` in it, as for every other refusal: the contract has the bare "
         "object here, and no client could read that",
         _not_found,
+    ),
+    Amendment(
+        "a file's content",
+        "bytes as they were uploaded: the contract has a JSON string, which OpenAI does not send "
+        "either",
+        _file_content,
+    ),
+    Amendment(
+        "CreateCompletionRequest.prompt",
+        "required, and no null: the contract takes null for <|endoftext|>, which is no token of "
+        "most models",
+        _prompt,
+    ),
+    Amendment(
+        "a stream of completions",
+        "server-sent events: the contract has the parameter and forgets what it does",
+        _completion_stream,
+    ),
+    Amendment(
+        "the events of a stream",
+        "JSON in `data`, or [DONE]: the contract has the JSON for the event itself",
+        _events,
     ),
 ]
 

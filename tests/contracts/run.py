@@ -20,6 +20,8 @@ CHECKS = (
     "ignored_auth",
 )
 SEED = 1
+ANSWERING = ("/chat/completions", "/completions", "/embeddings", "/responses")
+"""The paths whose answers a node makes."""
 
 
 def run(
@@ -29,12 +31,14 @@ def run(
     key: str,
     model: str,
     examples: int,
+    mode: str = "all",
     phases: Sequence[str] = ("examples", "coverage", "fuzzing"),
     paths: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Every operation of the contract, or those of some paths; exit code 1 says that it failed.
 
-    `url` is the gateway's, up to `/v1`. What is left of a run lies in `folder`.
+    `url` is the gateway's, up to `/v1`. `mode` "positive" asks nothing but good requests, of which
+    the others are few, and so sees more answers. What is left of a run lies in `folder`.
     """
     contract = folder / "contract.json"
     contract.write_text(json.dumps(amended()))
@@ -45,6 +49,7 @@ def run(
         f"--url={url.rstrip('/')}/v1",
         f"--header=Authorization: Bearer {key}",
         f"--phases={','.join(phases)}",
+        f"--mode={mode}",
         f"--max-examples={examples}",
         f"--seed={SEED}",
         f"--checks={','.join(CHECKS)}",
