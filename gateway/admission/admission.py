@@ -143,7 +143,7 @@ class Admission:
         if model is None:
             raise errors.unknown_model(question.model)
         try:
-            return self._admit_to(model, request_id, key, question, body, known)
+            return self._admit_to(model, request_id, key, question, body, known, batch)
         except ApiError as error:
             error.model = model.id
             raise
@@ -156,10 +156,12 @@ class Admission:
         question: Question,
         body: bytes,
         known: Known,
+        batch: bool,
     ) -> Exchange:
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         question.account = key.account
+        question.batch = batch
         question.reasoning_alias = model.config.reasoning_content_alias
         context = model.context_tokens_max
         features = question.features(context)

@@ -127,6 +127,7 @@ class Question:
     __slots__ = (
         "_prompt_bytes",
         "account",
+        "batch",
         "as_sent",
         "body_bytes",
         "choices",
@@ -160,7 +161,8 @@ class Question:
         self.request = request
         self.model = request.model
         self.account = ""
-        """Who asks; told by admission, as is `reasoning_alias`."""
+        """Who asks; told by admission, as are `reasoning_alias` and `batch`."""
+        self.batch = False
         self.reasoning_alias = False
         """Reasoning is told under its older name too."""
         self.prompts = prompts
