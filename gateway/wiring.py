@@ -206,7 +206,7 @@ class Gateway:
             ),
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
-            responses.routes(admission, desk, shelf, self._background, authenticate),
+            responses.routes(admission, desk, shelf, self._background, catalogue, authenticate),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),

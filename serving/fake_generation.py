@@ -51,6 +51,7 @@ class Generation:
         self._answer = answer
         self._wire = wire
         self._events = 0
+        self._late_s = 0.0
         self._cached = sum(engine.prefill(prompt, job.n) for prompt in job.prompts)
         self._choices = [
             self._choice(prompt, tokens_max, index, call)
@@ -145,8 +146,10 @@ class Generation:
 
     async def _make(self, delivery: Delivery) -> None:
         """Wait until the tokens are due, then count them."""
+        others = self._engine.running - 1
+        self._late_s += self._pace.crowd_ms * others * len(delivery.tokens) / 1000
         now_s = asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, self._started_s + delivery.due_s - now_s))
+        await asyncio.sleep(max(0.0, self._started_s + delivery.due_s + self._late_s - now_s))
         self._engine.generation_tokens += len(delivery.tokens)
         self._made[delivery.index] = delivery.count
 

@@ -104,6 +104,26 @@ def read_texts(request: Json, model: str) -> list[str]:
     return [texts] if isinstance(texts, str) else [str(text) for text in texts]
 
 
+def read_pairs(request: Json, *, rerank: bool) -> list[tuple[str, str]]:
+    """Return the texts that are compared. Raises `RefusedError`."""
+    names = [("query", "documents")] if rerank else _PAIRS
+    first, second = next((pair for pair in names if pair[0] in request), names[0])
+    for name in (first, second):
+        if name not in request:
+            raise _invalid("missing", f"body.{name}", "Field required", request)
+    left, right = (_listed(request[name]) for name in (first, second))
+    if len(left) == 1:
+        left *= len(right)
+    return list(zip(left, right, strict=True))
+
+
+_PAIRS = [("queries", "documents"), ("data_1", "data_2"), ("text_1", "text_2")]
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+
+
 def read_tokens(request: Json, model: str) -> list[int]:
     """Return the prompt of a request to `/tokenize`. Raises `RefusedError`."""
     check_model(request, model)

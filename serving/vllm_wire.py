@@ -263,6 +263,42 @@ def embeddings(answer: Answer, vectors: list[Any], prompt_tokens: int) -> Json:
     }
 
 
+def reranking(
+    answer: Answer, documents: list[str], scores: list[float], top_n: int, prompt_tokens: int
+) -> Json:
+    """Return the answer to a rerank request: the best first, `top_n` of them if that is not 0."""
+    ranked = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return {
+        "id": answer.id,
+        "model": answer.model,
+        "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
+        "results": [
+            {
+                "index": index,
+                "document": {"text": documents[index], "multi_modal": None},
+                "relevance_score": scores[index],
+            }
+            for index in ranked[: top_n or len(ranked)]
+        ],
+    }
+
+
+def scores(answer: Answer, values: list[float], prompt_tokens: int) -> Json:
+    """Return the answer to a score request."""
+    return {
+        "id": answer.id,
+        "object": "list",
+        "created": answer.created,
+        "model": answer.model,
+        "data": [
+            {"index": index, "object": "score", "score": value}
+            for index, value in enumerate(values)
+        ],
+        "usage": Usage(prompt=prompt_tokens, completion=0).whole(chat=True)
+        | {"prompt_tokens_details": None},
+    }
+
+
 def metrics(model: str, engine: SimulatedEngine) -> bytes:
     """Return the counters that a gateway or a test reads, in Prometheus' text form."""
     labels = f'engine="0",model_name="{model}"'

@@ -34,6 +34,7 @@ from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
+from router.types import RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -134,14 +135,7 @@ class Admission:
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        if key.suspended:
-            raise errors.account_suspended(key.account)
-        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
-        if key.models is not None and question.model not in key.models:
-            raise errors.model_not_allowed(question.model, key.models)
-        model = self._catalogue.get(question.model)
-        if model is None:
-            raise errors.unknown_model(question.model)
+        question, model = self._asked(key, endpoint, body)
         try:
             return self._admit_to(model, request_id, key, question, body, known, batch)
         except ApiError as error:
@@ -158,16 +152,9 @@ class Admission:
         known: Known,
         batch: bool,
     ) -> Exchange:
-        if question.endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
-        question.account = key.account
         question.batch = batch
-        question.reasoning_alias = model.config.reasoning_content_alias
-        context = model.context_tokens_max
-        features = question.features(context)
+        features = self._bounded(question, model, known)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
-        if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
-            self._check_context(question, model, known)
         self._check_room()
         now_ns = self._monotonic_ns()
         decision = self._router.choose(features, now_ns)
@@ -213,6 +200,30 @@ class Admission:
             estimate=model.estimate,
             sample=sample,
         )
+
+    def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:
+        """What is asked of which model, if this key may ask it. Raises ApiError (400, 403, 404)."""
+        if key.suspended:
+            raise errors.account_suspended(key.account)
+        question = read(endpoint, body, lenient=key.allows_unknown_parameters)
+        if key.models is not None and question.model not in key.models:
+            raise errors.model_not_allowed(question.model, key.models)
+        model = self._catalogue.get(question.model)
+        if model is None:
+            raise errors.unknown_model(question.model)
+        question.account = key.account
+        question.reasoning_alias = model.config.reasoning_content_alias
+        return question, model
+
+    def _bounded(self, question: Question, model: Model, known: Known) -> RequestFeatures:
+        """The most that it can come to, if the model can do it. Raises ApiError (400), Pending."""
+        if question.endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
+        context = model.context_tokens_max
+        features = question.features(context)
+        if features.prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
+            self._check_context(question, model, known)
+        return features
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

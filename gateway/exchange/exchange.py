@@ -28,10 +28,10 @@ from __future__ import annotations
 from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.answers import failure_event, refusal, whole
+from gateway.exchange.answers import DONE_LINE, EVENT_STREAM, failure_event, refusal, whole
 from gateway.exchange.attempt import Attempt, Counted, Estimate
 from gateway.exchange.sample import Sample
-from gateway.exchange.state import State
+from gateway.exchange.state import WAITING_FOR_NODE, State
 from gateway.exchange.told_cost import with_cost
 from gateway.openai import node_errors
 from gateway.openai.node_body import for_node
@@ -48,17 +48,13 @@ ATTEMPTS_MAX = 3
 
 PROGRESS_EVENTS = 64
 PROGRESS_NS = 1_000_000_000
-_DONE_LINE = b"data: [DONE]\n\n"
-_EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
-_WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
 
 
 class Exchange:
     """The life of one admitted request.
 
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none;
-    `sample` keeps what the node answers, if that is to be counted again.
+    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
     """
 
     attempt: Attempt
@@ -101,7 +97,7 @@ class Exchange:
         self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
-        self._last: list[Action] = []
+        self.owed: list[Action] = []
         """What it is owed once the closing row is."""
         self._progress_at_events = 1
         self._progress_at_ns = 0
@@ -111,11 +107,6 @@ class Exchange:
         """From the request's acceptance to the first byte of the answer."""
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
-
-    @property
-    def owed(self) -> Respond | None:
-        """The whole answer that leaves once the charge is closed, if it is known by now."""
-        return next((action for action in self._last if type(action) is Respond), None)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -138,7 +129,7 @@ class Exchange:
             return held
         assert self.state is State.SETTLING, self.state
         self.state = State.ENDED
-        return self._last
+        return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
@@ -183,7 +174,7 @@ class Exchange:
 
     def node_failed(self, termination: Termination, now_ns: int) -> list[Action]:
         """The node could not be reached, or its connection broke, before its answer was whole."""
-        return self._node_gone(termination, now_ns) if self.state in _WAITING_FOR_NODE else []
+        return self._node_gone(termination, now_ns) if self.state in WAITING_FOR_NODE else []
 
     def client_slow(self, now_ns: int) -> None:
         """The client does not read as fast as the node writes; the driver stopped reading."""
@@ -199,7 +190,7 @@ class Exchange:
         """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
         if self._client_stalls:
             return [*self.client_gone(now_ns), Drop()]
-        if self.state not in _WAITING_FOR_NODE:
+        if self.state not in WAITING_FOR_NODE:
             return []
         return [HangUp(), *self._node_gone(Termination.TIMEOUT, now_ns)]
 
@@ -244,19 +235,18 @@ class Exchange:
         if self._responded:
             return [Send(data)]
         self._responded = True
-        return [Respond(200, _EVENT_STREAM), Send(data)]
+        return [Respond(200, EVENT_STREAM), Send(data)]
 
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
-        attempt = self.attempt
-        events = max(attempt.meter.events, 1)
+        events = max(self.attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        progress = attempt.progress(self.charge.charge_id)
+        progress = self.attempt.progress(self.charge.charge_id)
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(_DONE_LINE), End()]
+        self.owed = [*self._streamed(DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -266,7 +256,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [whole(answer, now_ns - self.started_ns), End()]
+        self.owed = [whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -289,7 +279,7 @@ class Exchange:
         outcome = ChargeOutcome.REFUSED_BY_NODE
         if not self._responded:
             return self._fail(error, outcome, Termination.COMPLETED, now_ns)
-        self._last = [self._failure(error), End()]
+        self.owed = [self._failure(error), End()]
         return self._settle(outcome, Termination.COMPLETED, None, now_ns)
 
     def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
@@ -306,7 +296,7 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = [self._failure(error), End()]
+        self.owed = [self._failure(error), End()]
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
         counted = self.attempt.counted_stream()
@@ -350,7 +340,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = [refusal(error, now_ns - self.started_ns), End()]
+        self.owed = [refusal(error, now_ns - self.started_ns), End()]
         return self._settle(outcome, termination, None, now_ns)
 
     def _failure(self, error: ApiError) -> Send:
@@ -362,7 +352,7 @@ class Exchange:
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
         error = errors.not_recording()
-        if self._responded and self._opened and Respond not in map(type, self._last):
+        if self._responded and self._opened and Respond not in map(type, self.owed):
             return [HangUp(), self._failure(error), End()]
         return [HangUp(), refusal(error, now_ns - self.started_ns), End()]
 
@@ -401,5 +391,5 @@ class Exchange:
         )
         if self.question.cost_wanted:
             record, closing = finished(self.charge, close), attempt.meter.closing_event
-            self._last = with_cost(self._last, record, self.question.endpoint, closing)
+            self.owed = with_cost(self.owed, record, self.question.endpoint, closing)
         return [Record(close)]

@@ -12,3 +12,6 @@ class State(Enum):
     ANSWERING = auto()
     SETTLING = auto()
     ENDED = auto()
+
+
+WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})

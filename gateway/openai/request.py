@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any, TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -240,8 +241,12 @@ class Question:
             prompt_tokens=self.prompt_bound(context_tokens_max),
             completion_tokens_max=self.completion_bound(context_tokens_max),
             stream=self.stream,
-            sticky_key=None if self.session is None else hash((self.account, self.session)),
+            sticky_key=None if self.session is None else self._sticky_key(self.session),
         )
+
+    def _sticky_key(self, session: str) -> int:
+        """The same in every process, as Python's `hash` is not."""
+        return crc32(f"{self.account}\0{session}".encode())
 
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""

@@ -3,151 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
+from exchange_play import ANSWER, CLOSING, DONE, Play, event
 
 from gateway.exchange.actions import Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.exchange import Exchange
 from gateway.exchange.state import State
-from gateway.openai.request import Endpoint, read
-from gateway.timeouts import Timeouts
-from metering.charge import ChargeOutcome, ChargeProgress, CloseCharge, OpenCharge
-from metering.prices import ModelPrice
+from gateway.openai.request import Endpoint
+from metering.charge import ChargeOutcome, ChargeProgress
 from metering.usage import Usage, UsageSource
-from router.policy import Policy
-from router.registry import Registry
-from router.router import Router
-from router.types import NodeRecord, RequestFeatures, Termination
-
-PRICE = ModelPrice(
-    version="1", prompt_nano_usd=200, cached_prompt_nano_usd=100, completion_nano_usd=600
-)
-ANSWER = (
-    b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],'
-    b'"usage":{"prompt_tokens":7,"completion_tokens":2}}'
-)
-DONE = b"data: [DONE]\n\n"
-CLOSING = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
-
-
-def event(text: str, completion: int | None) -> bytes:
-    figures = b""
-    if completion is not None:
-        figures = (
-            b',"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":%d}' % completion
-        )
-    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]%b}\n\n' % (
-        text.encode(),
-        figures,
-    )
-
-
-class Play:
-    """One exchange over real router and pure parts; gathers the actions by kind."""
-
-    def __init__(
-        self, *, stream: bool = True, nodes: int = 2, engine: str = "vllm", endpoint=Endpoint.CHAT
-    ) -> None:
-        registry = Registry()
-        registry.update(
-            "test",
-            [
-                NodeRecord(
-                    node_id=f"n{i}",
-                    supplier_id=f"s{i}",
-                    url=f"http://127.0.0.1:{9000 + i}",
-                    model="m",
-                    capacity=4,
-                    engine=engine,
-                )
-                for i in range(nodes)
-            ],
-        )
-        self.router = Router(registry, Policy(), random.Random(1))
-        if endpoint is Endpoint.EMBEDDINGS:
-            body = b'{"model":"m","input":"hi"}'
-        else:
-            fields = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-            body = json.dumps({**fields, "stream": stream}).encode()
-        question = read(endpoint, body)
-        features = RequestFeatures(
-            model="m", prompt_tokens=9, completion_tokens_max=50, stream=stream
-        )
-        charge = OpenCharge(
-            charge_id="c1",
-            request_id="r1",
-            account="acme",
-            key_id="k1",
-            model="m",
-            price=PRICE,
-            hold_nano_usd=100_000,
-            prompt_tokens_estimate=9,
-            created_ns=1_000,
-        )
-        self.exchange = Exchange(
-            charge,
-            question,
-            body,
-            decision=self.router.choose(features, 0),
-            router=self.router,
-            timeouts=Timeouts(),
-            estimate=lambda _, text: Usage(prompt_tokens=5, completion_tokens=len(text)),
-        )
-        self.actions: list = []
-        self.now_ns = 10
-        self.do(self.exchange.start(self.now_ns))
-
-    def do(self, actions: list) -> list:
-        self.actions += actions
-        return actions
-
-    def opened(self) -> Play:
-        if self.of(Record)[0].awaited:
-            self.do(self.exchange.durable(None, self.tick()))
-        return self
-
-    def closed(self) -> Play:
-        self.do(self.exchange.durable(None, self.tick()))
-        return self
-
-    def head(self, status: int = 200) -> Play:
-        self.exchange.node_head(status, self.tick())
-        return self
-
-    def body(self, *chunks: bytes) -> Play:
-        for chunk in chunks:
-            passed = self.exchange.node_body(chunk, self.tick())
-            self.do([Send(passed)] if isinstance(passed, bytes) else passed)
-        return self
-
-    def node_end(self) -> Play:
-        self.do(self.exchange.node_end(self.tick()))
-        return self
-
-    def failed(self, termination: Termination = Termination.CONNECT_ERROR) -> Play:
-        self.do(self.exchange.node_failed(termination, self.tick()))
-        return self
-
-    def tick(self) -> int:
-        self.now_ns += 1_000
-        return self.now_ns
-
-    def of(self, kind: type) -> list:
-        return [action for action in self.actions if type(action) is kind]
-
-    @property
-    def sent(self) -> bytes:
-        return b"".join(action.data for action in self.of(Send))
-
-    @property
-    def close(self) -> CloseCharge:
-        (row,) = [a.row for a in self.of(Record) if isinstance(a.row, CloseCharge)]
-        return row
-
-    @property
-    def in_flight(self) -> int:
-        return sum(view.in_flight for view in self.router.nodes(self.now_ns))
+from router.types import Termination
 
 
 def test_stream_is_relayed_without_what_metering_asked_for():
