@@ -128,8 +128,8 @@ class Question:
     __slots__ = (
         "_prompt_bytes",
         "account",
-        "batch",
         "as_sent",
+        "batch",
         "body_bytes",
         "choices",
         "choices_per_prompt",
