@@ -155,6 +155,7 @@ class Admission:
         batch: bool,
         session_id: str,
     ) -> Exchange:
+        question.batch = batch
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         sticky = sticky_key(key.account, question, session_id)

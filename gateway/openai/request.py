@@ -128,6 +128,7 @@ class Question:
         "_prompt_bytes",
         "account",
         "as_sent",
+        "batch",
         "body_bytes",
         "choices",
         "choices_per_prompt",
@@ -160,7 +161,8 @@ class Question:
         self.request = request
         self.model = request.model
         self.account = ""
-        """Who asks; told by admission, as is `reasoning_alias`."""
+        """Who asks; told by admission, as are `reasoning_alias` and `batch`."""
+        self.batch = False
         self.reasoning_alias = False
         """Reasoning is told under its older name too."""
         self.prompts = prompts

@@ -17,6 +17,7 @@ from metering.charge import ChargeOutcome
 
 _WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY})
 _ERROR_FINISH = re.compile(rb'"finish_reason":\s*"error"')
+_GENERATING = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
 _MILLI_TOKENS_A_SECOND = 10**12
 
 
@@ -30,6 +31,8 @@ class Scores:
         """Called once for every exchange: 1.5 us of every request, keep it at that."""
         outcome, question, attempt = exchange.outcome, exchange.question, exchange.attempt
         assert outcome is not None
+        if question.batch:
+            return  # no aggregator waits for it
         now_ns = self._now_ns()
         card = self.cards.get(question.model) or self._new_card(question.model)
         slot = card.slot(now_ns)
@@ -77,6 +80,4 @@ def _failed(question: Question, attempt: Attempt) -> bool:
     """
     if question.stream:
         return attempt.meter.failed
-    if question.endpoint is Endpoint.EMBEDDINGS:
-        return False
-    return _ERROR_FINISH.search(attempt.body) is not None
+    return question.endpoint in _GENERATING and _ERROR_FINISH.search(attempt.body) is not None

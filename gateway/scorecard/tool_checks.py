@@ -54,7 +54,7 @@ class ToolChecks:
         question, sample = exchange.question, exchange.sample
         if not question.offers_tools or sample is None:
             return
-        if exchange.outcome is ChargeOutcome.COMPLETED:
+        if exchange.outcome is ChargeOutcome.COMPLETED and not question.batch:
             if sample.lost or len(self._queue) >= QUEUE_MAX:
                 self._count(question.model, ToolEnd.UNCHECKED)
             else:

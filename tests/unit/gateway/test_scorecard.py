@@ -280,3 +280,13 @@ def test_speed_is_counted_from_acceptance_to_the_last_byte() -> None:
     figures = figures_of("m", scores.cards["m"], began_ns + 1_500_000_000)
     assert figures.throughput_tokens_per_second["p50"] == pytest.approx(2, rel=ERROR)
     assert figures.ttft_seconds["p99"] == pytest.approx(play.exchange.ttft_ns / 1e9, rel=ERROR)
+
+
+def test_lines_of_batches_do_not_count() -> None:
+    play = Play().opened().head().failed()
+    play.exchange.question.batch = True
+    play.failed()
+    scores = Scores({}, lambda: START_NS)
+    assert play.exchange.outcome is not None
+    scores.ended(play.exchange)
+    assert scores.cards == {}
