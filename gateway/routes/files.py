@@ -68,16 +68,7 @@ def routes(
         query: Annotated[FilesQuery, Depends(query_of(FilesQuery))],
     ) -> dict[str, Any]:
         after = None if query.after is None else await find(caller, query.after, "after")
-        found = await asyncio.to_thread(
-            lambda: store.page(
-                caller.account,
-                purpose=query.purpose,
-                after=after,
-                newest_first=query.order == "desc",
-                limit=query.limit + 1,
-            )
-        )
-        return _page(found[: query.limit], has_more=len(found) > query.limit)
+        return await _page(store, caller.account, query, after)
 
     @api.get("/{file_id}")
     async def retrieve(
@@ -116,16 +107,6 @@ def routes(
     return api
 
 
-def _page(shown: list[StoredFile], *, has_more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": [file_view(file) for file in shown],
-        "first_id": shown[0].file_id if shown else "",
-        "last_id": shown[-1].file_id if shown else "",
-        "has_more": has_more,
-    }
-
-
 async def _take_in(
     request: Request, account: str, config: FilesConfig, store: FileStore, folder: FileFolder
 ) -> StoredFile:
@@ -147,6 +128,28 @@ async def _take_in(
     finally:
         await form.discard()
     return file
+
+
+async def _page(
+    store: FileStore, account: str, query: FilesQuery, after: StoredFile | None
+) -> dict[str, Any]:
+    found = await asyncio.to_thread(
+        lambda: store.page(
+            account,
+            purpose=query.purpose,
+            after=after,
+            newest_first=query.order == "desc",
+            limit=query.limit + 1,
+        )
+    )
+    shown = found[: query.limit]
+    return {
+        "object": "list",
+        "data": [file_view(file) for file in shown],
+        "first_id": shown[0].file_id if shown else "",
+        "last_id": shown[-1].file_id if shown else "",
+        "has_more": len(found) > len(shown),
+    }
 
 
 def unknown_file(file_id: str, param: str = "file_id") -> errors.ApiError:
