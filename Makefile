@@ -4,11 +4,13 @@
 # make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
 # make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
 # make ledger-bench   how fast the books are, at ten million transfers; ARGS=--quick for seconds
+# make batch-bench    what live traffic feels of a batch; two minutes
 # make overload   ten times more than there is room for: what is refused, and how fast; half a minute
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
-.PHONY: install run test check bench endurance overload ledger-bench fuzz sim chaos
+# make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract
 
 ARGS ?=
 BIN := .venv/bin
@@ -39,7 +41,10 @@ overload: install
 	@$(BIN)/python -m tests.bench overload $(ARGS)
 
 ledger-bench: install
-	@$(BIN)/python -m tests.bench ledger $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench ledger $(ARGS)
+
+batch-bench: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench batches $(ARGS)
 
 fuzz: install
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -49,3 +54,6 @@ sim: install
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chaos $(ARGS)
+
+contract: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)

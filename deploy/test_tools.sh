@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes sure that Redis and PostgreSQL are installed: tests start servers of their own.
+# Makes sure that what tests run is installed: Redis and PostgreSQL (servers of their own), Node.js
+# (clients; npm fetches their packages when their tests first run).
 set -eu
 
 missing=
@@ -7,6 +8,10 @@ command -v redis-server >/dev/null 2>&1 || missing="redis-server"
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null 2>&1; then
     missing="$missing postgresql"
 fi
+for program in node npm; do
+    command -v "$program" >/dev/null 2>&1 || missing="$missing ${program}"
+done
+missing=$(echo "$missing" | sed "s/\bnode\b/nodejs/; s/^ *//")
 if [ -z "$missing" ]; then
     exit 0
 fi

@@ -55,6 +55,7 @@ from gateway.routes import (
     models,
     openrouter,
     responses,
+    scorecard,
     statements,
     sub_keys,
     tokens,
@@ -64,6 +65,7 @@ from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from router.policy import Policy
@@ -101,6 +103,7 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
             catalogue=self._catalogue,
@@ -112,6 +115,7 @@ class Gateway:
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
+            tool_sample=self._tool_checks.sample,
         )
         self._batches = Batches(
             home,
@@ -126,7 +130,10 @@ class Gateway:
             ),
         )
         self._watch.report_to(
-            self._telemetry.finished, self._honesty.ended, self._batches.gate.ended
+            self._telemetry.finished,
+            self._tool_checks.ended,
+            self._honesty.ended,
+            self._batches.gate.ended,
         )
         self._connect_clients()
 
@@ -202,12 +209,13 @@ class Gateway:
             ),
             models.routes(catalogue, authenticate),
             messages.routes(admission, desk, aside, authenticate),
-            responses.routes(admission, desk, shelf, self._background, authenticate),
+            responses.routes(admission, desk, shelf, self._background, catalogue, authenticate),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
+            scorecard.routes(authorize, catalogue, self._telemetry),
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
@@ -241,6 +249,7 @@ class Gateway:
                 watch_balances(self._books.customers),
                 self._honesty.run(),
                 self._background.look(),
+                self._tool_checks.run(),
                 self._batches.run(),
                 *self._books.running(),
             ]

@@ -25,6 +25,8 @@ class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The balance with nothing on hold."""
     paid_nano_usd: int = 0
     """What this gateway's charges took off the posted balance; the first balance to include it."""
+    released_nano_usd: int = 0
+    """What they left of their holds, likewise."""
     seq: int = 0
     """The ledger's last row before the balance was read: it includes at least all up to there."""
 
@@ -68,6 +70,10 @@ class Budget:
         assert hold >= 0, f"a hold of {hold}"
         assert cost >= 0, f"a cost of {cost}"
         self._accounts[account].unposted += hold - cost if cost < hold else 0
+
+    def withdraw(self, account: str, hold: int) -> None:
+        """Give back all of a hold whose charge never was."""
+        self._accounts[account].unposted += hold
 
     def forget(self, account: str) -> bool:
         """Let go of what will not be asked for again. False while something of it is under way."""

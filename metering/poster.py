@@ -59,6 +59,8 @@ class _Batch(msgspec.Struct, frozen=True):
     """What the rows add to what each account has available."""
     paid: dict[str, int]
     """What they take off its posted balance."""
+    released: dict[str, int]
+    """What those that end leave of their holds."""
     upto_seq: int
 
 
@@ -99,6 +101,7 @@ class Poster:
         self._watched: set[str] = set()
         self._untold: dict[str, int] = {}
         self._paid: dict[str, int] = {}
+        self._released: dict[str, int] = {}
         self._questions: queue.SimpleQueue[tuple[str, Future[None]]] = queue.SimpleQueue()
         self._heard: list[Future[None]] = []
         self._data_version = 0
@@ -229,6 +232,7 @@ class Poster:
         opened: dict[str, int] = {}  # in these rows, and where in groups
         changes: dict[str, int] = {}
         paid: dict[str, int] = {}
+        released: dict[str, int] = {}
         seq = self._seq
         for row in rows:
             seq += 1
@@ -254,12 +258,14 @@ class Poster:
                 if isinstance(row, CloseCharge):
                     charged = charge.hold_nano_usd - change
                     paid[account] = paid.get(account, 0) + charged
+                    released[account] = released.get(account, 0) + change
                     for draw in charge.draws:
                         took = drawn(draw, row.usage, charged)
                         changes[draw.purse] = changes.get(draw.purse, 0) - took
                         paid[draw.purse] = paid.get(draw.purse, 0) + took
         holds_made = [hold_group(g) if isinstance(g, OpenCharge) else g for g in groups]
-        return _Batch([group for group in holds_made if group is not None], changes, paid, seq)
+        ready = [group for group in holds_made if group is not None]
+        return _Batch(ready, changes, paid, released, seq)
 
     def _book(self, batch: _Batch) -> None:
         if batch.groups:
@@ -276,6 +282,8 @@ class Poster:
             self._untold[account] = self._untold.get(account, 0) + change
         for account, paid in batch.paid.items():
             self._paid[account] = self._paid.get(account, 0) + paid
+        for account, released in batch.released.items():
+            self._released[account] = self._released.get(account, 0) + released
         self._spool.booked(batch.upto_seq)
         with self._moved:
             self._seq = batch.upto_seq
@@ -326,6 +334,7 @@ class Poster:
             self._watched.difference_update(name for name in purses if name not in told)
         self._untold = {}
         self._paid = {}
+        self._released = {}
         self._spool.notify(partial(self._on_posted, updates))
 
     def _update(self, name: str, available: int, posted: int, seq: int) -> BalanceUpdate:
@@ -335,6 +344,7 @@ class Poster:
             booked_nano_usd=self._untold[name],
             posted_nano_usd=posted,
             paid_nano_usd=self._paid.get(name, 0),
+            released_nano_usd=self._released.get(name, 0),
             seq=seq,
         )
 

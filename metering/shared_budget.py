@@ -12,6 +12,9 @@ subtracted a second time. Why no view of the balance that is late does harm:
 - With the smaller lease goes the balance read after the booking and the ledger's sequence number
   read before the balance. The pool keeps the view with the highest number, so the view that it
   grants from includes every booking by which a lease has shrunk. Deposits only make it larger.
+- What an ended charge leaves of its hold may be held again here at once, but is let go of only when
+  that end is booked. Until then the ledger still has the hold: another gateway that held the same
+  money might find none there, if its rows come to the books first.
 - A lease of money never expires. What a dead gateway may have charged is in its spool, and only
   its spool knows: the lease stands until that is recovered and booked, and then is dropped as a
   whole, together with the ledger's sequence number by then; older views grant nothing any more.
@@ -31,6 +34,7 @@ import msgspec
 
 from metering.budget import BalanceUpdate
 from metering.limits_window import NO_LIMIT
+from metering.purse import is_purse
 from metering.shares import Demand, Grant, Share
 
 POSTED_MAX = 2**53 - 1
@@ -62,6 +66,7 @@ class CreditShare(Share):
         self._posted = 0
         self._seq = UNSEEN
         self._changed = False
+        self._has_holds = not is_purse(account)
         self.stale = True
         """The ledger was not asked, or not since a booking that the pools count on."""
 
@@ -72,11 +77,18 @@ class CreditShare(Share):
 
     @property
     def idle(self) -> bool:
-        return not (self.free or self.needs or self._changed)
+        return not (self.free > self._bound or self.needs or self._changed)
+
+    def release(self, amount: int) -> None:
+        """A charge ended and left so much of its hold; the ledger does not know yet."""
+        self.free += amount
+        if self._has_holds:
+            self._bound += amount
 
     def told(self, update: BalanceUpdate) -> None:
         """The ledger booked charges of ours, or somebody's deposit."""
         self._leased -= update.paid_nano_usd
+        self._bound -= update.released_nano_usd
         if update.posted_nano_usd > self._posted:
             self.not_hopeless()
         self._posted = min(update.posted_nano_usd, POSTED_MAX)
@@ -150,7 +162,13 @@ class SharedBudget:
         assert hold >= 0, f"a hold of {hold}"
         assert cost >= 0, f"a cost of {cost}"
         share = self.accounts[account]
-        share.free += hold - cost if cost < hold else 0
+        if cost < hold:
+            share.release(hold - cost)
+        self.awake.add(share)
+
+    def withdraw(self, account: str, hold: int) -> None:
+        share = self.accounts[account]
+        share.free += hold
         self.awake.add(share)
 
     def update(self, updates: Iterable[BalanceUpdate]) -> None:

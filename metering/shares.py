@@ -58,6 +58,8 @@ class Share:
     def __init__(self) -> None:
         self.needs: list[int] = []
         """What requests wait for."""
+        self._bound = 0
+        """So much of what is free has to be kept."""
         self.pool_free = 0
         self._free_before = 0
         self._wanted = False
@@ -68,7 +70,7 @@ class Share:
     def ask(self) -> tuple[int, Demand]:
         """How much of what is free to keep, and what to ask for: what three such moments as the
         last one would take. Of what is above that, half goes back; all of it if another member
-        went short.
+        went short. What is bound stays.
         """
         target = 3 * (max(0, self._free_before - self.free) + sum(self.needs))
         keep = self.free
@@ -76,6 +78,7 @@ class Share:
             keep = 0
         elif keep > target:
             keep -= (keep - target + 1) >> 1
+        keep = max(keep, min(self.free, self._bound))
         least = max(0, min(self.needs, default=0) - keep)
         total = max(0, sum(self.needs) - keep)
         self.needs = []

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from serving.fake_tools import ToolCall
+
 
 class Split(StrEnum):
     """Where the bytes of an answer are cut into separate writes."""
@@ -56,9 +58,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Report so many percent more prompt tokens than there were, rounded up."""
     claim_prompt_tokens: int | None = None
     """Report so many prompt tokens, whatever the prompt."""
+    tool_name: str | None = None
+    """Call a tool of this name, whatever tools there are."""
+    tool_arguments: str | None = None
+    """Call a tool with these arguments."""
     split: Split = Split.NOWHERE
     close_after_answer: bool = False
     """Close the kept-alive connection once the answer is whole, without having said so."""
+
+    def call(self, call: ToolCall | None) -> ToolCall | None:
+        """The tool call that the node makes in place of this one."""
+        if call is None:
+            return None
+        arguments = call.arguments if self.tool_arguments is None else self.tool_arguments
+        return ToolCall(self.tool_name or call.name, arguments, call.named)
 
     def reported(self, tokens: int) -> int:
         """Return the completion tokens that the node claims."""

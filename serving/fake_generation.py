@@ -10,6 +10,7 @@ import msgspec
 from serving import vllm_wire
 from serving.fake_faults import Fault
 from serving.fake_http import Wire
+from serving.fake_tools import ToolCall
 from serving.simulated_engine import Choice, Pace, SimulatedEngine, Token
 from serving.vllm_request import Job
 from serving.vllm_wire import Answer, Json, Usage
@@ -41,6 +42,7 @@ class Generation:
         job: Job,
         answer: Answer,
         wire: Wire,
+        call: ToolCall | None,
     ) -> None:
         self._engine = engine
         self._pace = pace
@@ -49,16 +51,10 @@ class Generation:
         self._answer = answer
         self._wire = wire
         self._events = 0
+        self._late_s = 0.0
         self._cached = sum(engine.prefill(prompt, job.n) for prompt in job.prompts)
         self._choices = [
-            engine.generate(
-                prompt,
-                tokens_max=tokens_max,
-                seed=job.seed,
-                index=index,
-                stop=job.stop,
-                ignore_eos=job.ignore_eos,
-            )
+            self._choice(prompt, tokens_max, index, call)
             for prompt, tokens_max in zip(job.prompts, job.tokens_max, strict=True)
             for index in range(job.n)
         ]
@@ -90,6 +86,21 @@ class Generation:
                 return
             with suppress(_CutError):
                 await self._stream(tokens_per_event)
+
+    def _choice(
+        self, prompt: list[int], tokens_max: int, index: int, call: ToolCall | None
+    ) -> Choice:
+        job = self._job
+        if call is not None and not job.ignore_eos:
+            return call.choice(tokens_max)
+        return self._engine.generate(
+            prompt,
+            tokens_max=tokens_max,
+            seed=job.seed,
+            index=index,
+            stop=job.stop,
+            ignore_eos=job.ignore_eos,
+        )
 
     async def _whole(self) -> None:
         for delivery in self._deliveries(1):
@@ -135,8 +146,10 @@ class Generation:
 
     async def _make(self, delivery: Delivery) -> None:
         """Wait until the tokens are due, then count them."""
+        others = self._engine.running - 1
+        self._late_s += self._pace.crowd_ms * others * len(delivery.tokens) / 1000
         now_s = asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, self._started_s + delivery.due_s - now_s))
+        await asyncio.sleep(max(0.0, self._started_s + delivery.due_s + self._late_s - now_s))
         self._engine.generation_tokens += len(delivery.tokens)
         self._made[delivery.index] = delivery.count
 

@@ -9,13 +9,10 @@ In a test: `async with FakeNode() as node`, then `node.url`, `node.engine`, `nod
 import asyncio
 import signal
 import time
-from array import array
-from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Self
-from zlib import crc32
 
 import click
 import msgspec
@@ -24,10 +21,10 @@ from serving import vllm_wire
 from serving.fake_faults import NO_FAULT, Fault
 from serving.fake_generation import Generation
 from serving.fake_http import HttpConnection, Received, Wire
-from serving.simulated_engine import Pace, SimulatedEngine, tokenize
-from serving.vllm_request import RefusedError, read_job, read_json, read_texts, read_tokens
+from serving.fake_pooling import POOLING, pool
+from serving.simulated_engine import Pace, SimulatedEngine
+from serving.vllm_request import RefusedError, read_job, read_json, read_tokens
 
-EMBEDDING_SIZE = 8
 RECEIVED_MAX = 1_000
 _GARBAGE = b"\x16\x03\x01\x00\x00 this is not HTTP\r\n\r\n"
 _INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n"
@@ -37,7 +34,7 @@ _MESSAGES = {
     "Please try again later or on a different instance.",
 }
 _TOKENS = ("/tokenize", "/detokenize")
-_POST = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", *_TOKENS)
+_POST = ("/v1/chat/completions", "/v1/completions", *POOLING, *_TOKENS)
 
 
 class FakeNode:
@@ -198,8 +195,8 @@ class FakeNode:
 
     async def _answer(self, request: Received, wire: Wire, fault: Fault) -> None:
         asked = read_json(request.body)
-        if request.path == "/v1/embeddings":
-            await self._embed(request, wire)
+        if request.path in POOLING:
+            await self._pool(request, asked, wire)
             return
         if request.path in _TOKENS:
             await wire.json(200, self._told_tokens(request.path, asked))
@@ -208,6 +205,7 @@ class FakeNode:
         job = read_job(
             asked, chat=chat, model=self.model, context_tokens_max=self.context_tokens_max
         )
+        called = fault.call(job.call)
         answer = vllm_wire.Answer(
             id=self._answer_id("chatcmpl" if chat else "cmpl", request),
             created=int(time.time()),
@@ -215,9 +213,9 @@ class FakeNode:
             chat=chat,
             show_token_ids=job.return_token_ids,
             closes_with_usage=job.include_usage,
-            tool=job.tool,
+            tool=None if called is None else called.name,
         )
-        generation = Generation(self.engine, self.pace, fault, job, answer, wire)
+        generation = Generation(self.engine, self.pace, fault, job, answer, wire, called)
         self.generations.append(generation)
         await generation.run(self.tokens_per_event)
 
@@ -232,24 +230,16 @@ class FakeNode:
             "token_strs": None,
         }
 
-    async def _embed(self, request: Received, wire: Wire) -> None:
-        asked = read_json(request.body)
-        texts = read_texts(asked, self.model)
-        vectors = [
-            array("f", Random(crc32(text.encode())).choices((-1, -0.5, 0.5, 1), k=EMBEDDING_SIZE))
-            for text in texts
-        ]
-        as_base64 = asked.get("encoding_format") == "base64"
-        shown = [b64encode(v.tobytes()).decode() if as_base64 else v.tolist() for v in vectors]
-        tokens = sum(len(tokenize(text)) for text in texts)
-        self.engine.prompt_tokens += tokens
+    async def _pool(self, request: Received, asked: vllm_wire.Json, wire: Wire) -> None:
         answer = vllm_wire.Answer(
-            id=self._answer_id("embd", request),
+            id=self._answer_id(POOLING[request.path], request),
             created=int(time.time()),
             model=self.model,
             chat=False,
         )
-        await wire.json(200, vllm_wire.embeddings(answer, shown, tokens))
+        told, tokens = pool(request.path, asked, answer)
+        self.engine.prompt_tokens += tokens
+        await wire.json(200, told)
 
     def _answer_id(self, kind: str, request: Received) -> str:
         """Like vLLM, build it on the caller's request id if there is one."""
@@ -287,6 +277,7 @@ async def serve(node: FakeNode) -> None:
 @click.option("--model", default="fake", show_default=True, help="Name of the model.")
 @click.option("--ttft-ms", default=0.0, show_default=True, help="Time to the first token.")
 @click.option("--token-ms", default=0.0, show_default=True, help="Time between tokens.")
+@click.option("--crowd-ms", default=0.0, show_default=True, help="More, for each other request.")
 @click.option("--context-tokens-max", default=2048, show_default=True)
 @click.option("--tokens-per-event", default=1, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Another seed, other answers.")
@@ -297,6 +288,7 @@ def main(
     model: str,
     ttft_ms: float,
     token_ms: float,
+    crowd_ms: float,
     context_tokens_max: int,
     tokens_per_event: int,
     seed: int,
@@ -311,7 +303,7 @@ def main(
         port=port,
         control_port=control_port,
         seed=seed,
-        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms),
+        pace=Pace(ttft_ms=ttft_ms, token_ms=token_ms, crowd_ms=crowd_ms),
         context_tokens_max=context_tokens_max,
         tokens_per_event=tokens_per_event,
     )

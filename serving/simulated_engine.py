@@ -52,10 +52,13 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast an engine is. A request's first token takes `ttft_ms`, the others `token_ms`."""
+    """How fast an engine is. A request's first token takes `ttft_ms`, the others `token_ms`, and
+    each of them `crowd_ms` more for every other request that runs.
+    """
 
     ttft_ms: float = 0.0
     token_ms: float = 0.0
+    crowd_ms: float = 0.0
 
     def due_s(self, tokens: int) -> float:
         """Return the time from the request to its n-th token, in seconds."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from serving import vllm_wire
+from serving.fake_tools import ToolCall, call_for
 from serving.simulated_engine import tokenize, tokenize_chat
 from serving.vllm_wire import Json
 
@@ -43,8 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     continuous_usage: bool
     return_token_ids: bool
-    tool: str | None
-    """What a chat is answered with a call of: the first one offered."""
+    call: ToolCall | None
+    """What a chat is answered with."""
 
 
 def read_json(body: bytes) -> Json:
@@ -90,7 +91,7 @@ def read_job(request: Json, *, chat: bool, model: str, context_tokens_max: int) 
             options.get("include_usage") and options.get("continuous_usage_stats")
         ),
         return_token_ids=bool(request.get("return_token_ids")),
-        tool=request["tools"][0]["function"]["name"] if chat and request.get("tools") else None,
+        call=call_for(request) if chat else None,
     )
 
 
@@ -101,6 +102,26 @@ def read_texts(request: Json, model: str) -> list[str]:
         raise _invalid("missing", "body.input", "Field required", request)
     texts = request["input"]
     return [texts] if isinstance(texts, str) else [str(text) for text in texts]
+
+
+def read_pairs(request: Json, *, rerank: bool) -> list[tuple[str, str]]:
+    """Return the texts that are compared. Raises `RefusedError`."""
+    names = [("query", "documents")] if rerank else _PAIRS
+    first, second = next((pair for pair in names if pair[0] in request), names[0])
+    for name in (first, second):
+        if name not in request:
+            raise _invalid("missing", f"body.{name}", "Field required", request)
+    left, right = (_listed(request[name]) for name in (first, second))
+    if len(left) == 1:
+        left *= len(right)
+    return list(zip(left, right, strict=True))
+
+
+_PAIRS = [("queries", "documents"), ("data_1", "data_2"), ("text_1", "text_2")]
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
 
 
 def read_tokens(request: Json, model: str) -> list[int]:

@@ -71,7 +71,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     show_token_ids: bool = False
     closes_with_usage: bool = False
     tool: str | None = None
-    """A streamed chat is a call of this tool, its text the arguments."""
+    """A chat is a call of this tool, its text the arguments."""
 
     def opening(self, index: int, prompt: list[int], usage: Json | None) -> Json:
         """Return the first event of a choice of a chat: its role, no text."""
@@ -99,7 +99,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         token_ids = ids if self.show_token_ids else None
         choice: Json = {"index": index}
         if self.chat:
-            choice["delta"] = self._delta(text, first=prompt is not None) if text else {}
+            first = prompt is not None
+            says = text or (first and self.tool)
+            choice["delta"] = self._delta(text, first=first) if says else {}
             choice |= {"logprobs": None, "finish_reason": finish_reason}
             if finished:
                 choice["stop_reason"] = finished.stop_reason
@@ -122,9 +124,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             return {"content": text}
         call: Json = {"index": 0, "function": {"arguments": text}}
         if first:
-            call |= {"id": f"chatcmpl-tool-{self.id}", "type": "function"}
+            call |= {"id": self._call_id, "type": "function"}
             call["function"] |= {"name": self.tool}
         return {"tool_calls": [call]}
+
+    @property
+    def _call_id(self) -> str:
+        return f"chatcmpl-tool-{self.id}"
 
     def closing(self, usage: Json) -> Json:
         """Return the event before `[DONE]`, sent if usage was asked for."""
@@ -165,15 +171,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return message if usage is None else message | {"usage": usage}
 
     def _chat_choice(self, index: int, choice: Choice, prompt: list[int]) -> Json:
-        message = {
+        message: Json = {
             "role": "assistant",
             "content": choice.text,
             "refusal": None,
             "annotations": None,
             "audio": None,
             "function_call": None,
-            "reasoning": None,
         }
+        if self.tool is not None:
+            function = {"name": self.tool, "arguments": choice.text}
+            call = {"id": f"{self._call_id}-{index}", "type": "function", "function": function}
+            message |= {"content": None, "tool_calls": [call]}
+        message["reasoning"] = None
         return {
             "index": index,
             "message": message,
@@ -250,6 +260,42 @@ def embeddings(answer: Answer, vectors: list[Any], prompt_tokens: int) -> Json:
             for index, vector in enumerate(vectors)
         ],
         "usage": usage.whole(chat=True) | {"prompt_tokens_details": None},
+    }
+
+
+def reranking(
+    answer: Answer, documents: list[str], scores: list[float], top_n: int, prompt_tokens: int
+) -> Json:
+    """Return the answer to a rerank request: the best first, `top_n` of them if that is not 0."""
+    ranked = sorted(range(len(scores)), key=lambda index: -scores[index])
+    return {
+        "id": answer.id,
+        "model": answer.model,
+        "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
+        "results": [
+            {
+                "index": index,
+                "document": {"text": documents[index], "multi_modal": None},
+                "relevance_score": scores[index],
+            }
+            for index in ranked[: top_n or len(ranked)]
+        ],
+    }
+
+
+def scores(answer: Answer, values: list[float], prompt_tokens: int) -> Json:
+    """Return the answer to a score request."""
+    return {
+        "id": answer.id,
+        "object": "list",
+        "created": answer.created,
+        "model": answer.model,
+        "data": [
+            {"index": index, "object": "score", "score": value}
+            for index, value in enumerate(values)
+        ],
+        "usage": Usage(prompt=prompt_tokens, completion=0).whole(chat=True)
+        | {"prompt_tokens_details": None},
     }
 
 

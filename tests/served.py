@@ -35,7 +35,7 @@ context_tokens_max = 2048
 prompt_usd_per_million = "0.20"
 cached_prompt_usd_per_million = "0.10"
 completion_usd_per_million = "0.60"
-kinds = ["chat", "completions", "embeddings"]
+kinds = ["chat", "completions", "embeddings", "rerank", "score"]
 """
 NODE = """
 [[node]]
@@ -111,11 +111,16 @@ def configuration(
     capacity: int = 64,
     server: str = "",
     node: str = "",
+    model: str = "",
 ) -> Config:
-    """`server` and `node` are further lines of their tables."""
-    text = MODEL.format(server=server) + "".join(
-        NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
-        for index, each in enumerate(nodes)
+    """`server`, `node` and `model` are further lines of their tables."""
+    text = (
+        MODEL.format(server=server)
+        + model
+        + "".join(
+            NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
+            for index, each in enumerate(nodes)
+        )
     )
     return parse(text)
 

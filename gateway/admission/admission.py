@@ -22,6 +22,7 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
+from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.openai.request import Endpoint, Question, read
@@ -82,8 +83,11 @@ class Admission:
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
+        tool_sample: Callable[[], Sample],
     ) -> None:
-        """`sample` keeps the answer of a node, if it is to be counted again."""
+        """`sample` keeps the answer of a node, if it is to be counted again; `tool_sample` one
+        whose tool calls will be judged.
+        """
         self.body_bytes_max = body_bytes_max
         self.draining = False
         """Set at shutdown: what is open finishes, nothing new begins."""
@@ -96,6 +100,7 @@ class Admission:
         self._timeouts = timeouts
         self._open_requests_max = open_requests_max
         self._sample = sample
+        self._tool_sample = tool_sample
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -132,7 +137,28 @@ class Admission:
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        question, model, features = self._judged(key, endpoint, body, session_id)
+        question, model = self._asked(key, endpoint, body)
+        try:
+            return self._admit_to(model, request_id, key, question, body, known, batch, session_id)
+        except ApiError as error:
+            error.model = model.id
+            raise
+
+    def _admit_to(
+        self,
+        model: Model,
+        request_id: str,
+        key: ApiKey,
+        question: Question,
+        body: bytes,
+        known: Known,
+        batch: bool,
+        session_id: str,
+    ) -> Exchange:
+        if question.endpoint not in model.config.kinds:
+            raise errors.unsupported_endpoint(question.model, question.endpoint.path)
+        sticky = sticky_key(key.account, question, session_id)
+        features = question.features(model.context_tokens_max, sticky)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
@@ -167,6 +193,9 @@ class Admission:
             shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
+        sample = self._sample(node.node_id)
+        if sample is None and question.offers_tools:
+            sample = self._tool_sample()
         return Exchange(
             charge,
             question,
@@ -175,7 +204,7 @@ class Admission:
             router=self._router,
             timeouts=self._timeouts,
             estimate=model.estimate,
-            sample=self._sample(node.node_id),
+            sample=sample,
         )
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
@@ -185,10 +214,8 @@ class Admission:
             raise errors.no_capacity(features.model, decision.retry_after_ns)
         return decision, decision.node
 
-    def _judged(
-        self, key: ApiKey, endpoint: Endpoint, body: bytes, session_id: str
-    ) -> tuple[Question, Model, RequestFeatures]:
-        """What is asked, if this key may ask it. Raises ApiError (400, 403, 404)."""
+    def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:
+        """What is asked of which model, if this key may ask it. Raises ApiError (400, 403, 404)."""
         if key.suspended:
             raise errors.account_suspended(key.account)
         question = read(endpoint, body, lenient=key.allows_unknown_parameters)
@@ -197,12 +224,9 @@ class Admission:
         model = self._catalogue.get(question.model)
         if model is None:
             raise errors.unknown_model(question.model)
-        if endpoint not in model.config.kinds:
-            raise errors.unsupported_endpoint(question.model, endpoint.path)
         question.account, question.usage_always = key.account, key.usage_always
         question.reasoning_alias = model.config.reasoning_content_alias
-        sticky = sticky_key(key.account, question, session_id)
-        return question, model, question.features(model.context_tokens_max, sticky)
+        return question, model
 
     def _check_context(self, question: Question, model: Model, known: Known) -> None:
         """Refuse what certainly exceeds the context. Counting is dear: only asked for a request

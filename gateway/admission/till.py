@@ -42,7 +42,11 @@ class Credit(Protocol):
 
     def reserve(self, account: str, amount: int) -> bool: ...
 
-    def settle(self, account: str, hold: int, cost: int) -> None: ...
+    def settle(self, account: str, hold: int, cost: int) -> None:
+        """Of a charge that is recorded."""
+
+    def withdraw(self, account: str, hold: int) -> None:
+        """Of one that never was."""
 
     def available(self, account: str) -> int: ...
 
@@ -135,7 +139,7 @@ class Till:
         if charge.draws:
             shortage = self._draw(charge)
             if shortage is not None:
-                self._budget.settle(charge.account, charge.hold_nano_usd, 0)
+                self._budget.withdraw(charge.account, charge.hold_nano_usd)
                 if limits is not None:
                     limits.withdraw(slot, tokens)
                 return shortage
@@ -147,7 +151,7 @@ class Till:
         for index, draw in enumerate(charge.draws):
             if not self._budget.reserve(draw.purse, draw.amount):
                 for before in charge.draws[:index]:
-                    self._budget.settle(before.purse, before.amount, 0)
+                    self._budget.withdraw(before.purse, before.amount)
                 return self._purse_shortage(draw, charge.created_ns)
         return None
 

@@ -5,9 +5,10 @@ Two rules, and the lower one holds:
 
 - Room: batches take half at most of what live traffic leaves of the nodes' capacity.
 - Window: what live traffic bears, found out by trying. While no line runs, the time to the first
-  token of live streams is listened to; then the window grows, and each size is judged by the
-  streams that began under it. Where their p95 is above what was heard in the quiet, it shrinks, at
-  last to nothing. After LISTEN_AGAIN_NS the quiet is listened to anew: traffic changes.
+  token of live streams is listened to. Then the window opens, and each size is judged by the
+  streams that began under it: it doubles until their p95 is above what was heard in the quiet,
+  then it shrinks, at last to nothing, and grows by one. After LISTEN_AGAIN_NS the quiet is
+  listened to anew: traffic changes.
 
 Where there is no live traffic, nobody can be slowed: the window grows with each line that ends.
 """
@@ -41,6 +42,8 @@ class Pacer:
         self._listening = True
         self._since_ns: int | None = None
         """Streams that began from here on count; None while lines still run that began before."""
+        self._felt = False
+        """Live traffic felt a window since the quiet was heard."""
         self._paused_until_ns = 0
         self._listened_ns = 0
         self._samples: list[int] = []
@@ -92,8 +95,9 @@ class Pacer:
             self._quiet_p95_ns = None
             self._try(self.window, now_ns)
         elif p95(self._samples) <= self._bearable_ns:
-            self._try(self.window + 1, now_ns)
+            self._try(self.window + 1 if self._felt else self.window * 2, now_ns)
         elif self.window > 1:
+            self._felt = True
             self._try(self.window * 3 // 4, now_ns)
         else:
             self._paused_until_ns = now_ns + PAUSE_NS
@@ -107,6 +111,7 @@ class Pacer:
     def _hush(self) -> None:
         """No line starts until the quiet was heard."""
         self._listening = True
+        self._felt = False
         self._since_ns = None
         self.window = 0
         self._samples = []

@@ -14,6 +14,7 @@ _COMMANDS = {
     "price": "Prices of models: set, list, look up by the version on a charge.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
+    "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
 }

@@ -41,7 +41,9 @@ class HeldDriver(CoroutineDriver):
         """The whole answer; None if there is none: `answered` says what there is instead."""
         while self._held is None and self._answer is None and not self._over:
             await self._woken()
-        return None if self._held is None else self.exchange.owed
+        if self._held is None:
+            return None
+        return next(action for action in self.exchange.owed if type(action) is Respond)
 
     def take(self) -> None:
         """Close the charge; `answered` returns once that is durable."""

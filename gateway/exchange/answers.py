@@ -27,8 +27,19 @@ _ERROR_TYPES = {
 _OBJECTS = {Endpoint.CHAT: "chat.completion.chunk", Endpoint.COMPLETIONS: "text_completion"}
 
 
+_NO_NULLS = (
+    b',"annotations":null',
+    b',"function_call":null',
+    b',"completion_tokens_details":null',
+    b',"prompt_tokens_details":null',
+)
+"""What vLLM writes for a field that is not there; OpenAI's API has the field or not, never null."""
+
+
 def whole(answer: bytes, elapsed_ns: int) -> Respond:
     """`elapsed_ns` is the time since the request was accepted."""
+    for field in _NO_NULLS:
+        answer = answer.replace(field, b"")  # inside a string the quotes would be escaped
     return Respond(200, _JSON, answer, (_processing(elapsed_ns),))
 
 

@@ -90,7 +90,7 @@ class Exchange:
         self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
-        self._last: list[Action] = []
+        self.owed: list[Action] = []
         """What it is owed once the closing row is."""
         self._progress_at_events = 1
         self._progress_at_ns = 0
@@ -100,11 +100,6 @@ class Exchange:
         """From the request's acceptance to the first byte of the answer."""
         first_byte_ns = self.attempt.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
-
-    @property
-    def owed(self) -> Respond | None:
-        """The whole answer that leaves once the charge is closed, if it is known by now."""
-        return next((action for action in self._last if type(action) is Respond), None)
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -129,7 +124,7 @@ class Exchange:
             return held
         assert self.state is State.SETTLING, self.state
         self.state = State.ENDED
-        return self._last
+        return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
@@ -262,7 +257,7 @@ class Exchange:
         return [] if progress is None else [Record(progress, awaited=False)]
 
     def _answered_stream(self, now_ns: int) -> list[Action]:
-        self._last = [*self._streamed(answers.DONE_LINE), End()]
+        self.owed = [*self._streamed(answers.DONE_LINE), End()]
         counted = self.attempt.counted_stream()
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
@@ -272,7 +267,7 @@ class Exchange:
             counted = self.attempt.counted_whole(answer)
         except MalformedStreamError:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
-        self._last = [answers.whole(answer, now_ns - self.started_ns), End()]
+        self.owed = [answers.whole(answer, now_ns - self.started_ns), End()]
         return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     # -- failure ----------------------------------------------------------------------------------
@@ -309,7 +304,7 @@ class Exchange:
             "The node that was answering failed in the middle of the stream. "
             "What was delivered stands; please send the request again."
         )
-        self._last = self._failure(error, now_ns, in_stream=True)
+        self.owed = self._failure(error, now_ns, in_stream=True)
         if termination is Termination.NODE_ERROR:
             return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
         counted = None if self.question.usage_always else self.attempt.counted_stream()
@@ -353,7 +348,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self._last = self._failure(error, now_ns, in_stream=self._headed)
+        self.owed = self._failure(error, now_ns, in_stream=self._headed)
         return self._settle(outcome, termination, None, now_ns)
 
     def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
@@ -366,7 +361,7 @@ class Exchange:
         self.state = State.ENDED
         self.deadline_ns = None
         self.outcome = ChargeOutcome.UNRECORDED
-        in_stream = self._headed and self._opened and Respond not in map(type, self._last)
+        in_stream = self._headed and self._opened and Respond not in map(type, self.owed)
         return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------
@@ -396,5 +391,5 @@ class Exchange:
         self.usage, self.usage_source = close.usage, close.usage_source
         if self.question.tells_usage:
             record, event = finished(self.charge, close), attempt.meter.closing_event
-            self._last = with_usage(self._last, record, self.question, event)
+            self.owed = with_usage(self.owed, record, self.question, event)
         return [Record(close)]

@@ -134,7 +134,7 @@ class UsageOptions(Struct, forbid_unknown_fields=True):
 
 class _Common(Struct):
     model: str
-    user: str | None = None
+    user: str | UnsetType = UNSET
     usage: UsageOptions | None = None
     cache_salt: _Salt | None = None
     truncate_prompt_tokens: _CountOrAll | None = None
@@ -223,8 +223,8 @@ class CompletionRequest(_Sampling, forbid_unknown_fields=True):
 
 class EmbeddingRequest(_Common, forbid_unknown_fields=True):
     input: Prompt | UnsetType = UNSET
-    dimensions: _Count | None = None
-    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: _Count | UnsetType = UNSET
+    encoding_format: Literal["float", "base64"] | UnsetType = UNSET
     # vLLM's own
     add_special_tokens: bool = True
     use_activation: bool | None = None

@@ -23,13 +23,13 @@ class Making:
         ids: ItemIds,
         *,
         account: str,
-        before: list[Json],
+        items: list[Json],
         own: list[Json],
         created_ns: int,
         keep_ns: int | None,
     ) -> None:
-        """`before` are the items of earlier turns, `own` those of this one; `keep_ns` is how long
-        it is to be kept, None if it is not.
+        """`items` are those of all turns that the model is told, `own` those of this one; `keep_ns`
+        is how long it is to be kept, None if it is not.
         """
         self.asked = asked
         self.account = account
@@ -38,7 +38,7 @@ class Making:
         self._created_ns = created_ns
         self._expires_ns = created_ns + (keep_ns or 0)
         streamed = bool(asked.stream or asked.background)
-        self.body = _encode(chat_request(asked, before + own, stream=streamed))
+        self.body = _encode(chat_request(asked, items, stream=streamed))
         """Of the chat completion that answers it."""
         created_s = created_ns // 10**9
         response = begun(asked, ids.response, created_s=created_s, stored=self.kept)

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from gateway import errors
+from gateway.admission.catalogue import Model
 from gateway.errors import ApiError
 from gateway.responses.answer import UNDER_WAY
 from gateway.responses.config import ResponsesConfig
 from gateway.responses.items import ItemIds, Json, judged, references
 from gateway.responses.making import Making
 from gateway.responses.schema import ResponsesRequest
+from gateway.responses.truncation import bytes_count, fitting
 from metering.ledger import LedgerError
 from metering.response_store import ResponseStore
 from metering.stored_response import StoredResponse
@@ -24,6 +26,9 @@ log = logging.getLogger("tollgate")
 
 _items = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _response = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+TOO_LONG = "context_length_exceeded"
 
 
 class Shelf:
@@ -36,7 +41,9 @@ class Shelf:
         self._config = config
         self._conversation_bytes_max = conversation_bytes_max
 
-    async def new(self, asked: ResponsesRequest, account: str, ids: ItemIds) -> Making:
+    async def new(
+        self, asked: ResponsesRequest, account: str, ids: ItemIds, model: Model | None
+    ) -> Making:
         """What is asked for, with all that came before. Raises ApiError (400)."""
         kept = asked.kept and self._config.store
         if asked.background and not kept:
@@ -48,17 +55,28 @@ class Shelf:
             )
         before: list[Json] = []
         if asked.previous_response_id is not None:
-            before = await self._before(account, asked.previous_response_id)
+            shorten = asked.truncation == "auto"
+            before = await self._before(account, asked.previous_response_id, shorten)
         given = asked.input or []
         referred: dict[str, Json] = {}
         if not isinstance(given, str):
             referred = await self._referred(account, references(given))
+        own = judged(given, ids, referred)
+        items = before + own
+        if asked.truncation == "auto" and model is not None:
+            items = await asyncio.to_thread(
+                fitting,
+                items,
+                asked,
+                model.context_tokens_max,
+                model.counter.count if model.counter is not None else bytes_count,
+            )
         return Making(
             asked,
             ids,
             account=account,
-            before=before,
-            own=judged(given, ids, referred),
+            items=items,
+            own=own,
             created_ns=time.time_ns(),
             keep_ns=self._config.keep_ns if kept else None,
         )
@@ -85,7 +103,8 @@ class Shelf:
             log.warning("a response is not kept: %s", error)
             making.stream.response = making.stream.response | {"store": False}
 
-    async def _before(self, account: str, response_id: str) -> list[Json]:
+    async def _before(self, account: str, response_id: str, shorten: bool) -> list[Json]:
+        """The items of earlier turns; `shorten`: as many as are carried on, if there are more."""
         turns, earlier = await asyncio.to_thread(
             self.store.chain, account, response_id, self._conversation_bytes_max
         )
@@ -103,7 +122,9 @@ class Shelf:
                 code="previous_response_in_progress",
             )
         if earlier is not None:
-            raise await self._broken(account, earlier)
+            broken = await self._broken(account, earlier)
+            if not shorten or broken.code != TOO_LONG:
+                raise broken
         return [
             item
             for asked, answered in turns
@@ -123,7 +144,7 @@ class Shelf:
             f"The conversation is longer than {self._conversation_bytes_max} bytes, the most that "
             "is carried on here: begin a new one, with a summary in 'input'.",
             param="previous_response_id",
-            code="context_length_exceeded",
+            code=TOO_LONG,
         )
 
     async def _referred(self, account: str, owners: dict[str, str]) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from msgspec import Meta
 from starlette.requests import ClientDisconnect
 
 from gateway import errors
+from gateway.batches.output import EXPIRES_S
 from gateway.files.config import FilesConfig
 from gateway.files.file_store import (
     PURPOSE_INPUT,
@@ -30,7 +31,6 @@ from metering.keys import ApiKey
 
 log = logging.getLogger("tollgate")
 
-EXPIRES_S = 30 * 24 * 3600
 EXPIRES_S_MIN = 3600
 PART_BYTES = 256 * 1024
 FILE_ID = re.compile(r"file-[0-9a-f]{24}")

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends
 
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue, Model
+from gateway.batches.output import EXPIRES_S
 from gateway.openrouter.documents import Json, Offer, flat_document, typed_document
 from gateway.responses.config import ResponsesConfig
 from gateway.routes.auth import Authenticate
@@ -67,6 +68,7 @@ def routes(
                 "request's body is not, only its hash. Nothing is kept without that header",
                 "logs": "request ids, token counts, times and outcomes; never text",
                 "responses_api": _kept(responses),
+                "batches": _FILES,
             },
             "models": {
                 model.id: {"zero_data_retention": model.config.listing.zero_data_retention}
@@ -77,8 +79,15 @@ def routes(
     return api
 
 
+_FILES = {
+    "retains": "files that were uploaded for batches and that batches wrote",
+    "retains_days_max": EXPIRES_S // 86_400,
+    "deleted_on_request": True,
+}
+
+
 def _kept(responses: ResponsesConfig) -> dict[str, Any]:
-    """The one place where text is, on request and by OpenAI's default."""
+    """What is, on request and by OpenAI's default."""
     if not responses.store:
         return {"retains": False}
     return {

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from gateway import errors
 from gateway.admission.admission import Admission
+from gateway.admission.catalogue import Catalogue
 from gateway.drivers.desk import Desk
 from gateway.errors import ApiError
 from gateway.openai.request import Endpoint, read_as
@@ -52,6 +53,7 @@ def routes(
     desk: Desk,
     shelf: Shelf,
     background: Background,
+    catalogue: Catalogue,
     authenticate: Authenticate,
 ) -> APIRouter:
     api = APIRouter(prefix="/v1/responses", tags=["responses"])
@@ -62,7 +64,7 @@ def routes(
         request_id = admission.new_request_id()
         try:
             key = await authenticate(request)
-            making = await _asked(request, key, shelf)
+            making = await _asked(request, key, shelf, catalogue)
             if making.asked.background:
                 return _begun(await background.start(making, key, request_id), request_id)
         except ApiError as error:
@@ -105,10 +107,11 @@ def routes(
     return api
 
 
-async def _asked(request: Request, key: ApiKey, shelf: Shelf) -> Making:
+async def _asked(request: Request, key: ApiKey, shelf: Shelf, catalogue: Catalogue) -> Making:
     asked = read_as(responses_request, await request.body())
     refuse_unserved(asked)
-    return await shelf.new(asked, key.account, ItemIds(secrets.token_hex(12)))
+    ids = ItemIds(secrets.token_hex(12))
+    return await shelf.new(asked, key.account, ids, catalogue.get(asked.model))
 
 
 def _check_cancellable(kept: StoredResponse) -> None:

@@ -1,4 +1,4 @@
-"""What an operator reads off a card: how an aggregator sees a model now, and what threatens. Pure."""
+"""What is read off a card: how an aggregator sees a model now, and what threatens. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ RATED_MINUTES = 30
 TOOL_MINUTES = 120
 OUTAGE_REQUESTS_MIN = 10
 OUTAGE_PERCENT = 80
-"""Ours: OpenRouter demotes after "a significant outage in the last 30 seconds" and gives no figure."""
+"""Ours: OpenRouter prefers those without "significant outages in the last 30 seconds", and gives no
+figure.
+"""
 
 PERCENTS = (50, 75, 90, 99)
 Percentiles = dict[str, float]

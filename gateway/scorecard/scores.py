@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import log
 
 from gateway.errors import ApiError
+from gateway.exchange.attempt import Attempt
 from gateway.exchange.exchange import Exchange
+from gateway.openai.request import Endpoint, Question
 from gateway.scorecard.card import UNATTRIBUTED, Card, Cards
 from gateway.scorecard.rules import End, ToolEnd, end_of_outcome, end_of_status
 from gateway.scorecard.sketch import PER_E
 from metering.charge import ChargeOutcome
 
 _WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY})
-_ERROR_FINISH = b'"finish_reason":"error"'
+_ERROR_FINISH = re.compile(rb'"finish_reason":\s*"error"')
 _MILLI_TOKENS_A_SECOND = 10**12
 
 
@@ -33,7 +36,7 @@ class Scores:
         streaming = question.stream and attempt.first_byte_ns is not None
         if outcome not in _WHOLE:
             end = end_of_outcome(outcome, streaming=streaming)
-        elif attempt.meter.failed if question.stream else _ERROR_FINISH in attempt.body:
+        elif _failed(question, attempt):
             end = End.ERROR_FINISH
         else:
             end = End.OK
@@ -66,3 +69,14 @@ class Scores:
     def _new_card(self, model: str) -> Card:
         card = self.cards[model] = Card()
         return card
+
+
+def _failed(question: Question, attempt: Attempt) -> bool:
+    """It is whole, but a choice finished with an error. Of a stream that is known only where its
+    events are decoded: a vLLM tells an error instead, which is an outcome of its own.
+    """
+    if question.stream:
+        return attempt.meter.failed
+    if question.endpoint is Endpoint.EMBEDDINGS:
+        return False
+    return _ERROR_FINISH.search(attempt.body) is not None

@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from gateway.home import Home
+from gateway.scorecard.card import Cards
 from gateway.telemetry.counts import Counts
 from gateway.telemetry.reports import Report
 
@@ -27,8 +28,17 @@ class ReportFiles:
 
     def former_counts(self) -> Counts:
         """What this worker's predecessor in the run had counted."""
+        former = self._former()
+        return former.counts if former else Counts()
+
+    def former_cards(self) -> Cards:
+        """And what it knew for the scorecard."""
+        former = self._former()
+        return former.cards if former else {}
+
+    def _former(self) -> Report | None:
         former = [report for report in self.read() if report.worker == self.worker]
-        return former[0].counts if former else Counts()
+        return former[0] if former else None
 
     def write(self, encoded: bytes) -> None:
         self._path.parent.mkdir(exist_ok=True)

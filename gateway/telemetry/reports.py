@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 from prometheus_client.metrics_core import Metric
 
+from gateway.scorecard.card import Cards
 from gateway.telemetry.counts import Counts, total
 from gateway.telemetry.exposition import families
 
@@ -50,6 +51,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     counts: Counts
     gauges: list[Family]
     """And all else that is true of the worker now, such as its memory."""
+    cards: Cards = {}
+    """Its part of the scorecard."""
 
     def after_death(self) -> Report:
         left = [family for family in self.gauges if family.name in _OUTLIVES_ITS_WORKER]

@@ -21,6 +21,10 @@ from prometheus_client.registry import Collector
 from gateway.admission.till import Till
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
+from gateway.scorecard.card import Cards
+from gateway.scorecard.card import total as total_cards
+from gateway.scorecard.scores import Scores
+from gateway.scorecard.series import series
 from gateway.telemetry.counts import (
     DURATION_BOUNDS_NS,
     ITL_BOUNDS_NS,
@@ -55,6 +59,7 @@ class Telemetry:
         """`files` connects it to the other workers, if there are any."""
         self._files = files
         self._counts = Counts() if files is None else files.former_counts()
+        self.scores = Scores({} if files is None else files.former_cards(), time.monotonic_ns)
         self._gauges = CollectorRegistry()
         ProcessCollector(registry=self._gauges)
         PlatformCollector(registry=self._gauges)
@@ -64,11 +69,18 @@ class Telemetry:
 
     async def exposition(self) -> bytes:
         """Prometheus's text, of all workers: this one as it is now, the others within a second."""
+        return generate_latest(_Scrape(await self._reports()))
+
+    async def cards(self) -> Cards:
+        """The scorecard's, of all workers."""
+        return total_cards(report.cards for report in await self._reports())
+
+    async def _reports(self) -> list[Report]:
         if self._files is None:
-            return generate_latest(_Scrape([self._report(None)]))
+            return [self._report(None)]
         # What is told was written before: a successor of this worker never says less.
         await self.publish()
-        return generate_latest(_Scrape(await asyncio.to_thread(self._files.read)))
+        return await asyncio.to_thread(self._files.read)
 
     async def publish(self) -> None:
         """Let the other workers know, if there are any."""
@@ -94,9 +106,11 @@ class Telemetry:
             pid=os.getpid(),
             counts=self._counts,
             gauges=[family_of(metric) for metric in self._gauges.collect()],
+            cards=self.scores.cards,
         )
 
     def refused(self, endpoint: str, error: ApiError) -> None:
+        self.scores.refused(error)
         key = (endpoint, str(error.status), error.code or "none")
         refused = self._counts.refused.get(key)
         if refused is None:
@@ -112,7 +126,8 @@ class Telemetry:
         _see(self._counts.findings, (node_id, kind))
 
     def finished(self, exchange: Exchange) -> None:
-        """An exchange ended; called once for each. 2 us of every request: keep it at that."""
+        """An exchange ended; called once for each. 4 us of every request: keep it at that."""
+        self.scores.ended(exchange)
         question = exchange.question
         assert exchange.outcome is not None
         key = (question.endpoint, question.model, exchange.outcome)
@@ -156,7 +171,9 @@ class _Scrape(Collector):
         self._reports = reports
 
     def collect(self) -> Iterator[Metric]:
-        return as_one(self._reports)
+        yield from as_one(self._reports)
+        cards = total_cards(report.cards for report in self._reports)
+        yield from series(cards, time.monotonic_ns())
 
 
 class _Gauges(Collector):

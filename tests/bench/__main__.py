@@ -211,8 +211,30 @@ def ledger(quick: bool, folder: Path | None, as_json: bool) -> None:
     sys.exit(not quick and not all(figure.met for figure in figures))
 
 
-def _show_figures(figures: list[Figure]) -> None:
-    table = Table("the books", "measured", "bar", "")
+@main.command()
+@click.option("--reps", default=3, show_default=True, help="Windows with a batch, and without.")
+@click.option("--secs", default=15.0, show_default=True, help="Length of each window.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def batches(reps: int, secs: float, as_json: bool) -> None:
+    """What live traffic feels of a batch: its p95 to the first token, beside one and without.
+
+    Ends with 1 if it is more than 1.2 times as long. Two minutes.
+
+    Example: make batch-bench ARGS='--reps 2'
+    """
+    from .batch_pace import figures, measure_pace  # here: it needs PYTHONPATH=tests
+
+    with Status("batches") as status:
+        found = figures(uvloop.run(measure_pace(reps, secs, status)))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _show_figures(found, "live traffic beside a batch")
+    sys.exit(not all(figure.met for figure in found))
+
+
+def _show_figures(figures: list[Figure], title: str = "the books") -> None:
+    table = Table(title, "measured", "bar", "")
     for figure in figures:
         word = "[green]met[/]" if figure.met else "[red]missed[/]"
         table.add_row(figure.name, figure.value, figure.bar, word)

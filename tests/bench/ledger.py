@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from metering.sqlite_ledger import SqliteLedger
+from metering.backend import open_ledger
 
 from . import ledger_file
 from .ledger_pace import LAG_RATE, booked, lag
@@ -18,6 +20,7 @@ from .ledger_queries import ask
 from .screen import Status
 
 CHARGES_PER_S_MIN = 20_000
+POSTGRES_CHARGES_PER_S_MIN = 5_000
 POST_S_MAX = 0.002
 QUERY_S_MAX = 0.020
 LAG_S_MAX = 2.0
@@ -26,12 +29,28 @@ LAG_S_MAX = 2.0
 class Size(msgspec.Struct, frozen=True):
     charges: int
     transfers: int
+    postgres_charges: int
+    postgres_transfers: int
     seconds: float
     repeats: int
 
 
-FULL = Size(charges=200_000, transfers=10_000_000, seconds=10, repeats=15)
-QUICK = Size(charges=5_000, transfers=50_000, seconds=1, repeats=3)
+FULL = Size(
+    charges=200_000,
+    transfers=10_000_000,
+    postgres_charges=100_000,
+    postgres_transfers=1_000_000,
+    seconds=10,
+    repeats=15,
+)
+QUICK = Size(
+    charges=5_000,
+    transfers=50_000,
+    postgres_charges=2_000,
+    postgres_transfers=10_000,
+    seconds=1,
+    repeats=3,
+)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -42,41 +61,69 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def measure(size: Size, folder: Path | None, status: Status) -> list[Figure]:
-    """In a folder of its own below this one, which should be on the disk that is meant."""
+    """In folders of their own below this one, which should be on the disk that is meant."""
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-", dir=folder) as name:
         work = Path(name)
-        return [
-            *_booking(size, work, status),
+        found = [
+            *_booking(size.charges, CHARGES_PER_S_MIN, work, status),
+            _lag(size, work, status),
             *_posting(size, work, status),
-            *_asking(size, work, status),
+            *_asking(work / "books.db", size.transfers, size.repeats, status),
         ]
+    return [*found, *_on_postgres(size, folder, status)]
 
 
-def _booking(size: Size, work: Path, status: Status) -> list[Figure]:
-    found = []
+def _on_postgres(size: Size, folder: Path | None, status: Status) -> list[Figure]:
+    """A server of its own, with fsync; its own user must reach the folder."""
+    from postgres_process import PostgresProcess  # here: only few have psycopg
+
+    with (
+        tempfile.TemporaryDirectory(prefix="tollgate-bench-", dir=folder) as name,
+        tempfile.TemporaryDirectory(prefix="tollgate-bench-", dir=folder) as spools,
+        PostgresProcess(Path(name), fsync=True) as server,
+    ):
+        found = [
+            *_booking(
+                size.postgres_charges,
+                POSTGRES_CHARGES_PER_S_MIN,
+                Path(spools),
+                status,
+                server.fresh,
+            ),
+            *_asking(server.fresh(), size.postgres_transfers, size.repeats, status),
+        ]
+    return [msgspec.structs.replace(each, name=f"PostgreSQL: {each.name}") for each in found]
+
+
+def _booking(
+    charges: int,
+    per_s_min: int,
+    work: Path,
+    status: Status,
+    fresh: Callable[[], str | None] = lambda: None,
+) -> Iterator[Figure]:
+    """`fresh` makes a place on a server; in a file without."""
     for name, held in (("one transfer each", False), ("hold, then post", True)):
         status(f"charges booked, {name}")
-        pace = booked(work / f"pace-{held}", size.charges, held=held)
+        pace = booked(work / f"pace-{held}", charges, held=held, url=fresh())
         cpu_us = pace.cpu_s / pace.charges * 1e6
-        found.append(
-            Figure(
-                f"charges booked, {name}",
-                f"{pace.per_s:,.0f}/s ({cpu_us:.1f} µs CPU each)",
-                f"at least {CHARGES_PER_S_MIN:,}/s",
-                pace.per_s >= CHARGES_PER_S_MIN,
-            )
+        yield Figure(
+            f"charges booked, {name}",
+            f"{pace.per_s:,.0f}/s ({cpu_us:.1f} µs CPU each)",
+            f"at least {per_s_min:,}/s",
+            pace.per_s >= per_s_min,
         )
+
+
+def _lag(size: Size, work: Path, status: Status) -> Figure:
     status("lag")
     behind = lag(work / "lag", size.seconds)
-    found.append(
-        Figure(
-            f"ledger behind at {LAG_RATE:,} charges/s",
-            f"at most {behind.seconds:.2f} s, {behind.rows:,} rows",
-            f"at most {LAG_S_MAX:g} s",
-            behind.seconds <= LAG_S_MAX,
-        )
+    return Figure(
+        f"ledger behind at {LAG_RATE:,} charges/s",
+        f"at most {behind.seconds:.2f} s, {behind.rows:,} rows",
+        f"at most {LAG_S_MAX:g} s",
+        behind.seconds <= LAG_S_MAX,
     )
-    return found
 
 
 def _posting(size: Size, work: Path, status: Status) -> list[Figure]:
@@ -97,25 +144,23 @@ def _posting(size: Size, work: Path, status: Status) -> list[Figure]:
     return found
 
 
-def _asking(size: Size, work: Path, status: Status) -> list[Figure]:
-    path = work / "books.db"
-    status(f"making books of {size.transfers:,} transfers")
-    ledger_file.make(path, size.transfers)
+def _asking(where: Path | str, transfers: int, repeats: int, status: Status) -> list[Figure]:
+    status(f"making books of {transfers:,} transfers")
+    ledger_file.make(where, transfers)
     status("asking them")
     found = [
         Figure(
-            f"{query.name}, of {size.transfers:,} transfers",
+            f"{query.name}, of {transfers:,} transfers",
             f"p50 {query.p50_s * 1e3:.2f} ms",
             f"at most {QUERY_S_MAX * 1e3:g} ms",
             query.p50_s <= QUERY_S_MAX,
         )
-        for query in ask(path, size.transfers, size.repeats)
+        for query in ask(where, transfers, repeats)
     ]
     status("verifying them")
-    ledger = SqliteLedger(path)
-    begun = time.perf_counter()
-    verification = ledger.verify()
+    with contextlib.closing(open_ledger(where)) as ledger:
+        begun = time.perf_counter()
+        verification = ledger.verify()
     per_s = verification.transfers / (time.perf_counter() - begun)
-    ledger.close()
     text = f"{per_s:,.0f} rows/s" if verification.ok else str(verification.problem)
     return [*found, Figure("verification", text, "right", verification.ok)]

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+from metering.backend import open_ledger
 from metering.budget import BalanceUpdate
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge, Row
+from metering.ledger import Ledger
 from metering.poster import Poster
 from metering.posting import deposit_group
 from metering.prices import ModelPrice
 from metering.spool import Spool
-from metering.sqlite_ledger import SqliteLedger
 from metering.usage import Usage, UsageSource
 
 ACCOUNTS = 100
@@ -41,11 +42,11 @@ class Pace(msgspec.Struct, frozen=True):
         return self.charges / self.wall_s
 
 
-def booked(folder: Path, charges: int, *, held: bool) -> Pace:
-    """A spool full of charges, drained. `held`: each is a hold and its post, as where answers take
-    seconds; else each ends at once and is a single transfer.
+def booked(folder: Path, charges: int, *, held: bool, url: str | None = None) -> Pace:
+    """A spool full of charges, drained into a file, or into PostgreSQL. `held`: each is a hold and
+    its post, as where answers take seconds; else each ends at once and is a single transfer.
     """
-    with _books(folder) as (ledger, spool, poster):
+    with _books(folder, url) as (ledger, spool, poster):
         rows = _rows(charges, OPEN_CHARGES if held else 0)
         for start in range(0, len(rows), 1024):
             spool.commit(rows[start : start + 1024])
@@ -85,9 +86,9 @@ def lag(folder: Path, seconds: float) -> Lag:
 
 
 @contextlib.contextmanager
-def _books(folder: Path) -> Iterator[tuple[SqliteLedger, Spool, Poster]]:
+def _books(folder: Path, url: str | None = None) -> Iterator[tuple[Ledger, Spool, Poster]]:
     folder.mkdir()
-    ledger = SqliteLedger(folder / "ledger.db")
+    ledger = open_ledger(url or folder / "ledger.db")
     ledger.post("cli", [deposit_group(f"{i}", f"a{i}", 10**15) for i in range(ACCOUNTS)])
     spool = Spool(folder / "spool")
     poster = Poster(spool, ledger, _told)
@@ -142,7 +143,7 @@ def close_of(charge_id: str) -> CloseCharge:
     )
 
 
-def _assert_books(ledger: SqliteLedger, charges: int) -> None:
+def _assert_books(ledger: Ledger, charges: int) -> None:
     found = ledger.verify()
     assert found.ok, found.problem
     assert found.charges == charges, f"{found.charges} of {charges} charges were booked"

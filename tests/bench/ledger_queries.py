@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from metering.accounts import customer
-from metering.backend import open_database
-from metering.sqlite_ledger import SqliteLedger
+from metering.backend import open_database, open_ledger
+from metering.ledger import Ledger
 from metering.usage_hours import sum_up
 from metering.usage_store import GroupBy, UsageFilter, UsageStore
 
@@ -30,20 +30,18 @@ class Query(msgspec.Struct, frozen=True):
     p50_s: float
 
 
-def ask(path: Path, transfers: int, repeats: int) -> list[Query]:
+def ask(where: Path | str, transfers: int, repeats: int) -> list[Query]:
     """Of the books that `ledger_file.make` made, their usage summed as a gateway keeps it."""
     with (
-        contextlib.closing(SqliteLedger(path)) as ledger,
-        contextlib.closing(open_database(path)) as database,
+        contextlib.closing(open_ledger(where)) as ledger,
+        contextlib.closing(open_database(where)) as database,
     ):
         sum_up(database)
         asked = _questions(ledger, UsageStore(database), START_NS + transfers // 2 * SPACING_NS)
         return [Query(name, _median(question, repeats)) for name, question in asked.items()]
 
 
-def _questions(
-    ledger: SqliteLedger, usage: UsageStore, end_ns: int
-) -> dict[str, Callable[[], object]]:
+def _questions(ledger: Ledger, usage: UsageStore, end_ns: int) -> dict[str, Callable[[], object]]:
     rng = random.Random(1)
 
     def period(account: str, days: int) -> UsageFilter:

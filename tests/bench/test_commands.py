@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
+from pathlib import Path
 
 import msgspec
+import pytest
 from bench.__main__ import main
 from bench.layers import measure
 from bench.plan import JOBS
@@ -49,10 +52,19 @@ def test_an_unknown_peer_is_refused_by_name():
     assert "apache" in refused.output
 
 
-def test_the_books_are_measured_and_right_afterwards(tmp_path):
-    ended = CliRunner().invoke(main, ["ledger", "--quick", "--folder", str(tmp_path), "--json"])
+@pytest.fixture
+def open_folder():
+    """One that PostgreSQL's own user can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_the_books_are_measured_and_right_afterwards(open_folder):
+    ended = CliRunner().invoke(main, ["ledger", "--quick", "--folder", str(open_folder), "--json"])
     assert ended.exit_code == 0, ended.output
     figures = {figure["name"]: figure for figure in json.loads(ended.stdout)}
-    assert len(figures) == 17
+    assert len(figures) == 17 + 14
     assert figures["verification"]["met"]
-    assert list(tmp_path.iterdir()) == []
+    assert figures["PostgreSQL: verification"]["met"]
+    assert list(open_folder.iterdir()) == []

@@ -16,18 +16,26 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import eventually, open_account
-from together import write_config
+from redis_process import RedisProcess
+from served import eventually, open_account, open_account_at
+from together import LEDGER, REDIS, write_config
 
+from metering.backend import open_ledger
 from metering.charge import ChargeOutcome, ChargeRecord
+from metering.money import parse_usd
 from metering.sqlite_ledger import SqliteLedger
 from serving.fake_node import FakeNode
+from serving.simulated_engine import Pace
 
+from . import read_only
+from .load import Load
 from .small_disk import SmallDisk, small_disk
+from .verdict import Nodes, faults
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
 START_S = 30
+CLIENTS = 8
 SEGMENT_BYTES = 40_000
 SMALL_SEGMENTS = (
     f"from metering import spool_log; spool_log.SEGMENT_BYTES = {SEGMENT_BYTES}; "
@@ -54,6 +62,12 @@ class Running:
             headers={"authorization": f"Bearer {self._secret}"},
             timeout=20,
         )
+
+    @property
+    def port(self) -> int:
+        port = self.client.base_url.port
+        assert port is not None
+        return port
 
     async def ask(self) -> httpx.Response:
         hi = [{"role": "user", "content": "hi there"}]
@@ -206,6 +220,64 @@ async def test_a_read_only_disk_is_refused_with_the_reason(tmp_path):
                 assert (await gateway.ask()).status_code == 200
                 assert await gateway.end() == 0
             assert_books(copy_of(disk, tmp_path), 2)
+
+
+async def turned(gateway: Running) -> None:
+    """Its disk is read-only, and it noticed."""
+    gateway.process.send_signal(signal.SIGUSR2)
+    await eventually(lambda: gateway.log.read_text(), lambda said: "could not write" in said)
+
+
+@pytest.fixture(params=["home", "server"])
+def books(request, tmp_path, monkeypatch):
+    """Where the ledger is, and the configuration for it."""
+    if request.param == "home":
+        yield tmp_path / "home" / "ledger.db", ""
+        return
+    url = request.getfixturevalue("postgres_url")
+    redis = tmp_path / "redis"
+    redis.mkdir()
+    with RedisProcess(redis) as process:
+        monkeypatch.setenv("TOLLGATE_TEST_REDIS_URL", process.url)
+        monkeypatch.setenv("TOLLGATE_TEST_LEDGER_URL", url)
+        yield url, LEDGER + REDIS
+
+
+async def test_a_disk_that_turns_read_only_under_load_stops_it_and_loses_nothing(tmp_path, books):
+    """With all of the home on it, or with the spool alone, whose rows are booked all the same."""
+    where, more = books
+    home, log = tmp_path / "home", tmp_path / "log"
+    home.mkdir()
+    async with FakeNode(pace=Pace(ttft_ms=2, token_ms=2)) as node:
+        write_config(home, [node], more=more)
+        secret = open_account_at(where, "1")
+        command = [sys.executable, read_only.__file__, str(home), "serve", "--home", str(home)]
+        async with running(command, secret, log) as gateway:
+            load = Load([gateway.port], [("acme", secret)], CLIENTS, seed=1)
+            loading = asyncio.create_task(load.run())
+            await eventually(lambda: answered(load), lambda count: count > 100)
+            await turned(gateway)
+            began = len(load.asked)
+            await eventually(lambda: len(load.asked), lambda count: count > began + 50)
+            load.stopping.set()
+            await loading
+            late = load.asked[began + CLIENTS :]
+            assert {(asked.status, asked.code) for asked in late} == {(429, "not_recording")}
+            assert all(asked.retry_after_s for asked in late)
+            assert (await gateway.client.get("/readyz")).status_code == 503
+            assert "Read-only file system" in log.read_text()
+            assert await gateway.end() == 0
+        async with running(serve_command(home), secret, log) as gateway:
+            assert (await load.ask("acme", secret, gateway.port)).usage is not None
+            assert await gateway.end() == 0
+        nodes = Nodes()
+        nodes.look([node])
+    with contextlib.closing(open_ledger(where)) as ledger:
+        assert faults(ledger, load.asked, nodes, {"acme": parse_usd("1")}) == []
+
+
+def answered(load: Load) -> int:
+    return sum(1 for asked in load.asked if asked.usage is not None)
 
 
 async def test_of_two_gateways_on_one_home_the_second_is_refused(tmp_path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 from pathlib import Path
 
 import killed_gateway
+import openai
 import pytest
 from batch_lines import charges_of, check_once, create, line, lines_of, sdk, until_over
 from served import eventually
 from together import Together, together, write_config
 
+from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
 
@@ -45,6 +50,36 @@ async def test_a_batch_survives_two_kills_of_its_gateway(tmp_path: Path) -> None
     assert batch.status == "completed"
     assert (batch.request_counts.completed, batch.request_counts.failed) == (LINES, 0)
     check_once(answers, charges_of(tmp_path), LINES)
+
+
+@pytest.mark.usefixtures("redis")
+async def test_a_batch_goes_on_when_the_worker_that_runs_it_dies(tmp_path: Path) -> None:
+    """Another takes over, and what the dead one had under way is settled by its successor."""
+    async with FakeNode(pace=Pace(ttft_ms=20, token_ms=2)) as node:
+        write_config(tmp_path, [node])
+        async with together(tmp_path, "--workers", "2") as gateway, client_of(gateway) as client:
+            batch_id = (await create(client, *(line(n, seed=n) for n in range(LINES)))).id
+            await done(client, batch_id, 20)
+            for pid in gateway.workers:
+                with contextlib.closing(SqliteDatabase(tmp_path / "ledger.db")) as database:
+                    before = database.query("SELECT count(*) FROM batch_line")[0][0]
+                os.kill(pid, signal.SIGKILL)
+                await again(client, batch_id, before + 20)
+            batch = await until_over(client, batch_id)
+            answers = await lines_of(client, batch.output_file_id)
+            await gateway.end()
+    assert batch.status == "completed"
+    check_once(answers, charges_of(tmp_path), LINES)
+
+
+async def again(client, batch_id: str, lines: int) -> None:
+    """As `done`, by whichever worker lives."""
+    while True:
+        try:
+            await done(client, batch_id, min(lines, LINES))
+        except openai.APIConnectionError:
+            continue
+        return
 
 
 def client_of(gateway: Together):

@@ -37,11 +37,11 @@ def client(gateway: Served, key: str | None = None) -> openai.AsyncOpenAI:
 
 
 @contextlib.asynccontextmanager
-async def served(tmp_path: Path, *, more: str = "", token_ms: float = 0):
+async def served(tmp_path: Path, *, more: str = "", server: str = "", token_ms: float = 0):
     """A node, a gateway over it and a client of that."""
     async with (
         FakeNode(pace=Pace(token_ms=token_ms)) as node,
-        serve(tmp_path, configuration([node], node=more)) as gateway,
+        serve(tmp_path, configuration([node], node=more, server=server)) as gateway,
         client(gateway) as ai,
     ):
         yield node, gateway, ai
@@ -177,6 +177,20 @@ async def test_what_is_kept_is_read_listed_carried_on_and_deleted(tmp_path: Path
             assert refused.value.param == "previous_response_id"
 
 
+async def test_truncation_leaves_out_the_oldest(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": f"turn {number} " + "word " * 100} for number in range(45)]
+    async with served(tmp_path) as (node, _, ai):
+        with pytest.raises(openai.BadRequestError) as refused:
+            await ai.responses.create(**ASKED | {"input": turns})
+        told = await ai.responses.create(**ASKED | {"input": turns}, truncation="auto")
+        listed = await ai.responses.input_items.list(told.id, limit=100)
+        assert len(listed.data) == 45
+        assert 1 < len(heard(node)) < 45
+        assert heard(node)[-1]["content"] == turns[-1]["content"]
+    assert refused.value.code == "context_length_exceeded"
+    assert told.truncation == "auto"
+
+
 async def test_input_items_are_paged(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": f"turn {number}"} for number in range(45)]
     async with served(tmp_path) as (_, _, ai):
@@ -283,3 +297,18 @@ async def test_what_the_node_refuses_is_told_in_the_words_of_responses(
         with pytest.raises(openai.BadRequestError) as raised:
             await ai.responses.create(**ASKED | {"input": "word " * 3000} | how)
     assert (raised.value.code, raised.value.param) == ("context_length_exceeded", "input")
+
+
+async def test_a_conversation_is_carried_on_up_to_a_size(tmp_path: Path) -> None:
+    asked = ASKED | {"input": "x" * 1500}
+    async with served(tmp_path, server="body_bytes_max = 4096") as (node, _, ai):
+        told = await ai.responses.create(**asked)
+        for _ in range(4):
+            told = await ai.responses.create(**ASKED, previous_response_id=told.id)
+        with pytest.raises(openai.BadRequestError) as refused:
+            await ai.responses.create(**ASKED, previous_response_id=told.id)
+        await ai.responses.create(**ASKED, previous_response_id=told.id, truncation="auto")
+        assert heard(node)[-1]["content"] == "Hello."
+        assert all(turn["content"] != asked["input"] for turn in heard(node))
+    assert refused.value.code == "context_length_exceeded"
+    assert refused.value.param == "previous_response_id"

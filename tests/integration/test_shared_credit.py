@@ -1,7 +1,8 @@
 """The rule of shared money, in any order of events: what may still be charged is always there.
 
 Real gateways' halves (`Sharing`, `SharedBudget`), the real script in a real Redis; a ledger that is
-two numbers, whose news come late; gateways that die, answers that are lost, a Redis that forgets.
+three numbers, that lags behind each gateway and whose news come late; gateways that die, answers
+that are lost, a Redis that forgets.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Gateway:
     def __init__(self, world, writer):
         self.writer = writer
         self.alive = True
-        self.unbooked = []
+        self.rows = []
+        """In its spool, the ledger has not seen them: holds of charges that began, and of those
+        that ended with what they cost.
+        """
         self.begin(world)
 
     def begin(self, world):
@@ -71,7 +75,8 @@ class Gateway:
     def exposed(self):
         """What this gateway may still take off the ledger's balance."""
         free = self.budget.share("alice").free if self.alive else 0
-        return free + sum(self.held if self.alive else []) + sum(self.unbooked)
+        unbooked = sum(cost for _, cost in self.rows if cost is not None)
+        return free + sum(self.held if self.alive else []) + unbooked
 
 
 class SharedCredit(RuleBasedStateMachine):
@@ -80,7 +85,7 @@ class SharedCredit(RuleBasedStateMachine):
     @initialize(posted=st.integers(0, 1000), open=st.booleans())
     def begin(self, posted, open):
         self.client.flushall()
-        self.posted, self.seq = posted, 1
+        self.posted, self.pending, self.seq = posted, 0, 1
         self.register = {"w0", "w1", "w2"}
         self.gateways = [Gateway(self, writer) for writer in sorted(self.register)]
         for index in range(3 if open else 0):
@@ -91,6 +96,7 @@ class SharedCredit(RuleBasedStateMachine):
         gateway = self._living(index)
         if gateway and gateway.budget.reserve("alice", amount):
             gateway.held.append(amount)
+            gateway.rows.append((amount, None))
 
     @rule(index=MEMBERS, percent=st.integers(0, 130))
     def settle(self, index, percent):
@@ -99,13 +105,13 @@ class SharedCredit(RuleBasedStateMachine):
             hold = gateway.held.pop(0)
             cost = hold * percent // 100
             gateway.budget.settle("alice", hold, cost)
-            gateway.unbooked.append(min(cost, hold))
+            gateway.rows.append((hold, min(cost, hold)))
 
-    @rule(index=MEMBERS)
-    def book(self, index):
+    @rule(index=MEMBERS, rows=st.one_of(st.none(), st.integers(1, 3)))
+    def book(self, index, rows=None):
         gateway = self._living(index)
-        if gateway and gateway.unbooked:
-            gateway.news.append(self._book(gateway))
+        if gateway and gateway.rows:
+            gateway.news.append(self._book(gateway, rows))
 
     @rule(index=MEMBERS)
     def look(self, index):
@@ -184,6 +190,7 @@ class SharedCredit(RuleBasedStateMachine):
     def come_back(self, index):
         gateway = self.gateways[index]
         if not gateway.alive:
+            gateway.rows += [(hold, 0) for hold in gateway.held]
             self._book(gateway)
             late = gateway.wire.late
             gateway.begin(self)
@@ -195,11 +202,19 @@ class SharedCredit(RuleBasedStateMachine):
         for gateway in self.gateways:
             while gateway.held:
                 self.settle(self.gateways.index(gateway), 0)
-            if gateway.unbooked:
+            if gateway.rows:
                 self.book(self.gateways.index(gateway))
         self.ask_until_nobody_hoards()
         assert self.gateways[0].budget.reserve("alice", self.posted)
         self.gateways[0].held.append(self.posted)
+        self.gateways[0].rows.append((self.posted, None))
+
+    def lends(self, lender, borrower, amount):
+        """Asked for it again and again, the one gives so much up, and the other has it."""
+        for _ in range(4):
+            self.ask_and_hear(borrower, amount)
+            self.ask_and_hear(lender, None)
+        return self.gateways[borrower].budget.reserve("alice", amount)
 
     def ask_until_nobody_hoards(self):
         """The first gateway asks for all that there is."""
@@ -212,18 +227,26 @@ class SharedCredit(RuleBasedStateMachine):
         exposed = sum(gateway.exposed for gateway in getattr(self, "gateways", []))
         assert exposed <= getattr(self, "posted", 0)
 
-    def balance(self, paid):
+    def balance(self, paid, released=0):
         return BalanceUpdate(
-            account="alice", available_nano_usd=0, booked_nano_usd=0,
-            posted_nano_usd=self.posted, paid_nano_usd=paid, seq=self.seq,
+            account="alice", available_nano_usd=0, booked_nano_usd=0, posted_nano_usd=self.posted,
+            paid_nano_usd=paid, released_nano_usd=released, seq=self.seq,
         )  # fmt: skip
 
-    def _book(self, gateway):
-        paid = sum(gateway.unbooked)
-        self.posted -= paid
-        self.seq += len(gateway.unbooked)
-        gateway.unbooked = []
-        return self.balance(paid)
+    def _book(self, gateway, rows=None):
+        booked = gateway.rows[:rows]
+        del gateway.rows[:rows]
+        paid = released = 0
+        for hold, cost in booked:
+            if cost is None:
+                assert self.pending + hold <= self.posted, "the ledger would refuse the hold"
+                self.pending += hold
+            else:
+                self.pending -= hold
+                self.posted -= cost
+                paid, released = paid + cost, released + hold - cost
+        self.seq += len(booked)
+        return self.balance(paid, released)
 
     def _living(self, index):
         return self.gateways[index] if self.gateways[index].alive else None
@@ -261,6 +284,18 @@ def test_an_old_balance_grants_nothing_after_redis_forgot_the_booking(world):
     world.what_may_be_charged_is_there()
     world.ask_until_nobody_hoards()
     assert world.gateways[0].budget.reserve("alice", 600)
+
+
+def test_what_the_ledger_still_has_on_hold_is_lent_to_nobody_else(world):
+    world.ask_and_hear(0, 600)
+    world.reserve(0, 600)
+    world.book(0)
+    world.settle(0, 10)
+    assert not world.lends(0, 1, 600)
+    assert world.gateways[0].budget.reserve("alice", 540)
+    world.gateways[0].budget.withdraw("alice", 540)
+    world.book(0)
+    assert world.lends(0, 1, 600)
 
 
 def test_what_may_be_charged_is_there(redis, caplog):

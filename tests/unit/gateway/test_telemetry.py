@@ -15,6 +15,7 @@ from gateway import errors
 from gateway.exchange.exchange import Exchange, Timeouts
 from gateway.home import Home
 from gateway.openai.request import Endpoint, read
+from gateway.scorecard.rules import End
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.reports import Report
 from gateway.telemetry.telemetry import Telemetry
@@ -216,3 +217,17 @@ async def test_of_a_dead_worker_stays_what_it_counted_and_its_backlog(tmp_path):
     assert sample_sum(text, "tollgate_requests_in_flight", {}) == 4
     assert sample_sum(text, "tollgate_spool_backlog_rows", {}) == 6
     assert sample_sum(text, "process_open_fds", {"worker": "1"}) == 0
+
+
+async def test_the_scorecard_is_that_of_all_workers_and_outlives_each(tmp_path):
+    home, router = Home(tmp_path), new_router()
+    one, other = worker(home, 0), worker(home, 1)
+    for telemetry in (one, other, other):
+        telemetry.finished(streamed(router))
+    other.refused("chat", errors.bad_key())
+    await other.publish()
+    cards = await one.cards()
+    assert sum(counts[End.OK] for counts in cards["m"].minutes.values()) == 3
+    assert sum(counts[End.UNAUTHORIZED] for counts in cards[""].minutes.values()) == 1
+    successor = worker(home, 1)
+    assert await successor.cards() == cards

@@ -28,14 +28,17 @@ class Gateway:
         self.spool = Spool(folder / "spool")
         self.budget = Budget()
         self.changes = []
-        self.poster = Poster(
-            self.spool, self.ledger, self.budget.update, lambda: self.changes.append(1)
-        )
+        self.told = []
+        self.poster = Poster(self.spool, self.ledger, self.hear, lambda: self.changes.append(1))
         self.lock = threading.Lock()
 
     def notify(self, call):
         with self.lock:
             call()
+
+    def hear(self, updates):
+        self.told += updates
+        self.budget.update(updates)
 
     def start(self):
         self.spool.start(self.notify)
@@ -209,6 +212,18 @@ def flaky(tmp_path, monkeypatch):
     made.ledger.post("cli", [deposit("alice", 10**9)])
     yield made
     made.stop()
+
+
+def test_what_charges_cost_and_leave_of_their_holds_is_told_once(flaky):
+    flaky.ledger.forgets_to_answer = True
+    flaky.start()
+    flaky.write(opened("c1", hold=9000), closed("c1", used(5)))
+    flaky.write(opened("c2", hold=7000))
+    assert flaky.poster.drain(DEADLINE_S)
+    flaky.write(closed("c2"))
+    eventually(lambda: sum(told.booked_nano_usd for told in flaky.told) == -5000)
+    assert sum(told.paid_nano_usd for told in flaky.told) == 5000
+    assert sum(told.released_nano_usd for told in flaky.told) == 4000 + 7000
 
 
 def test_a_ledger_that_was_away_gets_everything_when_it_is_back(flaky):
