@@ -19,9 +19,15 @@ from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
 from gateway.home import Home
-from gateway.housekeeping import keep_expiring, keep_responses_tidy, keep_summed
+from gateway.housekeeping import (
+    keep_answers_forgotten,
+    keep_expiring,
+    keep_responses_tidy,
+    keep_summed,
+)
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
+from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
 from metering.budget import Budget
 from metering.customer_store import CustomerStore
@@ -79,6 +85,7 @@ class Books:
         self.findings = FindingStore(self._database)
         self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
+        self.answers = AnswerStore(self._database)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,
@@ -148,6 +155,7 @@ class Books:
         """What was open when the last gateway died is closed before anything new is opened."""
         if self._sharing is not None:
             self._register.enter(self._spool.writer)
+        self.answers.release_all(self.writer)
         crashed = self._spool.recover(time.time_ns())
         if crashed:
             log.warning("%d charges were open when the last gateway died: closed", crashed)
@@ -168,6 +176,7 @@ class Books:
                 keep_expiring(self.ledger),
                 keep_summed(self._reports),
                 keep_responses_tidy(self.responses),
+                keep_answers_forgotten(self.answers),
                 keep_judging(self._sla, self._objectives),
             ]
         if self._sharing is not None:

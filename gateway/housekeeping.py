@@ -7,6 +7,7 @@ import logging
 import time
 
 from gateway.responses.background import LOST_NS, lost
+from metering.answer_store import AnswerStore
 from metering.database import Database
 from metering.expirer import Expirer
 from metering.ledger import Ledger, LedgerError
@@ -33,6 +34,16 @@ async def keep_expiring(ledger: Ledger) -> None:
         else:
             if released:
                 log.info("%d holds were released: nobody resolved them in time", len(released))
+        await asyncio.sleep(EXPIRE_INTERVAL_S)
+
+
+async def keep_answers_forgotten(store: AnswerStore) -> None:
+    """Answers under an Idempotency-Key go after a day. Runs for the gateway's lifetime."""
+    while True:
+        try:
+            await asyncio.to_thread(store.forget, time.time_ns())
+        except LedgerError as error:
+            log.warning("answers that are kept too long go when the ledger answers: %s", error)
         await asyncio.sleep(EXPIRE_INTERVAL_S)
 
 

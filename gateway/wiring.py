@@ -35,6 +35,7 @@ from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
 from gateway.drivers.held import HeldDriver
 from gateway.drivers.listener import ClientListener
+from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
@@ -179,7 +180,9 @@ class Gateway:
         self._background = Background(desk, shelf)
         rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
-        self.app = InferenceApp(self.admission, asgi_driver, refused, cors, rest)
+        quiet_desk = Desk(self.admission, coroutine_driver, lambda *_: None)  # the app tells
+        once = Once(quiet_desk, self._books.answers, self._books.writer)
+        self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
         self.listener = ClientListener(
             self.admission,
             protocol_driver,

@@ -14,6 +14,7 @@ from gateway import errors
 from gateway.admission.admission import Admission, settled
 from gateway.client.cors import Cors, Header
 from gateway.drivers.coroutine import CoroutineDriver
+from gateway.drivers.once import Listener, Once
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
@@ -25,6 +26,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_IDEMPOTENCY_KEY = b"idempotency-key"
 _METHOD_ASKED = b"access-control-request-method"
 _ALLOW = (b"allow", b"POST, OPTIONS")
 
@@ -38,12 +40,14 @@ class InferenceApp:
         new_driver: NewDriver,
         refused: Refused,
         cors: Cors,
+        once: Once,
         rest: App,
     ) -> None:
         self._admission = admission
         self._new_driver = new_driver
         self._refused = refused
         self._cors = cors
+        self._once = once
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,8 +73,12 @@ class InferenceApp:
             await _answer_empty([_ALLOW], send)
             return
         request_id = self._admission.new_request_id()
+        exchange = None
         try:
-            exchange = await self._admit(request_id, scope, receive)
+            if scope["method"] == "POST" and _header(scope, _IDEMPOTENCY_KEY):
+                await self._infer_once(request_id, scope, receive, send)
+            else:
+                exchange = await self._admit(request_id, scope, receive)
         except ApiError as error:
             self._refused(ENDPOINT_OF_PATH[scope["path"]].value, error)
             allow = [_ALLOW] if error.status == 405 else []
@@ -78,7 +86,18 @@ class InferenceApp:
             return
         except ConnectionResetError:
             return  # the client left before its request was whole
-        await self._new_driver(exchange).run(receive, send)
+        if exchange is not None:
+            await self._new_driver(exchange).run(receive, send)
+
+    async def _infer_once(
+        self, request_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        headers = dict(scope["headers"])
+        key = await settled(lambda known: self._admission.authenticate(headers, known))
+        body = await _read_body(headers, receive, self._admission.body_bytes_max)
+        endpoint = ENDPOINT_OF_PATH[scope["path"]]
+        name = _header(scope, _IDEMPOTENCY_KEY)
+        await self._once.answer(name, key, endpoint, body, request_id, _AsgiListener(send))
 
     async def _admit(self, request_id: str, scope: Scope, receive: Receive) -> Exchange:
         if scope["method"] != "POST":
@@ -120,24 +139,46 @@ class AsgiDriver(CoroutineDriver):
         answer = await self.answered()
         if answer is None:
             return
-        await send(self._start_of(answer))
+        await send(_start_of(answer, self.exchange.charge.request_id))
         if answer.body is None:
             async for chunk in self.chunks():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if self.whole:
             await send({"type": "http.response.body", "body": answer.body or b""})
 
-    def _start_of(self, answer: Respond) -> Message:
-        headers = [
-            (b"content-type", answer.content_type),
-            (b"x-request-id", self.exchange.charge.request_id.encode()),
-            *answer.headers,
-        ]
-        if answer.body is None:
-            headers.append((b"cache-control", b"no-cache"))
-        else:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-        return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+class _AsgiListener(Listener):
+    """Told as long as it listens."""
+
+    def __init__(self, send: Send) -> None:
+        self._send: Send | None = send
+
+    async def head(self, answer: Respond, request_id: str) -> None:
+        await self._tell(_start_of(answer, request_id))
+
+    async def part(self, data: bytes, *, last: bool) -> None:
+        await self._tell({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def _tell(self, message: Message) -> None:
+        if self._send is None:
+            return
+        try:
+            await self._send(message)
+        except OSError:
+            self._send = None
+
+
+def _start_of(answer: Respond, request_id: str) -> Message:
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"x-request-id", request_id.encode()),
+        *answer.headers,
+    ]
+    if answer.body is None:
+        headers.append((b"cache-control", b"no-cache"))
+    else:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 NewDriver = Callable[[Exchange], AsgiDriver]

@@ -79,8 +79,10 @@ class ClientListener:
         self._state.connections.discard(cast(Any, connection))
 
     def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
-        """Inference goes straight to the exchange, everything else to the ASGI application."""
-        if head.endpoint is not None:
+        """Inference goes straight to the exchange, everything else to the ASGI application, with
+        what has an Idempotency-Key: that waits for the database anyway.
+        """
+        if head.endpoint is not None and not head.repeatable:
             infer(self, connection, head, body)
             return
         try:

@@ -64,6 +64,8 @@ def routes(
                 "retains_prompts": False,
                 "retains_completions": False,
                 "trains_on_data": False,
+                "with_idempotency_key": "the answer is kept for 24 hours, to be given again; the "
+                "request's body is not, only its hash. Nothing is kept without that header",
                 "logs": "request ids, token counts, times and outcomes; never text",
                 "responses_api": _kept(responses),
                 "batches": _FILES,
