@@ -97,8 +97,9 @@ class Pacer:
         elif p95(self._samples) <= self._bearable_ns:
             self._try(self.window + 1 if self._felt else self.window * 2, now_ns)
         elif self.window > 1:
+            back = self.window * 3 // 4 if self._felt else self.window // 2
             self._felt = True
-            self._try(self.window * 3 // 4, now_ns)
+            self._try(back, now_ns)
         else:
             self._paused_until_ns = now_ns + PAUSE_NS
             self._hush()

@@ -135,12 +135,12 @@ class Live:
 
     async def window(self, turn: Turn, seconds: float) -> None:
         began_s = due_s = time.monotonic()
-        streams: list[asyncio.Task[None]] = []
-        async with asyncio.TaskGroup() as group:
-            while due_s < began_s + seconds:
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                streams.append(group.create_task(self._stream(turn, due_s)))
-                due_s += self._rng.expovariate(LIVE_RATE)
+        streams = []
+        while due_s < began_s + seconds:
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            streams.append(asyncio.create_task(self._stream(turn, due_s)))
+            due_s += self._rng.expovariate(LIVE_RATE)
+        await asyncio.gather(*streams)
         turn.seconds += seconds
 
     async def _stream(self, turn: Turn, due_s: float) -> None:
