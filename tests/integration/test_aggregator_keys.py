@@ -72,14 +72,17 @@ async def test_a_stream_that_breaks_and_an_answer_without_tokens_are_free(tmp_pa
 
 
 async def test_a_session_goes_to_the_node_that_served_it_last(tmp_path):
-    async with FakeNode() as one, FakeNode() as other:
-        async with serve(tmp_path, configuration([one, other])) as served:
-            for session in range(8):
-                headers = {"x-session-id": f"s{session}"}
-                before = len(one.received), len(other.received)
-                for turn in range(4):
-                    asked = {**ASKED, "messages": [{"role": "user", "content": f"{turn}"}]}
-                    answer = await served.client.post(CHAT, json=asked, headers=headers)
-                    assert answer.status_code == 200
-                after = len(one.received), len(other.received)
-                assert sorted(b - a for a, b in zip(before, after, strict=True)) == [0, 4]
+    async with (
+        FakeNode() as one,
+        FakeNode() as other,
+        serve(tmp_path, configuration([one, other])) as served,
+    ):
+        for session in range(8):
+            headers = {"x-session-id": f"s{session}"}
+            before = len(one.received), len(other.received)
+            for turn in range(4):
+                asked = {**ASKED, "messages": [{"role": "user", "content": f"{turn}"}]}
+                answer = await served.client.post(CHAT, json=asked, headers=headers)
+                assert answer.status_code == 200
+            after = len(one.received), len(other.received)
+            assert sorted(b - a for a, b in zip(before, after, strict=True)) == [0, 4]
