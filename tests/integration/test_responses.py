@@ -37,10 +37,10 @@ def client(gateway: Served, key: str | None = None) -> openai.AsyncOpenAI:
 
 
 @contextlib.asynccontextmanager
-async def served(tmp_path: Path, *, more: str = "", server: str = "", token_ms: float = 0):
+async def served(tmp_path: Path, *, more: str = "", server: str = "", pace: Pace | None = None):
     """A node, a gateway over it and a client of that."""
     async with (
-        FakeNode(pace=Pace(token_ms=token_ms)) as node,
+        FakeNode(pace=pace) as node,
         serve(tmp_path, configuration([node], node=more, server=server)) as gateway,
         client(gateway) as ai,
     ):
@@ -122,7 +122,7 @@ async def test_the_helper_of_the_sdk_follows_a_tool_call(tmp_path: Path) -> None
 
 
 async def test_a_client_that_leaves_stops_the_node_and_pays_what_came(tmp_path: Path) -> None:
-    async with served(tmp_path, token_ms=20) as (node, gateway, ai):
+    async with served(tmp_path, pace=Pace(token_ms=20)) as (node, gateway, ai):
         stream = await ai.responses.create(**ASKED | {"max_output_tokens": 1000}, stream=True)
         async for event in stream:
             if event.type == "response.output_text.delta":
@@ -312,3 +312,26 @@ async def test_a_conversation_is_carried_on_up_to_a_size(tmp_path: Path) -> None
         assert all(turn["content"] != asked["input"] for turn in heard(node))
     assert refused.value.code == "context_length_exceeded"
     assert refused.value.param == "previous_response_id"
+
+
+async def test_whoever_waits_for_a_silent_node_hears_of_it(tmp_path: Path) -> None:
+    server, pace = "stream_keep_alive_s = 1", Pace(ttft_ms=1500)
+    async with served(tmp_path, server=server, pace=pace) as (_, gateway, _):
+        told = await gateway.client.post("/v1/responses", json=ASKED | {"stream": True})
+    created, in_progress, comment, *events = told.text.split("\n\n")[:-1]
+    assert created.startswith("event: response.created\n")
+    assert in_progress.startswith("event: response.in_progress\n")
+    assert comment == ": keep-alive"
+    assert events[-1].startswith("event: response.incomplete\n")
+
+
+async def test_a_node_that_fails_while_its_client_waits(tmp_path: Path) -> None:
+    """The client has its 200 then: the failure is told in the stream."""
+    server, stalled = "stream_keep_alive_s = 1\nnode_first_byte_timeout_s = 2", Pace(ttft_ms=60_000)
+    async with served(tmp_path, server=server, pace=stalled) as (_, gateway, ai):
+        async with await ai.responses.create(**ASKED, stream=True) as stream:
+            events = [event async for event in stream]
+        (charge,) = await gateway.charges(1)
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error.message
+    assert charge.charged_nano_usd == 0
