@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from random import Random
 
@@ -38,6 +39,9 @@ def feeds(script: Script) -> list[Script]:
     return by_byte + anywhere
 
 
+_CREATED = re.compile(rb'"created":\d+,')
+
+
 class Outcome(msgspec.Struct):
     """What the client reads, what is charged and what is wrong; but for the times, for how chunks
     were cut, and for whether the connection ends: a stranger's does before the body, if that comes
@@ -54,7 +58,9 @@ def outcome(gateway: World, script: Script) -> Outcome:
     answers, faults = check(gateway, script, played)
     for answer in answers:
         answer.chunks = []
-        answer.headers.pop(b"connection", None)
+        for name in (b"connection", b"openai-processing-ms"):
+            answer.headers.pop(name, None)
+        answer.body = _CREATED.sub(b"", answer.body)
     booked, _ = gateway.spool.booked()
     charges = [
         msgspec.structs.replace(group.charge, charge_id="", created_ns=0, closed_ns=0, ttft_ns=0)

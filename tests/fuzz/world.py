@@ -27,6 +27,7 @@ from gateway.home import Home
 from gateway.node_list import STATIC
 from gateway.wiring import Gateway
 from metering.budget import BalanceUpdate
+from router.sessions import Sessions
 
 from .books import ACCOUNTS, Durability, FixedKeys, MemoryPoster, MemorySpool
 from .loop import Connected, NewProtocol, VirtualLoop
@@ -172,6 +173,7 @@ class World:
         self.loop.leap(2 * _HOUR_NS - self.loop.now_ns % _HOUR_NS)
         gateway._router.nodes(self.loop.now_ns)
         gateway._nodes._update(STATIC, self.nodes)
+        gateway._router._sessions = Sessions()
         budget = self.till._budget
         budget.update(
             BalanceUpdate(
