@@ -28,11 +28,10 @@ async def test_comments_come_before_the_nodes_head_and_the_answer_is_whole(tmp_p
     async with FakeNode() as node:
         config = configuration([node], server=EVERY_SECOND)
         async with serve(tmp_path, config, driver=driver) as served:
-            await node.inject(Fault(head_delay_ms=2400))
+            await node.inject(Fault(head_delay_ms=3600))
             answer = await served.client.post(CHAT, json={**ASKED, "stream": True})
             assert answer.status_code == 200
             assert answer.content.startswith(2 * COMMENT)
-            assert answer.content.count(COMMENT) == 2
             assert answer.content.endswith(b"data: [DONE]\n\n")
             (charge,) = await served.charges(1)
             assert charge.completion_tokens == 4
