@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -19,6 +20,7 @@ from gateway.batches.line_writer import LineWriter
 from gateway.batches.runner import Workshop
 from gateway.books import Books
 from gateway.config import Config
+from gateway.config_error import ConfigError
 from gateway.drivers.desk import DeskOf
 from gateway.drivers.held import HeldDriver
 from gateway.exchange.exchange import Exchange
@@ -33,7 +35,7 @@ from router.router import Router
 
 
 class Batches:
-    """Raises LedgerError, and OSError if the files' folder cannot be made."""
+    """Raises LedgerError, and ConfigError if the files' folder cannot be made."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Batches:
         self._config = config
         self._database = open_database(config.ledger.where(home))
         """Its own: what many lines write must not hold up who looks for a key."""
-        self._folder = FileFolder(config.files.where(home))
+        self._folder = _folder(config.files.where(home))
         self._files = FileStore(self._database)
         self._batches = BatchStore(self._database)
         self._keeper = Keeper(self._files, self._folder)
@@ -97,6 +99,14 @@ class Batches:
 
     def close(self) -> None:
         self._database.close()
+
+
+def _folder(path: Path) -> FileFolder:
+    """Raises ConfigError."""
+    try:
+        return FileFolder(path)
+    except OSError as error:
+        raise ConfigError(f"[files] folder {path}: cannot be made: {error.strerror}") from None
 
 
 def _untold(endpoint: str, error: object) -> None:
