@@ -114,8 +114,10 @@ def configuration(
     model: str = "",
 ) -> Config:
     """`server`, `node` and `model` are further lines of their tables."""
+    scraped = not any(isinstance(each, RawNode) for each in nodes)  # those have no counters
     text = (
-        MODEL.format(server=server)
+        ("" if scraped else "[honesty]\ncounters_interval_s = 0\n")
+        + MODEL.format(server=server)
         + model
         + "".join(
             NODE.format(index=index, url=each.url, engine=engine, capacity=capacity) + node
