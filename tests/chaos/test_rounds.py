@@ -60,7 +60,7 @@ def books(tmp_path):
         yield made
 
 
-ANSWERED = Asked(1, "alice", True, "req_a", 200, (10, 5))
+ANSWERED = Asked(1, "alice", True, "req_a", 200, usage=(10, 5))
 CUT = Asked(1, "alice", True, "req_a", 200)
 
 

@@ -40,4 +40,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def _outside() -> set[str]:
     """Names that an engine could leave outside its home: shared memory, short socket folders."""
-    return {*os.listdir("/dev/shm"), *(path.name for path in SHORT_TEMP_DIR.glob("tg-*"))}
+    shared = {name for name in os.listdir("/dev/shm") if not name.startswith("PostgreSQL.")}
+    return {*shared, *(path.name for path in SHORT_TEMP_DIR.glob("tg-*"))}
