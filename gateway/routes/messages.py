@@ -25,7 +25,7 @@ from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.openai.request import Endpoint, read_as
 from gateway.routes.auth import Authenticate
-from gateway.routes.told import Told
+from gateway.routes.told import Told, headers_of
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -79,8 +79,8 @@ class MessageForm:
 
     def refusal(self, error: ApiError) -> Response:
         body = failure_of(error, self._request_id)
-        more = {name.decode(): value.decode() for name, value in error.headers()}
-        return Response(body, error.status, self._headers | more, "application/json")
+        headers = self._headers | headers_of(error)
+        return Response(body, error.status, headers, "application/json")
 
     async def whole(self, answer: Respond) -> Response:
         told = _decode(answer.body or b"")
@@ -88,15 +88,15 @@ class MessageForm:
             body = msgspec.json.encode(message(told, self._message_id))
         else:
             body = failure(answer.status, told["error"]["message"], self._request_id)
-        more = {name.decode(): value.decode() for name, value in answer.headers}
-        return Response(body, answer.status, self._headers | more, "application/json")
+        headers = self._headers | headers_of(answer)
+        return Response(body, answer.status, headers, "application/json")
 
     def counted(self, tokens: int) -> Response:
         body = msgspec.json.encode({"input_tokens": tokens})
         return Response(body, 200, self._headers, "application/json")
 
-    def stream_headers(self) -> dict[str, str]:
-        return self._headers | {"cache-control": "no-cache"}
+    def stream_headers(self, answer: Respond) -> dict[str, str]:
+        return self._headers | headers_of(answer) | {"cache-control": "no-cache"}
 
     def begin(self) -> bytes:
         return b""

@@ -16,6 +16,7 @@ from gateway.exchange.actions import Respond
 from gateway.responses.chat import renamed
 from gateway.responses.making import Making
 from gateway.responses.shelf import Shelf
+from gateway.routes.told import headers_of
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON = "application/json"
@@ -32,8 +33,7 @@ class ResponseForm:
 
     async def whole(self, answer: Respond) -> Response:
         told = _decode(answer.body or b"")
-        headers = {name.decode(): value.decode() for name, value in answer.headers}
-        headers["x-request-id"] = self._request_id
+        headers = headers_of(answer) | {"x-request-id": self._request_id}
         if answer.status == 200:
             self._making.stream.take(told)
             await self._put_away()
@@ -42,8 +42,8 @@ class ResponseForm:
             told["error"]["param"] = renamed(told["error"]["param"])
         return Response(msgspec.json.encode(told), answer.status, headers, _JSON)
 
-    def stream_headers(self) -> dict[str, str]:
-        return stream_headers(self._request_id)
+    def stream_headers(self, answer: Respond) -> dict[str, str]:
+        return headers_of(answer) | stream_headers(self._request_id)
 
     def begin(self) -> bytes:
         return self._making.stream.begin()
@@ -65,10 +65,8 @@ class ResponseForm:
 def refusal(error: ApiError, request_id: str) -> Response:
     """In the words of who knows nothing of chat completions."""
     error.param = renamed(error.param)
-    response = Response(error.body(), error.status, {"x-request-id": request_id}, _JSON)
-    for name, value in error.headers():
-        response.headers[name.decode()] = value.decode()
-    return response
+    headers = headers_of(error) | {"x-request-id": request_id}
+    return Response(error.body(), error.status, headers, _JSON)
 
 
 def stream_headers(request_id: str) -> dict[str, str]:

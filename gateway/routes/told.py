@@ -24,7 +24,7 @@ class Form(Protocol):
     async def whole(self, answer: Respond) -> Response:
         """Of an answer that is not a stream: a completion or an error object."""
 
-    def stream_headers(self) -> dict[str, str]: ...
+    def stream_headers(self, answer: Respond) -> dict[str, str]: ...
 
     def begin(self) -> bytes:
         """What a stream begins with, before the model said anything."""
@@ -65,7 +65,8 @@ class Told(Response):
             told = await self._form.whole(answer)
             await told(scope, receive, send)
             return
-        head = Response(headers=self._form.stream_headers(), media_type="text/event-stream")
+        headers = self._form.stream_headers(answer)
+        head = Response(headers=headers, media_type="text/event-stream")
         del head.headers["content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
         if begun := self._form.begin():
@@ -75,6 +76,12 @@ class Told(Response):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         if driver.whole:
             await send({"type": "http.response.body", "body": await self._form.end()})
+
+
+def headers_of(answer: Respond | ApiError) -> dict[str, str]:
+    """As Starlette has them."""
+    pairs = answer.headers() if isinstance(answer, ApiError) else answer.headers
+    return {name.decode(): value.decode() for name, value in pairs}
 
 
 async def _leave(driver: CoroutineDriver, receive: Receive) -> None:
