@@ -25,7 +25,7 @@ from gateway.admission.till import Till
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
-from gateway.exchange.told_limits import limit_headers, unlike
+from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.openai.request import Endpoint, Question, read
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
@@ -151,6 +151,11 @@ class Admission:
                 more = limit_headers(limits, self._monotonic_ns())
                 error.more_headers += unlike(error.more_headers, more)
             raise
+
+    def limit_headers(self, key: ApiKey) -> Headers:
+        """Where the key stands with its limits."""
+        limits = self._till.limits_of(key.key_id, key.limits)
+        return () if limits is None else limit_headers(limits, self._monotonic_ns())
 
     def _admit_to(
         self,
