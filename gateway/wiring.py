@@ -194,7 +194,8 @@ class Gateway:
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
-        rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
+        told_once = Once(desk, self._books.answers, self._books.writer)
+        rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         quiet_desk = Desk(self.admission, coroutine_driver, lambda *_: None)  # the app tells
         once = Once(quiet_desk, self._books.answers, self._books.writer)
@@ -209,7 +210,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk, shelf: Shelf) -> list[APIRouter]:
+    def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
@@ -224,8 +225,10 @@ class Gateway:
                 telemetry=self._telemetry,
             ),
             models.routes(catalogue, authenticate),
-            messages.routes(admission, desk, aside, authenticate),
-            responses.routes(admission, desk, shelf, self._background, catalogue, authenticate),
+            messages.routes(admission, desk, once, aside, authenticate),
+            responses.routes(
+                admission, desk, once, shelf, self._background, catalogue, authenticate
+            ),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
