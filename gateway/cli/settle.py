@@ -15,7 +15,8 @@ from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledg
 from gateway.home import Home
 from ide.invariants import InvariantError
 from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
-from ide.settlement import SettlementError, SettlementStatus, replay, settle
+from ide.replay import replay
+from ide.settlement import SettlementError, SettlementStatus, settle
 from metering.accounts import AccountError
 from metering.ledger import Ledger
 from metering.money import MoneyError
