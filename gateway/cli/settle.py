@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import settle_proof
 from gateway.cli import settle_view as view
 from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledger
 from gateway.home import Home
@@ -134,6 +135,10 @@ def params(params_file: Path | None, home: Path, as_json: bool) -> None:
         echo_json({row.name: row._asdict() for row in table})
         return
     view.print_params(table)
+
+
+command.add_command(settle_proof.proof)
+command.add_command(settle_proof.check)
 
 
 @contextlib.contextmanager

@@ -169,7 +169,7 @@ def seal_of(epoch: int, ledger: Ledger) -> EpochSeal | None:
 
 def _seal_json(epoch: int, ledger: Ledger) -> dict[str, Any] | None:
     seal = seal_of(epoch, ledger)
-    return seal and {"root": seal.root, "hash": seal.hash, "head": head_of(seal)}
+    return None if seal is None else {"root": seal.root, "hash": seal.hash, "head": head_of(seal)}
 
 
 def _supply_json(state: IdeState, books: Books) -> dict[str, Any]:
