@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import settle_proof
 from gateway.cli import settle_view as view
 from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledger
 from gateway.home import Home
 from ide.invariants import InvariantError
 from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
-from ide.settlement import SettlementError, SettlementStatus, replay, settle
+from ide.replay import replay
+from ide.settlement import SettlementError, SettlementStatus, settle
 from metering.accounts import AccountError
 from metering.ledger import Ledger
 from metering.money import MoneyError
@@ -133,6 +135,10 @@ def params(params_file: Path | None, home: Path, as_json: bool) -> None:
         echo_json({row.name: row._asdict() for row in table})
         return
     view.print_params(table)
+
+
+command.add_command(settle_proof.proof)
+command.add_command(settle_proof.check)
 
 
 @contextlib.contextmanager
