@@ -76,7 +76,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def slowdown_at(self, now_ns: int) -> float:
         """What is left of it."""
         excess = self.slowdown - 1.0
-        return 1.0 + excess * 0.5 ** ((now_ns - self.slow_at_ns) / SLOW_HALF_NS)
+        return 1.0 + excess * float(0.5 ** ((now_ns - self.slow_at_ns) / SLOW_HALF_NS))
 
 
 UNKNOWN = Pace(
@@ -122,7 +122,7 @@ def _peak(pace: Pace, ratio: float, now_ns: int) -> float:
     known = pace.slowdown_at(now_ns)
     if ratio >= known:
         return ratio
-    share = 0.5 ** ((now_ns - pace.slow_at_ns) / _EASE_NS + 0.5)
+    share = float(0.5 ** ((now_ns - pace.slow_at_ns) / _EASE_NS + 0.5))
     return ratio + (known - ratio) * share
 
 

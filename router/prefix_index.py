@@ -36,8 +36,7 @@ class PrefixIndex:
         """Who has how much of the chain, the longest first; who has nothing is in none."""
         found: list[Match] = []
         have = -1
-        depth = 0
-        for block in blocks:
+        for depth, block in enumerate(blocks):
             still = have & self._holders.get(block, 0)
             if still != have:
                 if depth:
@@ -45,10 +44,8 @@ class PrefixIndex:
                 have = still
                 if not have:
                     break
-            depth += 1
-        else:
-            if depth:
-                found.append((depth, have))
+        if have and blocks:
+            found.append((len(blocks), have))
         found.reverse()
         return tuple(found)
 

@@ -27,7 +27,7 @@ _NONE: frozenset[str] = frozenset()
 class _Request:
     """A job on its way: which nodes it was tried on, and what the gateway holds of it."""
 
-    __slots__ = ("attempts", "job", "lease", "run", "site", "ttft_ns", "tried")
+    __slots__ = ("attempts", "job", "lease", "run", "site", "tried", "ttft_ns")
 
     def __init__(self, job: Job) -> None:
         self.job = job

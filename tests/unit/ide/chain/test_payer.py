@@ -223,8 +223,8 @@ def test_a_cap_counts_what_was_paid_before(local):
     local.terms = msgspec.structs.replace(local.terms, io_per_epoch_max=20_967)
     with local.chain() as chain, local.database() as database:
         local.payer(chain, database).pay(due_of(1, SUPPLIERS))
+        local.set_wallet(WalletStore(database), "s00020", str(wallet_of(20)))
         with pytest.raises(ChainError, match="needs 21987 IO"):
-            local.set_wallet(WalletStore(database), "s00020", str(wallet_of(20)))
             local.payer(chain, database).pay(due_of(1, SUPPLIERS + 1))
 
 
