@@ -9,8 +9,9 @@
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
+# make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured
 
 ARGS ?=
 BIN := .venv/bin
@@ -57,3 +58,6 @@ chaos: install
 
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
+
+structured: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
