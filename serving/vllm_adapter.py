@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 TOOL_WHITESPACE_MAX = 1
-"""Between two tokens of a tool call's arguments; `json.dumps` writes one after commas and colons."""
+"""Between two tokens of a tool call's arguments; `json.dumps` writes one after comma and colon."""
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
