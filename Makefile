@@ -8,9 +8,14 @@
 # make overload   ten times more than there is room for: what is refused, and how fast; half a minute
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
+<<<<<<< HEAD
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
+=======
+# make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
+# make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
+>>>>>>> h-real
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured
 
 ARGS ?=
 BIN := .venv/bin
@@ -57,3 +62,6 @@ chaos: install
 
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
+
+structured: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
