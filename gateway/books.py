@@ -19,6 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
+from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (
     keep_answers_forgotten,
@@ -88,6 +89,7 @@ class Books:
         self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
         self.answers = AnswerStore(self._database)
+        self.nodes = NodeStore(self._reports)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,

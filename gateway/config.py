@@ -21,6 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -221,6 +222,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
+    enrolment: EnrolmentConfig | None = None
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
