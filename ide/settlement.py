@@ -58,7 +58,7 @@ def settle(
     """Close the next epoch, or say why there was nothing to do.
 
     `epoch` insists on a number: one that is closed is left as it is, one that is not the next
-    raises SettlementError. Without it, an epoch with no charge is closed only `even_if_empty`.
+    raises SettlementError. An epoch with no charge is closed only `even_if_empty`.
     Raises InvariantError if the books do not agree with the last epoch.
     """
     last = ledger.latest_epoch()
@@ -69,7 +69,7 @@ def settle(
         return _settled_before(ledger, epoch)
     span = unsettled_span(ledger, last)
     usage = usage_over(ledger, span)
-    if not usage and epoch is None and not even_if_empty:
+    if not usage and not even_if_empty:
         return Settlement(status=SettlementStatus.NOTHING_NEW, row=last)
     open_supply(ledger, params)
     inputs = EpochInputs(usage=usage, io_price_nano_usd=io_price_nano_usd)

@@ -102,7 +102,7 @@ def close(
         io_price_nano_usd=price,
         now_ns=7,
         epoch=epoch,
-        even_if_empty=even_if_empty,
+        even_if_empty=even_if_empty or epoch is not None,
     )
 
 
