@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from up_stack import Stack, wait_until
+from up_stack import Stack, stays_open, wait_until
 
 from serving.free_ports import free_ports, is_free
 from serving.ray_node import SHORT_TEMP_DIR
@@ -19,7 +19,9 @@ from serving.ray_node import SHORT_TEMP_DIR
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     outside = _outside()
-    stack = Stack(tmp_path_factory.mktemp("up"), free_ports(1)[0])
+    home = tmp_path_factory.mktemp("up")
+    (home / "ide.toml").write_text(stays_open())
+    stack = Stack(home, free_ports(1)[0])
     try:
         wait_until(
             "Ray to run", lambda: "starting the engine" in stack.output, 120.0, lambda: stack.output
