@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ class World:
             mint=vm_mint(authority),
             **{"nonce_accounts": 2, **terms},
         )
+
+    def copy(self, folder: Path) -> World:
+        """The same once more, in SQLite, to go its own way."""
+        folder.mkdir()
+        assert isinstance(self._where, Path)
+        files = [shutil.copy(file, folder) for file in (self._where, self._vm_file)]
+        copied = World(Path(files[0]), Path(files[1]))
+        copied.terms = self.terms
+        return copied
 
     @contextlib.contextmanager
     def chain(self) -> Iterator[VmChain]:
