@@ -25,6 +25,7 @@ from metering.database import Database
 
 SUPPLY_IO = 80_000_000_000_000_000
 ROOT = "ab" * 32
+HEAD = "cd" * 32
 
 
 class DiedError(BaseException):
@@ -78,6 +79,7 @@ def due_of(epoch: int, suppliers: int, burn_io: int = 777) -> EpochDue:
     return EpochDue(
         epoch=epoch,
         root=ROOT,
+        head_hash=HEAD,
         payouts={f"s{number:05}": 1_000 + number for number in range(suppliers)},
         burn_io=burn_io,
     )

@@ -18,11 +18,10 @@ from gateway.home import Home
 from gateway.solana_config import SolanaConfig, solana_config
 from ide.chain.address import AddressError, parse_address
 from ide.chain.chain import Chain, ChainError
-from ide.chain.due import due_of
 from ide.chain.key_file import make_key, read_key
 from ide.chain.payer import Payer
 from ide.chain.payment_store import PaymentStore
-from ide.chain.plan import ChainTerms, EpochDue
+from ide.chain.plan import ChainTerms
 from ide.chain.rpc import Rpc
 from ide.chain.rpc_chain import RpcChain
 from ide.chain.setup import make_nonce_accounts, vm_genesis, vm_mint
@@ -44,13 +43,6 @@ class ChainBooks(msgspec.Struct, frozen=True, kw_only=True):
     wallets: WalletStore
     key: Keypair
     terms: ChainTerms
-
-    def due(self, epoch: int) -> EpochDue:
-        """Raises ChainError if the epoch is not settled."""
-        row = self.ledger.epoch(epoch)
-        if row is None:
-            raise ChainError(f"epoch {epoch} is not settled yet: see `tollgate settle status`")
-        return due_of(row, row.hash)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import click
 
 from gateway.cli.chain_books import ChainBooks, open_chain_books
 from gateway.cli.home import echo_json, echo_table, home_option, json_option
+from ide.chain.due import due_of
 from ide.chain.payment import PaidPayment, TransactionState
 from ide.chain.plan import CLOSING, Batch, Plan
 from metering.money import format_io
@@ -31,7 +32,7 @@ def pay(epoch: int, dry_run: bool, home: Path, as_json: bool) -> None:
     Suppliers without a wallet stay owed and are listed.
     """
     with open_chain_books(home) as books:
-        due = books.due(epoch)
+        due = due_of(books.ledger, epoch)
         plan = books.payer.plan(due) if dry_run else books.payer.pay(due, _progress)
         paid = books.payments.payments(epoch)
         name = books.chain.name
@@ -89,7 +90,7 @@ def _rows(paid: list[PaidPayment]) -> list[dict[str, Any]]:
 
 def _owed(books: ChainBooks, epoch: int) -> list[dict[str, Any]]:
     taken = {each.payment.supplier_id for each in books.payments.payments(epoch)}
-    wallets, due = books.wallets.current(), books.due(epoch)
+    wallets, due = books.wallets.current(), due_of(books.ledger, epoch)
     owed = {**due.payouts, CLOSING: due.burn_io}
     return [
         {

@@ -7,6 +7,7 @@ import struct
 import msgspec
 import pytest
 from chain_world import (
+    HEAD,
     ROOT,
     SUPPLY_IO,
     DiedError,
@@ -278,5 +279,5 @@ def test_the_memo_says_the_epoch_and_its_root(local):
 
         local.payer(Listening(), database).pay(due_of(12, 0, burn_io=5))
         (sent,) = seen
-    assert f"tollgate epoch 12 root {ROOT}".encode() in sent
+    assert f"tollgate epoch 12 root {ROOT} head {HEAD}".encode() in sent
     assert struct.pack("<BQB", 15, 5, 8) in sent
