@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from books import closed, deposit, opened, used
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -20,8 +22,12 @@ from ide.chain.plan import ChainTerms, EpochDue, Funds
 from ide.chain.setup import make_nonce_accounts, vm_genesis, vm_mint
 from ide.chain.vm_chain import VmChain
 from ide.chain.wallet_store import WalletEntry, WalletStore
+from ide.params import IdeParams
+from ide.settlement import settle
 from metering.backend import open_database
 from metering.database import Database
+from metering.posting import close_group, hold_group
+from metering.sqlite_ledger import SqliteLedger
 
 SUPPLY_IO = 80_000_000_000_000_000
 ROOT = "ab" * 32
@@ -148,3 +154,16 @@ class World:
 
     def funds(self, chain: Chain, database: Database) -> Funds:
         return self.payer(chain, database).funds()
+
+
+def settled_books(path: Path, suppliers: int) -> None:
+    """A ledger file with one epoch settled at a dollar for an IO: everybody served another sum."""
+    ledger = SqliteLedger(path)
+    groups = [deposit("alice", 10**12)]
+    for number in range(suppliers):
+        opening, closing = opened(f"c{number}"), closed(f"c{number}", used(100 + number))
+        closing = msgspec.structs.replace(closing, supplier_id=f"s{number:05}")
+        groups += [hold_group(opening), close_group(opening, closing)]
+    assert all(answer.booked for answer in ledger.post("test", groups))
+    settle(ledger, IdeParams(), io_price_nano_usd=10**9, now_ns=1)
+    ledger.close()
