@@ -30,6 +30,7 @@ from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.responses.config import ResponsesConfig
 from gateway.settlement.config import SettlementConfig
+from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -233,6 +234,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sla: tuple[SlaConfig, ...] = ()
     settlement: SettlementConfig = SettlementConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    solana: SolanaConfig = SolanaConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -298,6 +300,7 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
+    config.solana.check()
     config.settlement.io_price_nano_usd()
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:

@@ -107,7 +107,17 @@ class Payer:
         )
 
     def open(self, reason: str) -> Opening:
-        """Note what the chain holds now, from where `chain-check` counts on."""
+        """Note what the chain holds now, from where `chain-check` counts on.
+
+        Raises ChainError while anything is on its way, or if the books are paid in another token.
+        """
+        before = self._store.opening()
+        if before is not None and before.mint != str(self._terms.mint):
+            raise ChainError(
+                f"on this chain these books are paid in mint {before.mint}: set mint back"
+            )
+        if self._store.live():
+            raise ChainError("transactions are on their way: run `tollgate settle pay` first")
         funds = self.funds()
         paid = self._store.paid_by_supplier()
         burned = paid.pop(CLOSING, 0)
