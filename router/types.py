@@ -124,6 +124,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """0 to 1."""
     kv_tokens: int = 0
     """Room of its KV cache; 0: it does not say."""
+    cache_tokens: int = 0
+    """Of prompts that it remembers; 0: it does not say."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -36,7 +36,7 @@ def _live(world: World) -> Callable[[NodeView], Load]:
         if site.lies:
             return Load(waiting=0, running=0, kv_use=0.0)
         return Load(
-            waiting=engine.waiting_count + len(engine.prefilling),
+            waiting=engine.waiting_count,
             running=engine.running_count,
             kv_use=engine.kv_use,
         )
