@@ -16,7 +16,8 @@ from router.types import Ask, NodeView
 
 
 class Oracle:
-    """`late_ns`: it refuses what would come later than that; None: nothing. The weights are of
+    """`late_ns`: it refuses what would wait so much longer than its own prompt takes
+    uncached; None: nothing. The weights are of
     decoding beside waiting, and of computing once more what some node has cached.
     """
 
@@ -43,20 +44,20 @@ class Oracle:
         sites = [(view, self._world.sites[view.node.node_id]) for view in allowed]
         sites = [(view, site) for view, site in sites if site.alive]
         least = min((site.engine.to_compute(job) for _, site in sites), default=0)
-        best: tuple[float, NodeView] | None = None
+        best: tuple[float, float, NodeView] | None = None
         for view, site in sites:
             wait, own, decode = self._truth(site, job)
             until = self._world.now_ns + wait + own + decode
-            if self._late_ns is not None and wait > self._late_ns:
-                continue
             wasted = site.engine.to_compute(job) - least
             cost = wait + own + self._decode_weight * decode
             cost += self._waste_weight * wasted * site.engine.gpu.prefill_ns
             if site.dies_within(self._world.now_ns, until):
                 cost += 1e15
             if best is None or cost < best[0]:
-                best = (cost, view)
-        return None if best is None else best[1]
+                best = (cost, wait - site.engine.prompt_ns(job.prompt_tokens), view)
+        if best is None or (self._late_ns is not None and best[1] > self._late_ns):
+            return None
+        return best[2]
 
     def _truth(self, site: Site, job: Job) -> tuple[float, float, float]:
         """Until it would begin, then to its first token, then to its last; ns."""
