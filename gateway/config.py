@@ -27,6 +27,7 @@ from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
+from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
@@ -228,6 +229,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
+    quota: tuple[QuotaConfig, ...] = ()
     responses: ResponsesConfig = ResponsesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
@@ -298,6 +300,7 @@ def _check(config: Config) -> None:
     for sla in config.sla:
         sla.objective()
     _refuse_doubles("model", models)
+    check_quotas(config.quota, models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:
         model.tariff()
