@@ -21,6 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -29,6 +30,8 @@ from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
+from gateway.settlement.config import SettlementConfig
+from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -221,6 +224,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
+    enrolment: EnrolmentConfig | None = None
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
@@ -230,7 +234,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
     quota: tuple[QuotaConfig, ...] = ()
+    settlement: SettlementConfig = SettlementConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    solana: SolanaConfig = SolanaConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -296,6 +302,8 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
+    config.solana.check()
+    config.settlement.io_price_nano_usd()
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:
         sla.objective()

@@ -11,6 +11,7 @@
     |- no_credit               402     insufficient_quota      insufficient_quota
     |- not_an_admin            403     permission_error        (given)
     |- not_permitted           403     permission_error        (given)
+    |- node_refused            (given) invalid_request_error   (given)
     |- model_not_allowed       403     invalid_request_error   model_not_found
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
@@ -385,3 +386,8 @@ def not_recording() -> ApiError:
         retry_after_s=30,
         code="not_recording",
     )
+
+
+def node_refused(status: int, message: str, *, code: str) -> ApiError:
+    """To a node, or to whoever says to be one."""
+    return ApiError(status, f"Refused: {message}.", code=code)
