@@ -51,6 +51,7 @@ from gateway.patience import until_answered
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
+    epochs,
     health,
     key,
     messages,
@@ -235,6 +236,7 @@ class Gateway:
             usage.routes(authenticate, books.usage),
             statements.routes(authenticate, books.billing),
             scorecard.routes(authorize, catalogue, self._telemetry),
+            epochs.routes(books.epochs, authorize),
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
