@@ -241,6 +241,23 @@ def test_more_than_the_vault_holds_is_refused_before_anything_is_sent(local):
         assert PaymentStore(database, chain.identity()).live() == []
 
 
+def test_books_older_than_the_payments_made_pay_nothing_again(tmp_path):
+    first = World(tmp_path / "first.db", tmp_path / "first-vm.db")
+    first.set_wallets(SUPPLIERS)
+    with first.chain() as chain, first.database() as database:
+        first.payer(chain, database).pay(due_of(1, 0))
+    older = first.copy(tmp_path / "older")
+    with first.chain() as chain, first.database() as database:
+        first.payer(chain, database).pay(due_of(2, SUPPLIERS))
+    with first.chain() as chain, older.database() as database:
+        payer = first.payer(chain, database)
+        with pytest.raises(ChainError, match="these books are older than the payments made"):
+            payer.pay(due_of(2, SUPPLIERS))
+        assert first.balances(chain, SUPPLIERS) == [1_000 + n for n in range(SUPPLIERS)]
+        payer.open("looked into")
+        payer.pay(due_of(3, 0))
+
+
 def test_a_trial_run_that_fails_signs_nothing(local):
     due = due_of(1, 1)
     with local.chain() as chain, local.database() as database:
