@@ -24,7 +24,7 @@ _SECOND_NS = 1_000_000_000
 _FREE_PREFIX = "free:"
 
 
-class Draw(msgspec.Struct, frozen=True, array_like=True):
+class Draw(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The most that a charge draws from a purse, set aside when it was opened."""
 
     purse: str
