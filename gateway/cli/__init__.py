@@ -12,6 +12,7 @@ _COMMANDS = {
     "key": "API keys: make, change, rotate, revoke.",
     "account": "Customers' accounts: create, deposit, lend, warn, show.",
     "price": "Prices of models: set, list, look up by the version on a charge.",
+    "node": "Suppliers' nodes: run one; invite, list, revoke.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
