@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from ide.canonical import record_hash
+from ide.epoch import EpochReport
 from ide.legacy import emitted_io
 from ide.params import DAY_S, MONTH_S
 from ide.payouts import earned
@@ -125,7 +126,8 @@ class _Engine:
         proposed = False
         state, params = self.state, self._params
         for _ in range(self._epochs):
-            state, report = msgspec.structs.astuple(step(state, inputs, params))
+            result = step(state, inputs, params)
+            state, report = result.state, result.report
             paid = report.io_value_nano_usd + report.rounding_nano_usd + report.usd_paid_nano_usd
             due = report.obligation_nano_usd + report.debt_before_nano_usd
             revenue += report.revenue_nano_usd
@@ -138,15 +140,14 @@ class _Engine:
             alarms += len(report.alarms)
             proposed = proposed or report.proposal is not None
         self.state = state
-        would_be = earned(self._fleet.unshocked(day), params)
-        stipend_due = sum(would_be.stipend.values())
+        due, stipend_due = self._due(day, report)
         found = IdeDay(
             price_nano_usd=report.io_price_nano_usd,
             revenue_nano_usd=revenue,
             obligation_nano_usd=obligation,
             income_nano_usd=income,
             stipend_income_nano_usd=stipends,
-            due_nano_usd=self._epochs * (stipend_due + sum(would_be.usage.values())),
+            due_nano_usd=self._epochs * due,
             stipend_due_nano_usd=self._epochs * stipend_due,
             unpaid_nano_usd=unpaid,
             debt_nano_usd=report.debt_after_nano_usd,
@@ -163,6 +164,15 @@ class _Engine:
         )
         self._there_ppm = churned(self._there_ppm, met, owed, self._churn)
         return found
+
+    def _due(self, day: Day, report: EpochReport) -> tuple[int, int]:
+        """What an epoch of that day would owe if nothing had happened, and its stipends alone."""
+        whole = self._there_ppm == day.gpus_ppm == PPM
+        if whole and day.demand_ppm == day.unshocked_demand_ppm:
+            return report.obligation_nano_usd, report.stipend_nano_usd
+        would_be = earned(self._fleet.unshocked(day), self._params)
+        stipends = sum(would_be.stipend.values())
+        return stipends + sum(would_be.usage.values()), stipends
 
 
 class _Legacy:
