@@ -28,6 +28,7 @@ from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
+from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
 from gateway.settlement.config import SettlementConfig
 from gateway.solana_config import SolanaConfig
@@ -232,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
+    quota: tuple[QuotaConfig, ...] = ()
     settlement: SettlementConfig = SettlementConfig()
     responses: ResponsesConfig = ResponsesConfig()
     solana: SolanaConfig = SolanaConfig()
@@ -306,6 +308,7 @@ def _check(config: Config) -> None:
     for sla in config.sla:
         sla.objective()
     _refuse_doubles("model", models)
+    check_quotas(config.quota, models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:
         model.tariff()

@@ -11,9 +11,9 @@ from ide.commitment import EpochHead
 from ide.epoch import EpochReport, EpochResult, Payout
 from ide.explain import explain, io, payout_lines, usd
 from ide.invariants import supply_io
-from ide.params import PPM, IdeParams
+from ide.params import IdeParams
 from metering.epoch_seal import EpochSeal
-from metering.money import mul_div_floor
+from metering.money import PPM, mul_div_floor
 from metering.month import time_text
 
 PAYOUTS_MAX = 200
