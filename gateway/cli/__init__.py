@@ -17,7 +17,10 @@ _COMMANDS = {
     "ledger": "Trial balance and verification of the books.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
+    "oracle": "The price of IO, read once from its sources.",
+    "stake": "The least stake of a device; slashing, with evidence.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
+    "simulate": "The engine through a scenario, beside the old schedule.",
 }
 
 
