@@ -29,8 +29,9 @@ from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.responses.config import ResponsesConfig
-from gateway.settlement.config import SettlementConfig
+from gateway.settlement.config import SettlementConfig, price_of_io
 from gateway.timeouts import ClientTimeouts, Timeouts
+from ide.price_sources import OracleConfig
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
@@ -232,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
     settlement: SettlementConfig = SettlementConfig()
+    oracle: OracleConfig | None = None
     responses: ResponsesConfig = ResponsesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
@@ -298,7 +300,7 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
-    config.settlement.io_price_nano_usd()
+    price_of_io(config.settlement, config.oracle)
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:
         sla.objective()
