@@ -10,8 +10,10 @@
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
+# make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
-.PHONY: install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos contract
+# make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana
 
 ARGS ?=
 BIN := .venv/bin
@@ -61,3 +63,9 @@ chaos: install
 
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
+
+structured: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
+
+solana: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.chain $(ARGS)

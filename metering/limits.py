@@ -54,6 +54,8 @@ class LimitKind(StrEnum):
     """What a key may spend in a cycle, in nano-USD."""
     FREE_TOKENS = "free_tokens"
     """Of the account for a model on a UTC day."""
+    QUOTA = "quota"
+    """Tokens of the account for a category of models on a UTC day."""
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +183,12 @@ class KeyLimits(KeyPools):
             self._begin_slot(now_ns)
         slot = self._slot
         return [
-            Standing(kind, window.limit, max(0, window.free), window.reset_ns(slot, now_ns))
+            Standing(
+                kind,
+                window.limit,
+                window.free if window.free > 0 else 0,
+                window.reset_ns(slot, now_ns),
+            )
             for kind, window in self._told
         ]
 

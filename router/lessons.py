@@ -75,8 +75,8 @@ class Lessons:
         if not features.blocks:
             return features.prompt_tokens
         load, most = node.load, BLOCKS_OF_NODE_MAX
-        if load is not None and load.kv_tokens:
-            most = min(most, load.kv_tokens // features.block_tokens)
+        if load is not None and load.cache_tokens:
+            most = min(most, load.cache_tokens // features.block_tokens)
         self.prefixes.add(node.slot, features.blocks, most)
         return features.prompt_tokens - decision.ask.cached_tokens(node.slot)
 

@@ -53,8 +53,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         off = y - has_base * self.base - x * self.slope
         base, slope = self.base + k_base * off, self.slope + k_slope * off
         return Line(
-            base if base > 0.0 else 0.0,
-            slope if slope > 0.0 else 0.0,
+            max(base, self.base * _HALF),
+            max(slope, self.slope * _HALF),
             min((p_base - k_base * g_base) * FORGETS, _P_MAX),
             (p_both - k_base * g_slope) * FORGETS,
             min((p_slope - k_slope * g_slope) * FORGETS, _P_MAX),
@@ -62,6 +62,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 _P_MAX = 1e18
+_HALF = 0.5
+"""A sample may halve what is known, not more: neither is ever 0 or less."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True, gc=False):

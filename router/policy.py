@@ -6,7 +6,7 @@ import msgspec
 
 from router import picker
 from router.filters import ORDER, Filter, why_not
-from router.forecast import nearness, wait_ns
+from router.forecast import late_ns, nearness
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
 from router.types import Ask, Decision, NodeState, NodeView, Reason
@@ -33,7 +33,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Policy:
     """The filter, then the scorer, then the picker. `learns`: it looks at what is learned of how
     fast nodes are and what they have cached. `wait_ns_max`: a request that would have to wait
-    longer for its turn, wherever it is sent, is refused; None: none is.
+    so much longer for its turn than its own prompt takes uncached is refused; None: none is.
     """
 
     def __init__(
@@ -69,8 +69,10 @@ class Policy:
         if picked is None:
             asked = seen if few is None else [seen[index] for index in few]
             return self._refuse(ask, seen, draw, self._refusals(ask, asked, closed or {}))
-        if self._wait_ns_max is not None and (wait := wait_ns(picked, ask)) > self._wait_ns_max:
-            return self._late(ask, seen, draw, int(wait) - self._wait_ns_max)
+        if self._wait_ns_max is not None:
+            late = late_ns(picked, ask) - self._wait_ns_max
+            if late > 0:
+                return self._late(ask, seen, draw, int(late))
         return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def replay(self, decision: Decision) -> Decision:
@@ -98,8 +100,7 @@ class Policy:
         """How many nodes each reason left out, in the order of the rules."""
         counts = dict(closed)
         for view in asked:
-            reason = self._why_not(view, ask)
-            assert reason is not None, "a node that may be picked was not"
+            reason = self._why_not(view, ask) or Reason.TOO_LATE
             counts[reason] = counts.get(reason, 0) + 1
         return {reason: counts[reason] for reason in ORDER if reason in counts}
 

@@ -92,7 +92,7 @@ class LearningLease(Lease):
         self._first_ns: int | None = None
         self._beside = 0
         node.tokens += self._tokens
-        node.sent(computed, ask.now_ns)
+        node.sent(self, computed, ask.now_ns)
 
     def first_token(self, now_ns: int) -> None:
         if self._first_ns is not None or self.finished:
@@ -100,7 +100,7 @@ class LearningLease(Lease):
         self._first_ns = now_ns
         node = self._node
         self._beside = node.in_flight
-        node.first_token(self._computed, self._decision.ask.now_ns, now_ns)
+        node.first_token(self, self._computed, self._decision.ask.now_ns, now_ns)
         self._router._show(node)
 
     def finish(
@@ -115,7 +115,7 @@ class LearningLease(Lease):
         node = self._node
         node.tokens -= self._tokens
         if self._first_ns is None:
-            node.unanswered(self._computed, now_ns)
+            node.unanswered(self, self._computed, now_ns)
         elif completion_tokens:
             beside = (self._beside + node.in_flight) / 2
             node.answered(completion_tokens, now_ns - self._first_ns, beside)
@@ -158,6 +158,16 @@ class Router:
         few = None if excluded else fleet.few
         closed = None if few is None else fleet.closed
         return self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+
+    @property
+    def is_full(self) -> bool:
+        """No node of any model can take a request, whatever is asked."""
+        if self._registry_version != self._registry.version:
+            return False
+        for fleet in self._fleets.values():
+            if not fleet.is_full:
+                return False
+        return bool(self._fleets)
 
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.

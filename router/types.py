@@ -9,6 +9,8 @@ import msgspec
 from router.pace import UNKNOWN, Pace
 from router.prefix_index import Match
 
+NEVER_NS = 1 << 62
+
 _NODE_ID = re.compile(r"[!-~]{1,200}")
 _SUPPLIER_ID = re.compile(r"[a-z0-9._-]{1,64}")
 
@@ -124,6 +126,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """0 to 1."""
     kv_tokens: int = 0
     """Room of its KV cache; 0: it does not say."""
+    cache_tokens: int = 0
+    """Of prompts that it remembers; 0: it does not say."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -147,6 +151,10 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of prompts that it was sent and has not answered."""
     clear_at_ns: int = 0
     """When it should have computed them."""
+    sent_ns: int = 0
+    """When it was sent something last."""
+    due_ns: int = NEVER_NS
+    """When the first token should have come that it was asked for first, of those still to come."""
     tokens: int = 0
     """Of all that it runs for us: prompts and expected answers."""
     load: Load | None = None

@@ -19,7 +19,7 @@ import msgspec
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
-from gateway.admission.keyring import Keyring
+from gateway.admission.keyring import Caller, Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
 from gateway.errors import ApiError
@@ -102,6 +102,8 @@ class Admission:
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
+        self._refusing = False
+        """The last choice found no room, so that there may be none at all."""
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -121,6 +123,36 @@ class Admission:
         if key.expires_ns is not None and key.expires_ns <= self._ids.now_ns():
             raise errors.key_expired(key.key_id, key.expires_ns)
         return key
+
+    def caller(self, authorization: bytes, last: Caller | None, known: Known) -> Caller:
+        """Whose key this is; the same as `last` as long as nothing has changed, and it takes no
+        hashing to say so. Raises ApiError (401), Pending.
+        """
+        if (
+            last is not None
+            and last.authorization == authorization
+            and last.keys is self._keyring.version
+            and last.key.expires_ns is None
+        ):
+            return last
+        key = self.authenticate({b"authorization": authorization}, known)
+        return Caller(authorization, key, self._keyring.version)
+
+    def check_overload(self, key: ApiKey) -> None:
+        """Refuse what nobody could take whatever it asks, before it is read.
+
+        Raises ApiError (429).
+        """
+        if not self._refusing:
+            return
+        if not self._router.is_full:
+            self._refusing = False
+            return
+        only = self._catalogue.only
+        error = errors.no_capacity("any model" if only is None else only.id, 0)
+        error.model = None if only is None else only.id
+        error.more_headers = self.limit_headers(key)
+        raise error
 
     def admit(
         self,
@@ -188,7 +220,12 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
+        tokens = prompt_tokens + completion_tokens
         capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
+        draws = self._caps(key, hold, created_ns) if capped else ()
+        if model.quota is not None and key.account not in model.quota.exempt:
+            purse = self._till.purses.quota(key.account, model.quota, created_ns)
+            draws += (Draw(purse.name, tokens),)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -199,9 +236,8 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
-            draws=self._caps(key, hold, created_ns) if capped else (),
+            draws=draws,
         )
-        tokens = prompt_tokens + completion_tokens
         if model.free_tokens_per_day is not None:
             charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
         if charge.price is not FREE:
@@ -227,6 +263,7 @@ class Admission:
         """Raises ApiError (429) if no node can take it."""
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
+            self._refusing = True
             raise errors.no_capacity(features.model, decision.retry_after_ns)
         return decision, decision.node
 
@@ -308,8 +345,9 @@ class Admission:
         )
         if tokens > purse.limit:
             return paid
+        quota = tuple(draw for draw in paid.draws if draw.in_tokens)
         charge = msgspec.structs.replace(
-            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens),)
+            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens), *quota)
         )
         shortage = self._till.reserve(charge, limits, tokens, now_ns)
         if shortage is None:
@@ -334,11 +372,13 @@ class Admission:
         if source.worth_asking(shortage, charge, own, tokens, tries):
             raise Pending("tries", find)
         of_money = shortage.kind in (LimitKind.CREDIT, LimitKind.CAP)
-        never = shortage.wait_ns is None and not of_money
+        never = shortage.asked > shortage.limit and not of_money
         if source.away and not never:
             raise errors.limits_unknown()
         if shortage.kind is LimitKind.CAP:
             raise errors.cap_reached(shortage, charge.created_ns)
+        if shortage.kind is LimitKind.QUOTA:
+            raise errors.quota_used(shortage, charge.model, charge.created_ns)
         if shortage.kind is not LimitKind.CREDIT:
             raise errors.rate_limited(shortage, charge.model, charge.key_id)
         raise errors.no_credit(

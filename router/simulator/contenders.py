@@ -17,7 +17,7 @@ BASELINES = ("round-robin", "least-in-flight", "power-of-two", "cache-aware", "l
 
 CONTENDERS: dict[str, Callable[[World], Policy]] = {
     "tollgate": lambda world: learned_policy(WAIT_NS_MAX),
-    "oracle": lambda world: Policy(pick=Oracle(world, WAIT_NS_MAX, 0.1, 0.5).pick),
+    "oracle": lambda world: Policy(pick=Oracle(world, WAIT_NS_MAX, 0.0, 1.0).pick),
     "round-robin": lambda world: Policy(pick=round_robin()),
     "least-in-flight": lambda world: Policy(pick=least_in_flight),
     "power-of-two": lambda world: Policy(pick=power_of_two, score=fewest),
@@ -36,7 +36,7 @@ def _live(world: World) -> Callable[[NodeView], Load]:
         if site.lies:
             return Load(waiting=0, running=0, kv_use=0.0)
         return Load(
-            waiting=engine.waiting_count + len(engine.prefilling),
+            waiting=engine.waiting_count,
             running=engine.running_count,
             kv_use=engine.kv_use,
         )

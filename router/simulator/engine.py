@@ -5,7 +5,7 @@ Simplified where it does not touch routing: a request waits until its whole answ
 KV cache (no preemption), and blocks are inserted when a prompt is through.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 
@@ -21,16 +21,16 @@ _COMPUTED_AT_LEAST = 16
 class Run:
     """One try of a job on one engine."""
 
-    __slots__ = ("cached_tokens", "ends_at_step", "first_token_ns", "job", "left_tokens", "owner")
+    __slots__ = ("begun", "cached_tokens", "ends_at_step", "job", "left_tokens", "owner")
 
     def __init__(self, job: Job, owner: object) -> None:
         self.job = job
         self.owner = owner
+        self.begun = False
         self.cached_tokens = 0
         self.left_tokens = job.prompt_tokens
-        """Of the prompt, still to compute; exact once it was admitted."""
+        """Of the prompt, still to compute: what it will be, while no step has begun with it."""
         self.ends_at_step = 0
-        self.first_token_ns: int | None = None
 
 
 class Engine:
@@ -45,10 +45,12 @@ class Engine:
         self.cache: OrderedDict[int, None] = OrderedDict()
         self.kv_tokens = 0
         """Set aside for the admitted."""
+        self.promised: Counter[int] = Counter()
+        """Blocks that will be in the cache when the prompts before are through."""
         self.busy_ns = 0
         self.step_end_ns: int | None = None
         """When what it does now is done; None if it does nothing."""
-        self._cache_blocks = gpu.kv_tokens // BLOCK_TOKENS
+        self._cache_blocks = gpu.cache_tokens // BLOCK_TOKENS
         self._step = 0
         self._plan_start_ns = 0
         self._plan_step_ns = 0
@@ -59,11 +61,12 @@ class Engine:
 
     @property
     def waiting_count(self) -> int:
-        return len(self.waiting)
+        """Those that no step has begun with."""
+        return len(self.waiting) + len(self.prefilling) - len(self._plan_runs)
 
     @property
     def running_count(self) -> int:
-        return len(self.running) + len(self.prefilling)
+        return len(self.running) + len(self._plan_runs)
 
     @property
     def kv_use(self) -> float:
@@ -72,6 +75,8 @@ class Engine:
     # -- events --
 
     def arrive(self, run: Run, now_ns: int) -> None:
+        run.left_tokens = self.to_compute(run.job)
+        self._promise(run.job, 1)
         self.waiting.append(run)
         if self.step_end_ns is None:
             self._plan(now_ns)
@@ -90,8 +95,8 @@ class Engine:
         ended: list[Run] = []
         for run in firsts:
             self.prefilling.popleft()
-            run.first_token_ns = now_ns
             self._remember(run.job)
+            self._promise(run.job, -1)
             run.ends_at_step = self._step + run.job.output_tokens - 1
             heappush(self.running, (run.ends_at_step, run.job.job_id, run))
         while self.running and self.running[0][0] <= self._step:
@@ -108,6 +113,7 @@ class Engine:
         self.prefilling.clear()
         self.running.clear()
         self.cache.clear()
+        self.promised.clear()
         self.kv_tokens = 0
         self.step_end_ns = None
         self._plan_runs = []
@@ -117,13 +123,20 @@ class Engine:
 
     def prompt_ns_ahead(self, now_ns: int) -> float:
         """How long until the engine has computed every prompt that it has."""
-        tokens = sum(run.left_tokens for run in self.prefilling) + sum(
-            max(run.job.prompt_tokens - held_tokens(run.job, self.cache), _COMPUTED_AT_LEAST)
-            for run in self.waiting
-        )
+        tokens = sum(run.left_tokens for run in self.prefilling)
+        tokens += sum(run.left_tokens for run in self.waiting)
         slowness = self.slowness(now_ns)
         started = 0.0 if self.step_end_ns is None else max(self._step_left_ns(now_ns), 0.0)
         return started + self.prompt_ns(tokens) * slowness if tokens else started
+
+    def to_compute(self, job: Job) -> int:
+        """Tokens of its prompt, once its turn comes."""
+        held = 0
+        for block in job.blocks:
+            if block not in self.cache and block not in self.promised:
+                break
+            held += 1
+        return max(job.prompt_tokens - held * BLOCK_TOKENS, _COMPUTED_AT_LEAST)
 
     def prompt_ns(self, tokens: int) -> float:
         """To compute so many tokens of prompts beside what runs now, in good health."""
@@ -149,7 +162,7 @@ class Engine:
         """Whether it would be let in as soon as its turn comes."""
         ahead = sum(run.job.prompt_tokens + run.job.output_tokens for run in self.waiting)
         tokens = self.kv_tokens + ahead + job.prompt_tokens + job.output_tokens
-        count = self.running_count + len(self.waiting) + 1
+        count = self.running_count + self.waiting_count + 1
         return tokens <= self.gpu.kv_tokens and count <= self.gpu.batch_max
 
     def _step_left_ns(self, now_ns: int) -> float:
@@ -169,6 +182,8 @@ class Engine:
         for run in self.prefilling:
             if not budget:
                 break
+            if not run.begun:
+                self._begin(run)
             tokens = min(run.left_tokens, budget)
             run.left_tokens -= tokens
             budget -= tokens
@@ -187,7 +202,7 @@ class Engine:
         self.step_end_ns = now_ns + self._plan_steps * self._plan_step_ns
 
     def _admit(self) -> None:
-        while self.waiting and self.running_count < self.gpu.batch_max:
+        while self.waiting and len(self.running) + len(self.prefilling) < self.gpu.batch_max:
             run = self.waiting[0]
             job = run.job
             tokens = job.prompt_tokens + job.output_tokens
@@ -195,12 +210,22 @@ class Engine:
                 return
             self.waiting.popleft()
             self.kv_tokens += tokens
-            cached = held_tokens(job, self.cache)
-            run.left_tokens = max(job.prompt_tokens - cached, _COMPUTED_AT_LEAST)
-            run.cached_tokens = max(job.prompt_tokens - run.left_tokens, 0)
-            for block in reversed(job.blocks[: cached // BLOCK_TOKENS]):
-                self.cache.move_to_end(block)
             self.prefilling.append(run)
+
+    def _begin(self, run: Run) -> None:
+        job = run.job
+        cached = held_tokens(job, self.cache)
+        run.begun = True
+        run.left_tokens = max(job.prompt_tokens - cached, _COMPUTED_AT_LEAST)
+        run.cached_tokens = max(job.prompt_tokens - run.left_tokens, 0)
+        for block in reversed(job.blocks[: cached // BLOCK_TOKENS]):
+            self.cache.move_to_end(block)
+
+    def _promise(self, job: Job, count: int) -> None:
+        for block in job.blocks:
+            self.promised[block] += count
+            if not self.promised[block]:
+                del self.promised[block]
 
     def _remember(self, job: Job) -> None:
         for block in reversed(job.blocks):  # a prompt's end goes before its beginning

@@ -13,6 +13,9 @@ class GpuClass(msgspec.Struct, frozen=True, kw_only=True):
     step_ns: int
     step_ns_per_request: int
     kv_tokens: int
+    """What runs must have room in it."""
+    cache_tokens: int
+    """Of prompts that it remembers, those in the host's memory included."""
     batch_max: int
     """Requests that run at one time; more wait."""
     chunk_tokens: int
@@ -30,6 +33,7 @@ H100 = GpuClass(
     step_ns=20_000_000,
     step_ns_per_request=250_000,
     kv_tokens=1_000_000,
+    cache_tokens=3_000_000,
     batch_max=128,
     chunk_tokens=1024,
 )
@@ -39,6 +43,7 @@ A100 = GpuClass(
     step_ns=30_000_000,
     step_ns_per_request=350_000,
     kv_tokens=700_000,
+    cache_tokens=2_000_000,
     batch_max=96,
     chunk_tokens=1024,
 )
@@ -48,6 +53,7 @@ L40S = GpuClass(
     step_ns=45_000_000,
     step_ns_per_request=500_000,
     kv_tokens=400_000,
+    cache_tokens=1_200_000,
     batch_max=64,
     chunk_tokens=512,
 )
@@ -57,6 +63,7 @@ RTX4090 = GpuClass(
     step_ns=45_000_000,
     step_ns_per_request=600_000,
     kv_tokens=250_000,
+    cache_tokens=800_000,
     batch_max=48,
     chunk_tokens=512,
 )

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 from router.filters import Filter
 from router.scorers import Scorer
-from router.simulator.job import Job, held_tokens
+from router.simulator.job import Job
 from router.simulator.site import Site
 from router.simulator.world import World
 from router.types import Ask, NodeView
 
 
 class Oracle:
-    """`late_ns`: it refuses what would come later than that; None: nothing. The weights are of
+    """`late_ns`: it refuses what would wait so much longer than its own prompt takes
+    uncached; None: nothing. The weights are of
     decoding beside waiting, and of computing once more what some node has cached.
     """
 
@@ -42,21 +43,21 @@ class Oracle:
         allowed = [view for view in views if why_not(view, ask) is None]
         sites = [(view, self._world.sites[view.node.node_id]) for view in allowed]
         sites = [(view, site) for view, site in sites if site.alive]
-        best_held = max((held_tokens(job, site.engine.cache) for _, site in sites), default=0)
-        best: tuple[float, NodeView] | None = None
+        least = min((site.engine.to_compute(job) for _, site in sites), default=0)
+        best: tuple[float, float, NodeView] | None = None
         for view, site in sites:
             wait, own, decode = self._truth(site, job)
             until = self._world.now_ns + wait + own + decode
-            if self._late_ns is not None and wait > self._late_ns:
-                continue
-            wasted = best_held - held_tokens(job, site.engine.cache)
+            wasted = site.engine.to_compute(job) - least
             cost = wait + own + self._decode_weight * decode
             cost += self._waste_weight * wasted * site.engine.gpu.prefill_ns
             if site.dies_within(self._world.now_ns, until):
                 cost += 1e15
             if best is None or cost < best[0]:
-                best = (cost, view)
-        return None if best is None else best[1]
+                best = (cost, wait - site.engine.prompt_ns(job.prompt_tokens), view)
+        if best is None or (self._late_ns is not None and best[1] > self._late_ns):
+            return None
+        return best[2]
 
     def _truth(self, site: Site, job: Job) -> tuple[float, float, float]:
         """Until it would begin, then to its first token, then to its last; ns."""
@@ -68,6 +69,5 @@ class Oracle:
         step = engine.decode_step_ns(engine.running_count + 1)
         if not engine.has_room(job):
             wait += engine.ns_until_some_end() * slowness
-        computed = max(job.prompt_tokens - held_tokens(job, engine.cache), 16)
-        own = site.rtt_ns + engine.prompt_ns(computed) * slowness
+        own = site.rtt_ns + engine.prompt_ns(engine.to_compute(job)) * slowness
         return wait, own, job.output_tokens * step * slowness

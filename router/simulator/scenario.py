@@ -25,9 +25,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     about: str
     load: float = 0.7
-    """Requests come at this share of what the nodes can serve, were every prefix cached that one
-    cache without bounds would have.
-    """
+    """Requests come at this share of what the nodes can serve."""
+    cached: float = 0.5
+    """When the prefix caches have this share of what one cache without bounds would have."""
     burst: float = 1.0
     """In a quarter of the time requests come this many times as fast as on average."""
     rtt_ms: tuple[float, float] = (1.0, 4.0)
@@ -56,7 +56,7 @@ SCENARIOS = {
         ),
         Scenario(name="failures", about="nodes die and come back, some together", failing=True),
         Scenario(name="prefix-heavy", about="long shared prefixes", shared_prompts=True),
-        Scenario(name="overload", about="120 % load", load=1.2),
+        Scenario(name="overload", about="120 % load", load=1.2, cached=1.0),
         Scenario(name="churn", about="nodes leave and join", coming_and_going=True),
         Scenario(name="liars", about="a quarter of the nodes claims to be idle", lying=0.25),
     )
@@ -85,7 +85,7 @@ def cast(scenario: Scenario, trace: Sequence[Job], *, seed: int, requests: int, 
         jobs = _sharing(jobs, chance)
     counted_from = len(jobs) // 10
     hits = infinite_cache_hits(jobs, counted_from)
-    jobs = _paced(jobs, scenario, nodes, infinite_cache_hits(jobs))
+    jobs = _paced(jobs, scenario, nodes, infinite_cache_hits(jobs) * scenario.cached)
     end_ns = jobs[-1].arrival_ns
     return Cast(
         jobs=jobs,

@@ -141,6 +141,7 @@ class World:
                     running=0 if site.lies else engine.running_count,
                     kv_use=0.0 if site.lies else engine.kv_use,
                     kv_tokens=engine.gpu.kv_tokens,
+                    cache_tokens=engine.gpu.cache_tokens,
                 )
                 self._router.report_load(site.record.node_id, load)
         self._at(self.now_ns + SCRAPE_NS, self._scrape)

@@ -8,6 +8,7 @@ be left behind.
 import os
 from collections.abc import Iterator
 
+import openai
 import pytest
 from up_stack import Stack, stays_open, wait_until
 
@@ -38,6 +39,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         if stack.process.poll() is None:
             stack.kill()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=stack.base_url, api_key=stack.api_key, max_retries=0) as client:
+        yield client
 
 
 def _outside() -> set[str]:

@@ -23,12 +23,6 @@ STORY = [{"role": "user", "content": "Tell me a story."}]
 PROMPT_NANO_USD, CACHED_NANO_USD, COMPLETION_NANO_USD = 200, 50, 600
 
 
-@pytest.fixture
-def client(stack):
-    with openai.OpenAI(base_url=stack.base_url, api_key=stack.api_key, max_retries=0) as client:
-        yield client
-
-
 def cost(charge: dict) -> int:
     return (
         (charge["prompt_tokens"] - charge["cached_tokens"]) * PROMPT_NANO_USD
