@@ -35,7 +35,7 @@ _FALLS_BACK = (PostResult.EXCEEDS_CREDITS, PostResult.EXISTS_WITH_DIFFERENT_DEBI
 """The second of each: that is how a repeat of what was booked otherwise is told."""
 
 
-class Booking(msgspec.Struct, frozen=True):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """A group's result and, if it is OK, its transfers with their accounts filled in."""
 
     result: PostResult
@@ -96,7 +96,10 @@ class Books:
         if len(transfers) != 1:
             return self._link(transfers)
         result = self._judge(transfers[0])
-        return result, ((self._apply(transfers[0]),) if result is PostResult.OK else ())
+        if result is not PostResult.OK:
+            return result, ()
+        applied = self._apply(transfers[0])
+        return result, transfers if applied is transfers[0] else (applied,)
 
     def _link(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
         booked: list[Transfer] = []

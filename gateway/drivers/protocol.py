@@ -57,9 +57,13 @@ def infer(shared: Inference, connection: ClientConnection, head: Head, body: byt
         Intake(shared, connection, head, request_id, []).judge()
         return
     try:
-        key = admission.authenticate({b"authorization": head.authorization}, _NOTHING_KNOWN)
-        admission.check_overload(key)
-        exchange = admission.admit(request_id, key, endpoint, body, _NOTHING_KNOWN, head.session_id)
+        caller = connection.caller = admission.caller(
+            head.authorization, connection.caller, _NOTHING_KNOWN
+        )
+        admission.check_overload(caller.key)
+        exchange = admission.admit(
+            request_id, caller.key, endpoint, body, _NOTHING_KNOWN, head.session_id
+        )
     except ApiError as error:
         connection.refuse(error, endpoint.value, request_id)
     except Pending:

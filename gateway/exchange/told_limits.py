@@ -21,21 +21,26 @@ _NAMES = {
 
 def limit_headers(limits: KeyPools, now_ns: int) -> Headers:
     """`now_ns` is monotonic. Resets are rounded up to seconds."""
-    told: Headers = ()
+    told = []
     for standing in limits.standings(now_ns):
         limit, remaining, reset = _NAMES[standing.kind]
-        told += (
-            (limit, b"%d" % standing.limit),
+        told += [
+            (limit, _number(standing.limit)),
             (remaining, b"%d" % standing.remaining),
             (reset, _seconds(-(-standing.reset_ns // 1_000_000_000))),
-        )
-    return told
+        ]
+    return tuple(told)
 
 
 def unlike(told: Headers, headers: Headers) -> Headers:
     """Those of the second whose names are not among the first."""
     names = {name for name, _ in told}
     return tuple(header for header in headers if header[0] not in names)
+
+
+@lru_cache(64)
+def _number(number: int) -> bytes:
+    return b"%d" % number
 
 
 @lru_cache(64)
