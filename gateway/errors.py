@@ -11,6 +11,7 @@
     |- no_credit               402     insufficient_quota      insufficient_quota
     |- not_an_admin            403     permission_error        (given)
     |- not_permitted           403     permission_error        (given)
+    |- node_refused            (given) invalid_request_error   (given)
     |- model_not_allowed       403     invalid_request_error   model_not_found
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
@@ -23,6 +24,7 @@
     |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
     |- rate_limited            429     requests or tokens      rate_limit_exceeded, with Retry-After
+    |- quota_used              429     tokens                  rate_limit_exceeded, with Retry-After
     |- cap_reached             429     insufficient_quota      insufficient_quota; for life: 402
     `- node_failed             500     server_error            upstream_error
 
@@ -206,7 +208,13 @@ def unsupported_endpoint(model: str, path: str) -> ApiError:
 
 
 def unknown_route(method: str, path: str) -> ApiError:
-    return ApiError(404, f"Unknown request URL: {method} {path[:200]}.", code="unknown_url")
+    message = f"Unknown request URL: {method} {path[:200]}."
+    if path.startswith("/v1/private"):
+        message += (
+            " Confidential inference is not served here: no node is attested. Requests to "
+            "/v1/chat/completions are handled as GET /openrouter/data-policy says."
+        )
+    return ApiError(404, message, code="unknown_url")
 
 
 def method_not_allowed(method: str, path: str) -> ApiError:
@@ -264,7 +272,7 @@ def rate_limited(shortage: Shortage, model: str, key_id: str) -> ApiError:
         429,
         f"Rate limit reached {name}: Limit {shortage.limit}, "
         f"Used {shortage.limit - shortage.free}, Requested {shortage.asked}. "
-        f"Please try again in {_duration(wait_ms)}.",
+        f"Please try again in {duration(wait_ms)}.",
         type=type,
         code="rate_limit_exceeded",
         retry_after_s=-(-wait_ms // 1000),
@@ -300,20 +308,47 @@ def cap_reached(shortage: Shortage, now_ns: int) -> ApiError:
     )
 
 
+def quota_used(shortage: Shortage, model: str, now_ns: int) -> ApiError:
+    """An account's tokens of a day, in OpenAI's words for such a limit."""
+    name = f"for {model} in account {shortage.owner} on tokens per day (TPD)"
+    if shortage.asked > shortage.limit:
+        return ApiError(
+            429,
+            f"Request too large {name}: Limit {shortage.limit}, Requested {shortage.asked} (the "
+            "most that the prompt and 'max_tokens' can come to). Lower 'max_tokens' or shorten "
+            "the prompt; the request can never run as it is.",
+            type="tokens",
+            code="rate_limit_exceeded",
+            retry_is_useless=True,
+        )
+    assert shortage.wait_ns is not None, "a day ends"
+    return ApiError(
+        429,
+        f"Rate limit reached {name}: Limit {shortage.limit}, Used "
+        f"{shortage.limit - shortage.free}, Requested {shortage.asked}, which is reserved before "
+        f"it runs. The day begins anew at {utc_text(now_ns + shortage.wait_ns)}; GET /v1/usage "
+        "tells what is left.",
+        type="tokens",
+        code="rate_limit_exceeded",
+        retry_after_s=-(-shortage.wait_ns // 1_000_000_000),
+        retry_is_useless=True,
+    )
+
+
 def _rate_limit_headers(shortage: Shortage, type: str) -> tuple[tuple[bytes, bytes], ...]:
     if shortage.kind is LimitKind.CONCURRENCY:
         return ()
     values = {
         "limit": str(shortage.limit),
         "remaining": str(max(0, shortage.free)),
-        "reset": _duration(-(-shortage.reset_ns // 1_000_000)),
+        "reset": duration(-(-shortage.reset_ns // 1_000_000)),
     }
     return tuple(
         (f"x-ratelimit-{name}-{type}".encode(), value.encode()) for name, value in values.items()
     )
 
 
-def _duration(milliseconds: int) -> str:
+def duration(milliseconds: int) -> str:
     """As Go writes it and OpenAI's headers do: 6m0s, 1.5s, 20ms."""
     if milliseconds < 1000:
         return f"{milliseconds}ms"
@@ -351,3 +386,8 @@ def not_recording() -> ApiError:
         retry_after_s=30,
         code="not_recording",
     )
+
+
+def node_refused(status: int, message: str, *, code: str) -> ApiError:
+    """To a node, or to whoever says to be one."""
+    return ApiError(status, f"Refused: {message}.", code=code)

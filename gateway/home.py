@@ -26,6 +26,11 @@ class Home:
         return self.path / "admin_key"
 
     @property
+    def gateway_identity_file(self) -> Path:
+        """The key and certificate by which enrolled nodes know this gateway."""
+        return self.path / "gateway_identity.pem"
+
+    @property
     def files_folder(self) -> Path:
         """What customers uploaded and batches wrote."""
         return self.path / "files"
@@ -34,6 +39,16 @@ class Home:
     def ide_file(self) -> Path:
         """Parameters of the epochs, if they are not the defaults."""
         return self.path / "ide.toml"
+
+    @property
+    def solana_vm_file(self) -> Path:
+        """The embedded chain, where no other is configured."""
+        return self.path / "solana-vm.db"
+
+    @property
+    def solana_vm_key_file(self) -> Path:
+        """Of the wallet that pays on it."""
+        return self.path / "solana-vm-key.json"
 
     def spool_folder(self, worker: int) -> Path:
         """Each worker has its own; the first one's is that of a gateway of one process."""

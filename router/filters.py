@@ -7,7 +7,13 @@ from router.types import Ask, NodeState, NodeView, Reason
 Filter = Callable[[NodeView, Ask], Reason | None]
 """Why the node may not take the request, None if it may."""
 
-ORDER = (Reason.EXCLUDED, Reason.DRAINING, Reason.EJECTED, Reason.NO_CAPACITY)
+ORDER = (
+    Reason.EXCLUDED,
+    Reason.DRAINING,
+    Reason.EJECTED,
+    Reason.NO_CAPACITY,
+    Reason.TOO_LATE,
+)
 """A refusal is named for the furthest rule that any node reached."""
 
 _READY = NodeState.READY

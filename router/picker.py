@@ -79,3 +79,46 @@ def _pair(views: Sequence[NodeView], draw: int) -> tuple[NodeView, NodeView]:
     one = (draw & _INDEX_MASK) % len(views)
     other = (draw >> 32 & _INDEX_MASK) % (len(views) - 1)
     return views[one], views[other + (other >= one)]
+
+
+def best_of(sampled: int) -> Picker:
+    """The best of so many nodes drawn at random, of those that have the most of the prompt in
+    their cache, and of the one that served the session. All nodes, if there are no more.
+
+    One gateway alone would do best to look at every node; many that do so all send to the one that
+    looked best a moment ago.
+    """
+
+    def pick(
+        views: Sequence[NodeView],
+        ask: Ask,
+        why_not: Filter,
+        score: Scorer,
+        draw: int,
+        few: Sequence[int] | None = None,
+    ) -> NodeView | None:
+        places = list(ask.champions)
+        if ask.preferred >= 0:
+            places.append(ask.preferred)
+        places += range(len(views)) if few is None else few
+        known = len(places) - (len(views) if few is None else len(few))
+        rest = len(places) - known
+        if not rest:
+            return None
+        best: NodeView | None = None
+        best_score = 0.0
+        start, stride = draw % rest, 1
+        if sampled < rest:
+            stride += (draw >> 64) % (rest - 1)
+        for number in range(known + rest):
+            if number >= known + sampled and best is not None:
+                break
+            place = places[number if number < known else known + (start + number * stride) % rest]
+            view = views[place]
+            if why_not(view, ask) is None:
+                value = score(view, ask)
+                if best is None or value > best_score:
+                    best, best_score = view, value
+        return best
+
+    return pick

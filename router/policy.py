@@ -1,4 +1,4 @@
-"""A policy is a filter, weighted scorers and a picker. Stateless: same input, same choice."""
+"""A policy is a filter, a scorer and a picker. Stateless: same input, same choice."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,12 +6,16 @@ import msgspec
 
 from router import picker
 from router.filters import ORDER, Filter, why_not
+from router.forecast import late_ns, nearness
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
 from router.types import Ask, Decision, NodeState, NodeView, Reason
 
 RETRY_AFTER_NS = 1_000_000_000
 """When to try again if there is nothing to wait for but the end of some other request."""
+
+SAMPLED = 12
+"""Nodes drawn for a choice, beside those that have the prompt in their cache."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,17 +31,25 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy:
-    """The filter, then scorers (each clamped to [0, 1], weighted, added), then the picker."""
+    """The filter, then the scorer, then the picker. `learns`: it looks at what is learned of how
+    fast nodes are and what they have cached. `wait_ns_max`: a request that would have to wait
+    so much longer for its turn than its own prompt takes uncached is refused; None: none is.
+    """
 
     def __init__(
         self,
         why_not: Filter = why_not,
-        scorers: tuple[tuple[float, Scorer], ...] = ((1.0, idle_share),),
+        score: Scorer = idle_share,
         pick: Picker = picker.same_node_or_power_of_two,
+        *,
+        learns: bool = False,
+        wait_ns_max: int | None = None,
     ) -> None:
         self._why_not = why_not
-        self._scorers = scorers
+        self._score = score
         self._pick = pick
+        self.learns = learns
+        self._wait_ns_max = wait_ns_max
 
     def choose(
         self,
@@ -57,6 +69,10 @@ class Policy:
         if picked is None:
             asked = seen if few is None else [seen[index] for index in few]
             return self._refuse(ask, seen, draw, self._refusals(ask, asked, closed or {}))
+        if self._wait_ns_max is not None:
+            late = late_ns(picked, ask) - self._wait_ns_max
+            if late > 0:
+                return self._late(ask, seen, draw, int(late))
         return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def replay(self, decision: Decision) -> Decision:
@@ -78,21 +94,13 @@ class Policy:
             chosen=view.node.node_id == decision.node_id,
         )
 
-    def _score(self, view: NodeView, ask: Ask) -> float:
-        total = 0.0
-        for weight, scorer in self._scorers:
-            score = scorer(view, ask)
-            total += weight * (0.0 if score < 0.0 else 1.0 if score > 1.0 else score)
-        return total
-
     def _refusals(
         self, ask: Ask, asked: Iterable[NodeView], closed: Mapping[Reason, int]
     ) -> dict[Reason, int]:
         """How many nodes each reason left out, in the order of the rules."""
         counts = dict(closed)
         for view in asked:
-            reason = self._why_not(view, ask)
-            assert reason is not None, "a node that may be picked was not"
+            reason = self._why_not(view, ask) or Reason.TOO_LATE
             counts[reason] = counts.get(reason, 0) + 1
         return {reason: counts[reason] for reason in ORDER if reason in counts}
 
@@ -109,6 +117,17 @@ class Policy:
             retry_after_ns=_retry_after_ns(refused, seen, ask.now_ns),
         )
 
+    def _late(self, ask: Ask, seen: tuple[NodeView, ...], draw: int, late_ns: int) -> Decision:
+        return Decision(
+            node=None,
+            reason=Reason.TOO_LATE,
+            ask=ask,
+            seen=seen,
+            draw=draw,
+            refused={Reason.TOO_LATE: len(seen)},
+            retry_after_ns=max(late_ns, RETRY_AFTER_NS),
+        )
+
 
 def _retry_after_ns(refused: dict[Reason, int], seen: tuple[NodeView, ...], now_ns: int) -> int:
     """Return the time until the first back-off ends, unless some node is merely busy."""
@@ -116,3 +135,10 @@ def _retry_after_ns(refused: dict[Reason, int], seen: tuple[NodeView, ...], now_
         return RETRY_AFTER_NS
     ends = (view.ejected_until_ns for view in seen if view.node.state is NodeState.READY)
     return min((end - now_ns for end in ends if end > now_ns), default=RETRY_AFTER_NS)
+
+
+def learned_policy(wait_ns_max: int | None = None) -> Policy:
+    """The policy that sends a request where it is forecast to be answered first."""
+    return Policy(
+        score=nearness, pick=picker.best_of(SAMPLED), learns=True, wait_ns_max=wait_ns_max
+    )

@@ -1,51 +1,31 @@
 """The router: the one object of the room that remembers. Single-threaded, never waits.
 
-The caller holds it to this: `choose`, then at once `start` for the node it sends to, then exactly
-one `finish` of the `Lease` that `start` returned, however the request ends.
+The caller holds it to this: `choose`, then at once `start` for the node it sends to, `first_token`
+of the `Lease` that `start` returned when that came, then exactly one `finish` of it, however the
+request ends.
 """
 
 from router.ejection import GOOD, after
 from router.fleet import Fleet
+from router.known_node import KnownNode
+from router.lessons import Lessons
 from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
 from router.sessions import Sessions
 from router.standing import FULL, after_check
-from router.types import Ask, Decision, NodeRecord, NodeView, RequestFeatures, Rng, Termination
+from router.types import (
+    Ask,
+    Decision,
+    Load,
+    NodeRecord,
+    NodeView,
+    RequestFeatures,
+    Rng,
+    Termination,
+)
 
 _NOTHING: frozenset[str] = frozenset()
-_FORGET_NS = 600_000_000_000
-"""How long after its back-off an ejected node that is gone is still remembered: 10 min."""
-
-
-class _Node:
-    """What the router knows of one node id, whether or not it is listed at the moment."""
-
-    __slots__ = ("health", "in_flight", "index", "on_trial", "record", "standing")
-
-    def __init__(self, record: NodeRecord) -> None:
-        self.record = record
-        self.in_flight = 0
-        self.health = GOOD
-        self.on_trial = False
-        self.standing = FULL
-        self.index = -1
-        """Its place among the nodes of its model; -1 when not listed."""
-
-    def view(self) -> NodeView:
-        return NodeView(
-            node=self.record,
-            in_flight=self.in_flight,
-            ejections=self.health.ejections,
-            ejected_until_ns=self.health.ejected_until_ns,
-            on_trial=self.on_trial,
-            standing=self.standing,
-        )
-
-    def forgettable(self, now_ns: int) -> bool:
-        if self.in_flight:
-            return False
-        return not self.health.ejections or now_ns > self.health.ejected_until_ns + _FORGET_NS
 
 
 class Lease:
@@ -53,7 +33,7 @@ class Lease:
 
     __slots__ = ("_node", "_router", "finished", "trial")
 
-    def __init__(self, router: "Router", node: _Node, trial: bool) -> None:
+    def __init__(self, router: "Router", node: KnownNode, trial: bool) -> None:
         self._router = router
         self._node = node
         self.trial = trial
@@ -65,8 +45,18 @@ class Lease:
         """The node it runs on, as last listed."""
         return self._node.record
 
-    def finish(self, termination: Termination, now_ns: int, ttft_ns: int | None = None) -> bool:
-        """Report how it ended; `ttft_ns` is None if no token came.
+    def first_token(self, now_ns: int) -> None:
+        """The first token of a streamed answer came."""
+
+    def finish(
+        self,
+        termination: Termination,
+        now_ns: int,
+        ttft_ns: int | None = None,
+        completion_tokens: int = 0,
+    ) -> bool:
+        """Report how it ended; `ttft_ns` is None if no token came, `completion_tokens` 0 if they
+        were not counted.
 
         The first report counts and answers True. Later ones change nothing and answer False, so
         that two paths which may both see the end need not agree on who reports it.
@@ -86,15 +76,66 @@ class Lease:
         return True
 
 
+class LearningLease(Lease):
+    """A lease whose course is learned from."""
+
+    __slots__ = ("_beside", "_computed", "_decision", "_first_ns", "_tokens")
+
+    def __init__(
+        self, router: "Router", node: KnownNode, trial: bool, decision: Decision, computed: int
+    ) -> None:
+        super().__init__(router, node, trial)
+        ask = decision.ask
+        self._decision = decision
+        self._computed = computed
+        self._tokens = ask.features.prompt_tokens + int(ask.expected_tokens)
+        self._first_ns: int | None = None
+        self._beside = 0
+        node.tokens += self._tokens
+        node.sent(self, computed, ask.now_ns)
+
+    def first_token(self, now_ns: int) -> None:
+        if self._first_ns is not None or self.finished:
+            return
+        self._first_ns = now_ns
+        node = self._node
+        self._beside = node.in_flight
+        node.first_token(self, self._computed, self._decision.ask.now_ns, now_ns)
+        self._router._show(node)
+
+    def finish(
+        self,
+        termination: Termination,
+        now_ns: int,
+        ttft_ns: int | None = None,
+        completion_tokens: int = 0,
+    ) -> bool:
+        if self.finished:
+            return False
+        node = self._node
+        node.tokens -= self._tokens
+        if self._first_ns is None:
+            node.unanswered(self, self._computed, now_ns)
+        elif completion_tokens:
+            beside = (self._beside + node.in_flight) / 2
+            node.answered(completion_tokens, now_ns - self._first_ns, beside)
+        if completion_tokens and termination is Termination.COMPLETED:
+            self._router.lessons.answered(self._decision.ask.features.model, completion_tokens)
+        if termination is Termination.CONNECT_ERROR:
+            self._router.lessons.prefixes.forget(node.slot)
+        return super().finish(termination, now_ns, ttft_ns)
+
+
 class Router:
     """Chooses nodes, counts what runs on them and learns from how it ends."""
 
     def __init__(self, registry: Registry, policy: Policy, rng: Rng) -> None:
         self.policy = policy
+        self.lessons = Lessons()
         self._registry = registry
         self._registry_version = -1
         self._rng = rng
-        self._known: dict[str, _Node] = {}
+        self._known: dict[str, KnownNode] = {}
         self._fleets: dict[str, Fleet] = {}
         """The listed nodes, by model."""
         self._sessions = Sessions()
@@ -110,10 +151,23 @@ class Router:
         if fleet is None:
             return self.policy.choose(Ask(features, now_ns, excluded), (), draw)
         preferred = -1 if features.sticky_key is None else self._preferred(features)
-        ask = Ask(features, now_ns, excluded, preferred)
+        if self.policy.learns:
+            ask = self.lessons.ask(features, now_ns, excluded, preferred, draw)
+        else:
+            ask = Ask(features, now_ns, excluded, preferred)
         few = None if excluded else fleet.few
         closed = None if few is None else fleet.closed
         return self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+
+    @property
+    def is_full(self) -> bool:
+        """No node of any model can take a request, whatever is asked."""
+        if self._registry_version != self._registry.version:
+            return False
+        for fleet in self._fleets.values():
+            if not fleet.is_full:
+                return False
+        return bool(self._fleets)
 
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.
@@ -123,17 +177,20 @@ class Router:
         record = decision.node
         if record is None:
             raise ValueError(f"nothing to start: the decision was {decision.reason}")
-        known = self._known.get(record.node_id)
-        if known is None:
-            known = self._known[record.node_id] = _Node(record)
+        known = self._known.get(record.node_id) or self._know(record)
         trial = known.health.ejections > 0 and not known.on_trial
         known.on_trial |= trial
         known.in_flight += 1
+        if self.policy.learns:
+            computed = self.lessons.sent(decision, known)
+            lease: Lease = LearningLease(self, known, trial, decision, computed)
+        else:
+            lease = Lease(self, known, trial)
         self._show(known)
         key = decision.ask.features.sticky_key
         if key is not None and len(decision.seen) > 1:
             self._sessions.served(key, record.node_id)
-        return Lease(self, known, trial)
+        return lease
 
     def report_check(self, node_id: str, *, honest: bool) -> None:
         """Somebody held what a node claims against what it did. Of a node that is not known it
@@ -142,6 +199,13 @@ class Router:
         node = self._known.get(node_id)
         if node is not None and (node.standing < FULL or not honest):
             node.standing = after_check(node.standing, honest)
+            self._show(node)
+
+    def report_load(self, node_id: str, load: Load) -> None:
+        """The counters of a node were read. Of a node that is not known it changes nothing."""
+        node = self._known.get(node_id)
+        if node is not None:
+            node.load = load
             self._show(node)
 
     def nodes(self, now_ns: int) -> list[NodeView]:
@@ -157,7 +221,7 @@ class Router:
         node = None if node_id is None else self._known.get(node_id)
         return -1 if node is None or node.record.model != features.model else node.index
 
-    def _show(self, node: _Node) -> None:
+    def _show(self, node: KnownNode) -> None:
         if node.index >= 0:
             self._fleets[node.record.model].show(node.index, node.view())
 
@@ -167,11 +231,15 @@ class Router:
             node.index = -1
         self._fleets = {}
         for node_id, record in self._registry.nodes.items():
-            known = self._known.get(node_id)
-            node = self._known[node_id] = known or _Node(record)
+            node = self._known.get(node_id) or self._know(record)
             node.record = record
             node.index = self._fleets.setdefault(record.model, Fleet()).add(node.view())
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
         for node_id in gone:
-            del self._known[node_id]
+            self.lessons.forget(self._known.pop(node_id))
         self._registry_version = self._registry.version
+
+    def _know(self, record: NodeRecord) -> KnownNode:
+        node = self._known[record.node_id] = KnownNode(record)
+        self.lessons.know(node)
+        return node

@@ -12,3 +12,16 @@ def idle_share(view: NodeView, ask: Ask) -> float:
     that was caught lying counts as fuller than it is.
     """
     return (1.0 - view.in_flight / view.node.capacity) * view.standing
+
+
+def weighted(*scorers: tuple[float, Scorer]) -> Scorer:
+    """Each clamped to [0, 1], weighted, added."""
+
+    def score(view: NodeView, ask: Ask) -> float:
+        total = 0.0
+        for weight, scorer in scorers:
+            each = scorer(view, ask)
+            total += weight * (0.0 if each < 0.0 else 1.0 if each > 1.0 else each)
+        return total
+
+    return score

@@ -6,6 +6,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from router.pace import UNKNOWN, Pace
+from router.prefix_index import Match
+
+NEVER_NS = 1 << 62
+
 _NODE_ID = re.compile(r"[!-~]{1,200}")
 _SUPPLIER_ID = re.compile(r"[a-z0-9._-]{1,64}")
 
@@ -82,6 +87,9 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stream: bool
     sticky_key: int | None = None
     """The same for requests of one session, which are better off on one node; None: no session."""
+    blocks: tuple[int, ...] = ()
+    """The prompt's blocks in order, each id standing for all before it too."""
+    block_tokens: int = 0
 
 
 class Termination(StrEnum):
@@ -109,6 +117,19 @@ class Condition(StrEnum):
     """Its back-off has passed: it may take one trial request, or is running it."""
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a node's own counters said when they were read last."""
+
+    waiting: int
+    running: int
+    kv_use: float
+    """0 to 1."""
+    kv_tokens: int = 0
+    """Room of its KV cache; 0: it does not say."""
+    cache_tokens: int = 0
+    """Of prompts that it remembers; 0: it does not say."""
+
+
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One node at one instant: all that filters and scorers may look at.
 
@@ -125,6 +146,20 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Its one trial request is running."""
     standing: float = 1.0
     """How far its word is taken: 1 unless it was caught lying."""
+    pace: Pace = UNKNOWN
+    pending_tokens: int = 0
+    """Of prompts that it was sent and has not answered."""
+    clear_at_ns: int = 0
+    """When it should have computed them."""
+    sent_ns: int = 0
+    """When it was sent something last."""
+    due_ns: int = NEVER_NS
+    """When the first token should have come that it was asked for first, of those still to come."""
+    tokens: int = 0
+    """Of all that it runs for us: prompts and expected answers."""
+    load: Load | None = None
+    slot: int = 0
+    """Its bit in `Ask.matches`."""
 
     def condition(self, now_ns: int) -> Condition:
         """Return its state at `now_ns`; draining outranks ejected."""
@@ -146,6 +181,8 @@ class Reason(StrEnum):
     DRAINING = "draining"
     EJECTED = "ejected"
     NO_CAPACITY = "no_capacity"
+    TOO_LATE = "too_late"
+    """Where it would be served first, it would have to wait too long."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -157,6 +194,19 @@ class Ask(msgspec.Struct, frozen=True):
     """Node ids that this request was already tried on."""
     preferred: int = -1
     """Where in `Decision.seen` the node is that served its session last; -1: none."""
+    matches: tuple[Match, ...] = ()
+    """Who has how many blocks of the prompt in cache, by `NodeView.slot`; the longest first."""
+    champions: tuple[int, ...] = ()
+    """Where in `Decision.seen` some of those are."""
+    expected_tokens: float = 0.0
+    """How long the answer will be, as answers go."""
+
+    def cached_tokens(self, slot: int) -> int:
+        """Of the prompt, what the node of this slot has in its cache."""
+        for blocks, mask in self.matches:
+            if mask >> slot & 1:
+                return min(blocks * self.features.block_tokens, self.features.prompt_tokens)
+        return 0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,18 +19,19 @@ import msgspec
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
-from gateway.admission.keyring import Keyring
+from gateway.admission.keyring import Caller, Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
+from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.openai.request import Endpoint, Question, read
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
-from metering.limits import LimitKind, Limits, Shortage
+from metering.limits import KeyPools, LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
@@ -101,6 +102,8 @@ class Admission:
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
+        self._refusing = False
+        """The last choice found no room, so that there may be none at all."""
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -121,6 +124,36 @@ class Admission:
             raise errors.key_expired(key.key_id, key.expires_ns)
         return key
 
+    def caller(self, authorization: bytes, last: Caller | None, known: Known) -> Caller:
+        """Whose key this is; the same as `last` as long as nothing has changed, and it takes no
+        hashing to say so. Raises ApiError (401), Pending.
+        """
+        if (
+            last is not None
+            and last.authorization == authorization
+            and last.keys is self._keyring.version
+            and last.key.expires_ns is None
+        ):
+            return last
+        key = self.authenticate({b"authorization": authorization}, known)
+        return Caller(authorization, key, self._keyring.version)
+
+    def check_overload(self, key: ApiKey) -> None:
+        """Refuse what nobody could take whatever it asks, before it is read.
+
+        Raises ApiError (429).
+        """
+        if not self._refusing:
+            return
+        if not self._router.is_full:
+            self._refusing = False
+            return
+        only = self._catalogue.only
+        error = errors.no_capacity("any model" if only is None else only.id, 0)
+        error.model = None if only is None else only.id
+        error.more_headers = self.limit_headers(key)
+        raise error
+
     def admit(
         self,
         request_id: str,
@@ -137,18 +170,31 @@ class Admission:
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        question, model = self._asked(key, endpoint, body)
+        limits, model = self._till.limits_of(key.key_id, key.limits), None
         try:
-            return self._admit_to(model, request_id, key, question, body, known, batch, session_id)
+            question, model = self._asked(key, endpoint, body)
+            return self._admit_to(
+                model, request_id, key, limits, question, body, known, batch, session_id
+            )
         except ApiError as error:
-            error.model = model.id
+            if model is not None:
+                error.model = model.id
+            if limits is not None:
+                more = limit_headers(limits, self._monotonic_ns())
+                error.more_headers += unlike(error.more_headers, more)
             raise
+
+    def limit_headers(self, key: ApiKey) -> Headers:
+        """Where the key stands with its limits."""
+        limits = self._till.limits_of(key.key_id, key.limits)
+        return () if limits is None else limit_headers(limits, self._monotonic_ns())
 
     def _admit_to(
         self,
         model: Model,
         request_id: str,
         key: ApiKey,
+        limits: KeyPools | None,
         question: Question,
         body: bytes,
         known: Known,
@@ -174,7 +220,12 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
+        tokens = prompt_tokens + completion_tokens
         capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
+        draws = self._caps(key, hold, created_ns) if capped else ()
+        if model.quota is not None and key.account not in model.quota.exempt:
+            purse = self._till.purses.quota(key.account, model.quota, created_ns)
+            draws += (Draw(purse.name, tokens),)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -185,13 +236,12 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
-            draws=self._caps(key, hold, created_ns) if capped else (),
+            draws=draws,
         )
-        tokens = prompt_tokens + completion_tokens
         if model.free_tokens_per_day is not None:
-            charge = self._offer_free(charge, key.limits, tokens, now_ns, model, known)
+            charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
         if charge.price is not FREE:
-            shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
+            shortage = self._till.reserve(charge, limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
         sample = self._sample(node.node_id)
@@ -206,12 +256,14 @@ class Admission:
             timeouts=self._timeouts,
             estimate=model.estimate,
             sample=sample,
+            limits=limits,
         )
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
         """Raises ApiError (429) if no node can take it."""
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
+            self._refusing = True
             raise errors.no_capacity(features.model, decision.retry_after_ns)
         return decision, decision.node
 
@@ -278,6 +330,7 @@ class Admission:
         self,
         paid: OpenCharge,
         own: Limits,
+        limits: KeyPools | None,
         tokens: int,
         now_ns: int,
         model: Model,
@@ -292,10 +345,11 @@ class Admission:
         )
         if tokens > purse.limit:
             return paid
+        quota = tuple(draw for draw in paid.draws if draw.in_tokens)
         charge = msgspec.structs.replace(
-            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens),)
+            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens), *quota)
         )
-        shortage = self._till.reserve(charge, own, tokens, now_ns)
+        shortage = self._till.reserve(charge, limits, tokens, now_ns)
         if shortage is None:
             return charge
         if shortage.kind is not LimitKind.FREE_TOKENS:
@@ -318,11 +372,13 @@ class Admission:
         if source.worth_asking(shortage, charge, own, tokens, tries):
             raise Pending("tries", find)
         of_money = shortage.kind in (LimitKind.CREDIT, LimitKind.CAP)
-        never = shortage.wait_ns is None and not of_money
+        never = shortage.asked > shortage.limit and not of_money
         if source.away and not never:
             raise errors.limits_unknown()
         if shortage.kind is LimitKind.CAP:
             raise errors.cap_reached(shortage, charge.created_ns)
+        if shortage.kind is LimitKind.QUOTA:
+            raise errors.quota_used(shortage, charge.model, charge.created_ns)
         if shortage.kind is not LimitKind.CREDIT:
             raise errors.rate_limited(shortage, charge.model, charge.key_id)
         raise errors.no_credit(

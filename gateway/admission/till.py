@@ -17,13 +17,18 @@ from metering.family_limits import SubKeyLimits, pools_of
 from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
-from metering.purse import FOREVER_NS, Draw, drawn
+from metering.purse import FOREVER_NS, Draw, PurseKind, drawn
 from metering.purses import Purses
 from metering.spool import Spool
 
 OnDurable = Callable[[Exception | None], None]
 Row = OpenCharge | ChargeProgress | CloseCharge
 
+_OF_PURSE = {
+    PurseKind.CAP: LimitKind.CAP,
+    PurseKind.FREE: LimitKind.FREE_TOKENS,
+    PurseKind.QUOTA: LimitKind.QUOTA,
+}
 _SERVED_FREE = frozenset({ChargeOutcome.CLIENT_GONE, ChargeOutcome.EMPTY})
 """Free, but a request all the same. Whatever else is free was refused, or was our own failure."""
 
@@ -116,17 +121,22 @@ class Till:
         self.purses = purses
         self._open: dict[str, _Reserved] = {}
 
-    def reserve(self, charge: OpenCharge, own: Limits, tokens: int, now_ns: int) -> Shortage | None:
+    def limits_of(self, key_id: str, own: Limits) -> KeyPools | None:
+        """What is left of a key's limits; None if nothing limits it. For one request: a sub-key's
+        remember what it took.
+        """
+        if type(own) is SubKeyLimits:
+            return pools_of(self._limiter, key_id, own)
+        return self._limiter.of(key_id, own)
+
+    def reserve(
+        self, charge: OpenCharge, limits: KeyPools | None, tokens: int, now_ns: int
+    ) -> Shortage | None:
         """Set aside all that the request can use of its account's credit and of its key's limits.
         If there is too little of one, nothing is set aside and this is what is short.
         """
         if self.source.closed:
             return self._credit_shortage(charge)
-        limits: KeyPools | None
-        if type(own) is SubKeyLimits:
-            limits = pools_of(self._limiter, charge.key_id, own)
-        else:
-            limits = self._limiter.of(charge.key_id, own)
         slot = REFUSED
         if limits is not None:
             slot = limits.take(tokens, now_ns)
@@ -198,7 +208,7 @@ class Till:
         assert purse is not None, f"{draw.purse} was let go of before it was over"
         ends = purse.until_ns != FOREVER_NS
         return Shortage(
-            kind=LimitKind.FREE_TOKENS if draw.in_tokens else LimitKind.CAP,
+            kind=_OF_PURSE[purse.kind],
             limit=purse.limit,
             free=min(self._budget.available(draw.purse), draw.amount - 1),
             asked=draw.amount,

@@ -12,11 +12,15 @@ _COMMANDS = {
     "key": "API keys: make, change, rotate, revoke.",
     "account": "Customers' accounts: create, deposit, lend, warn, show.",
     "price": "Prices of models: set, list, look up by the version on a charge.",
+    "node": "Suppliers' nodes: run one; invite, list, revoke.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
+    "oracle": "The price of IO, read once from its sources.",
+    "stake": "The least stake of a device; slashing, with evidence.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
+    "simulate": "The engine through a scenario, beside the old schedule.",
 }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway import errors
+from gateway.enrolment.node_store import UnknownNodeError
 from gateway.errors import ApiError
+from ide.settlement import SettlementError
 from metering.accounts import AccountError
 from metering.credit_line import CreditLineError
 from metering.customer_store import CustomerError
@@ -45,6 +47,7 @@ REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the firs
     UnknownDepositError: _unknown,
     DepositError: _invalid,
     MonthError: _invalid,
+    SettlementError: _unknown,
     StatementError: _own_fault,
     KeyTermsError: _invalid,
     CreditLineError: _conflict,
@@ -53,5 +56,6 @@ REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the firs
     PriceTakenError: _conflict,
     PriceError: _invalid,
     MoneyError: _invalid,
+    UnknownNodeError: _unknown,
     LedgerError: _away,
 }

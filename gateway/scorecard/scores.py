@@ -80,4 +80,7 @@ def _failed(question: Question, attempt: Attempt) -> bool:
     """
     if question.stream:
         return attempt.meter.failed
-    return question.endpoint in _GENERATING and _ERROR_FINISH.search(attempt.body) is not None
+    answer = attempt.body
+    if b'"error"' not in answer:  # eight times as fast as the pattern, and nearly always so
+        return False
+    return question.endpoint in _GENERATING and _ERROR_FINISH.search(answer) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from .run import ANSWERING, run
+from .run import ANSWERING, kept_paths, run
 from .stand import MODEL, over_fake_node
 
 
@@ -34,13 +34,15 @@ def main(
 
         def ask(url: str, key: str) -> int:
             asked = partial(run, folder, url=url, key=key, model=model)
-            whole = asked(examples=examples, paths=paths)
-            click.echo(whole.stdout)
-            good = asked(
-                examples=5 * examples, paths=paths or ANSWERING, mode="positive", phases=["fuzzing"]
-            )
-            click.echo(good.stdout)
-            return whole.returncode or good.returncode
+            runs = [asked(examples=examples, paths=paths)]
+            good = {"mode": "positive", "examples": 5 * examples}
+            runs.append(asked(paths=paths or ANSWERING, phases=["fuzzing"], **good))
+            # What was made is read, listed, cancelled and deleted.
+            kept = [] if paths else kept_paths()
+            runs += [asked(paths=group, phases=["stateful"], **good) for group in kept]
+            for done in runs:
+                click.echo(done.stdout)
+            return max(done.returncode for done in runs)
 
         code = uvloop.run(over_fake_node(folder, ask)) if url is None else ask(url, key or "")
     sys.exit(code)

@@ -4,6 +4,7 @@ import pytest
 
 from router.picker import DRAW_BITS
 from router.policy import RETRY_AFTER_NS, Policy
+from router.scorers import weighted
 from router.types import Ask, NodeRecord, NodeState, NodeView, Reason, RequestFeatures
 
 FEATURES = RequestFeatures(model="m", prompt_tokens=1, completion_tokens_max=1, stream=True)
@@ -138,6 +139,6 @@ def test_a_decision_explains_itself() -> None:
 
 
 def test_scorers_are_clamped_and_weighted() -> None:
-    policy = Policy(scorers=((2.0, lambda view, ask: 9.0), (1.0, lambda view, ask: -9.0)))
+    policy = Policy(score=weighted((2.0, lambda view, ask: 9.0), (1.0, lambda view, ask: -9.0)))
     decision = policy.choose(Ask(FEATURES, NOW, NONE), (view("a"),), bits(random.Random(1)))
     assert policy.explain(decision)[0].score == 2.0

@@ -1,0 +1,118 @@
+"""What the router knows of one node id, whether or not it is listed at the moment."""
+
+from typing import NamedTuple
+
+from router.ejection import GOOD
+from router.pace import UNKNOWN, after_answer, after_first_token
+from router.standing import FULL
+from router.types import NEVER_NS, Load, NodeRecord, NodeView
+
+FORGET_NS = 600_000_000_000
+"""How long after its back-off an ejected node that is gone is still remembered: 10 min."""
+_MEASURED_TOKENS_MIN = 8
+"""An answer of fewer tokens tells nothing of how fast they come."""
+
+SAME_STEP_NS = 1_500_000
+"""First tokens that come within it are of one step of the engine, and their prompts one sample."""
+
+
+class _FirstTokens(NamedTuple):
+    """Of one step."""
+
+    at_ns: int
+    tokens: int
+    """Of the prompts that were computed."""
+    took_ns: int
+    was_idle: bool
+
+
+class KnownNode:
+    __slots__ = (
+        "_came", "clear_at_ns", "health", "in_flight", "index", "load", "on_trial", "pace",
+        "pending", "pending_tokens", "record", "sent_ns", "slot", "standing", "tokens",
+    )  # fmt: skip
+
+    def __init__(self, record: NodeRecord) -> None:
+        self.record = record
+        self.slot = 0
+        self.in_flight = 0
+        self.health = GOOD
+        self.on_trial = False
+        self.standing = FULL
+        self.index = -1
+        """Its place among the nodes of its model; -1 when not listed."""
+        self.pace = UNKNOWN
+        self.pending_tokens = 0
+        self.clear_at_ns = 0
+        self.pending: dict[object, int] = {}
+        """Of what waits for its first token: when that is due, by who waits; the oldest first."""
+        self._came = _FirstTokens(0, 0, 0, True)
+        self.sent_ns = 0
+        self.tokens = 0
+        self.load: Load | None = None
+
+    def view(self) -> NodeView:
+        return NodeView(
+            node=self.record,
+            in_flight=self.in_flight,
+            ejections=self.health.ejections,
+            ejected_until_ns=self.health.ejected_until_ns,
+            on_trial=self.on_trial,
+            standing=self.standing,
+            pace=self.pace,
+            pending_tokens=self.pending_tokens,
+            clear_at_ns=self.clear_at_ns,
+            tokens=self.tokens,
+            load=self.load,
+            slot=self.slot,
+            sent_ns=self.sent_ns,
+            due_ns=next(iter(self.pending.values())) if self.pending else NEVER_NS,
+        )
+
+    def forgettable(self, now_ns: int) -> bool:
+        if self.in_flight:
+            return False
+        return not self.health.ejections or now_ns > self.health.ejected_until_ns + FORGET_NS
+
+    # -- what is learned of it --
+
+    def sent(self, who: object, computed: int, now_ns: int) -> None:
+        """It was sent a prompt, `computed` tokens of which it has not in its cache."""
+        self.sent_ns = now_ns
+        self.pending_tokens += computed
+        self.clear_at_ns = max(self.clear_at_ns, now_ns) + self._work_ns(computed, now_ns)
+        self.pending[who] = self.clear_at_ns + int(self.pace.prefill.base)
+
+    def first_token(self, who: object, computed: int, sent_ns: int, now_ns: int) -> None:
+        """The first token of a prompt came that was sent then."""
+        self.unanswered(who, computed, now_ns)
+        came = self._came
+        if now_ns - came.at_ns < SAME_STEP_NS:
+            self._came = came._replace(tokens=came.tokens + computed)
+            return
+        if came.tokens:
+            self.pace = after_first_token(
+                self.pace,
+                tokens=came.tokens,
+                took_ns=came.took_ns,
+                was_idle=came.was_idle,
+                now_ns=now_ns,
+            )
+        was_idle = came.at_ns <= sent_ns + self.pace.prefill.base
+        took_ns = now_ns - (sent_ns if was_idle else came.at_ns)
+        self._came = _FirstTokens(now_ns, computed, took_ns, was_idle)
+
+    def unanswered(self, who: object, computed: int, now_ns: int) -> None:
+        """A prompt that it was sent is no longer its: answered, lost, or nobody waits for it."""
+        self.pending_tokens -= computed
+        del self.pending[who]
+        self.clear_at_ns = now_ns + self._work_ns(self.pending_tokens, now_ns)
+
+    def answered(self, tokens: int, took_ns: int, beside: float) -> None:
+        """An answer of so many tokens came, the first of which is not counted in `took_ns`."""
+        if tokens >= _MEASURED_TOKENS_MIN:
+            self.pace = after_answer(self.pace, beside=beside, ns_per_token=took_ns / (tokens - 1))
+
+    def _work_ns(self, tokens: int, now_ns: int) -> int:
+        pace = self.pace
+        return int(tokens * pace.prefill.slope * pace.slowdown_at(now_ns))
