@@ -3,16 +3,20 @@
 # make check   style, types, imports
 # make bench   what a request costs, beside other gateways; ARGS='--help' lists what else it does
 # make endurance   a million requests, silent streams, slow readers, a hung node; ten minutes
-# make ledger-bench   how fast the books are, at ten million transfers; ARGS=--quick for seconds
+# make ledger-bench   how fast the books are, at ten million transfers (PostgreSQL: one); ARGS=--quick for seconds
+# make settle-bench   an epoch of 100,000 suppliers and a million charges; ARGS=--quick for seconds
 # make batch-bench    what live traffic feels of a batch; two minutes
 # make overload   ten times more than there is room for: what is refused, and how fast; half a minute
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
-# make chaos   200 rounds of SIGKILL under load, streams cut, disks full; half an hour
+# make route-sim   policies of choosing a node in simulated worlds; TRACE=a file of requests; a minute
+# make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
+# make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract route-sim structured settle-bench
 
 ARGS ?=
+TRACE ?= ../shared/data/azure-llm-2023-conversation.csv
 BIN := .venv/bin
 
 install:
@@ -43,6 +47,9 @@ overload: install
 ledger-bench: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.bench ledger $(ARGS)
 
+settle-bench: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench settle $(ARGS)
+
 batch-bench: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.bench batches $(ARGS)
 
@@ -57,3 +64,9 @@ chaos: install
 
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
+
+structured: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
+
+route-sim: install
+	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

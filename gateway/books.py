@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from gateway.admission.sharing import Sharing
@@ -18,6 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
+from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (
     keep_answers_forgotten,
@@ -27,6 +29,7 @@ from gateway.housekeeping import (
 )
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
+from gateway.settlement.settler import Settler
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
 from metering.budget import Budget
@@ -86,6 +89,7 @@ class Books:
         self.readings = ReadingStore(self._reports)
         self.usage = UsageStore(self._reports)
         self.answers = AnswerStore(self._database)
+        self.nodes = NodeStore(self._reports)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,
@@ -96,6 +100,7 @@ class Books:
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
         self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
+        self._settler = self._new_settler(home, config, where)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self.ledger)
         self._sharing: Sharing | None = None
@@ -148,6 +153,18 @@ class Books:
             purses=purses,
         )
 
+    def _new_settler(self, home: Home, config: Config, where: Path | str) -> Settler | None:
+        if not config.settlement.automatic:
+            return None
+        return Settler(
+            home,
+            config.settlement,
+            where,
+            ledger=self.admin_ledger,
+            database=self._reports,
+            holder=self._spool.writer,
+        )
+
     def _new_purses(self, forget: Callable[[str], bool]) -> Purses:
         return Purses(lambda name: self._poster.refresh(name), forget)
 
@@ -179,6 +196,8 @@ class Books:
                 keep_answers_forgotten(self.answers),
                 keep_judging(self._sla, self._objectives),
             ]
+        if self._settler is not None:
+            tasks.append(self._settler.run())
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks

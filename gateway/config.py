@@ -21,6 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -28,6 +29,7 @@ from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.responses.config import ResponsesConfig
+from gateway.settlement.config import SettlementConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -220,6 +222,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
     ray: RayConfig | None = None
+    enrolment: EnrolmentConfig | None = None
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
@@ -228,6 +231,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
+    settlement: SettlementConfig = SettlementConfig()
     responses: ResponsesConfig = ResponsesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
@@ -294,6 +298,7 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
+    config.settlement.io_price_nano_usd()
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:
         sla.objective()

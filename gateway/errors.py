@@ -11,6 +11,7 @@
     |- no_credit               402     insufficient_quota      insufficient_quota
     |- not_an_admin            403     permission_error        (given)
     |- not_permitted           403     permission_error        (given)
+    |- node_refused            (given) invalid_request_error   (given)
     |- model_not_allowed       403     invalid_request_error   model_not_found
     |- unknown_model           404     invalid_request_error   model_not_found
     |- unknown_route           404     invalid_request_error   unknown_url
@@ -264,7 +265,7 @@ def rate_limited(shortage: Shortage, model: str, key_id: str) -> ApiError:
         429,
         f"Rate limit reached {name}: Limit {shortage.limit}, "
         f"Used {shortage.limit - shortage.free}, Requested {shortage.asked}. "
-        f"Please try again in {_duration(wait_ms)}.",
+        f"Please try again in {duration(wait_ms)}.",
         type=type,
         code="rate_limit_exceeded",
         retry_after_s=-(-wait_ms // 1000),
@@ -306,14 +307,14 @@ def _rate_limit_headers(shortage: Shortage, type: str) -> tuple[tuple[bytes, byt
     values = {
         "limit": str(shortage.limit),
         "remaining": str(max(0, shortage.free)),
-        "reset": _duration(-(-shortage.reset_ns // 1_000_000)),
+        "reset": duration(-(-shortage.reset_ns // 1_000_000)),
     }
     return tuple(
         (f"x-ratelimit-{name}-{type}".encode(), value.encode()) for name, value in values.items()
     )
 
 
-def _duration(milliseconds: int) -> str:
+def duration(milliseconds: int) -> str:
     """As Go writes it and OpenAI's headers do: 6m0s, 1.5s, 20ms."""
     if milliseconds < 1000:
         return f"{milliseconds}ms"
@@ -351,3 +352,8 @@ def not_recording() -> ApiError:
         retry_after_s=30,
         code="not_recording",
     )
+
+
+def node_refused(status: int, message: str, *, code: str) -> ApiError:
+    """To a node, or to whoever says to be one."""
+    return ApiError(status, f"Refused: {message}.", code=code)

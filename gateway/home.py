@@ -26,6 +26,11 @@ class Home:
         return self.path / "admin_key"
 
     @property
+    def gateway_identity_file(self) -> Path:
+        """The key and certificate by which enrolled nodes know this gateway."""
+        return self.path / "gateway_identity.pem"
+
+    @property
     def files_folder(self) -> Path:
         """What customers uploaded and batches wrote."""
         return self.path / "files"

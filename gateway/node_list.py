@@ -1,4 +1,4 @@
-"""The nodes that there are: those of the configuration, and those that Ray tells of."""
+"""The nodes that there are: those of the configuration, those that Ray tells of, those enrolled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving.ray_discovery import RayDiscovery
 
 log = logging.getLogger("tollgate")
 
-STATIC, RAY = "static", "ray"
+STATIC, RAY, ENROLLED = "static", "ray", "enrolled"
 
 Changed = Callable[[Mapping[str, NodeRecord]], None]
 
@@ -29,6 +29,9 @@ class NodeList:
 
     def take(self, nodes: tuple[NodeConfig, ...]) -> None:
         self._update(STATIC, [node.record() for node in nodes])
+
+    def take_enrolled(self, records: list[NodeRecord]) -> None:
+        self._update(ENROLLED, records)
 
     async def follow(self, ray: RayConfig) -> None:
         """Follow Ray's list of replicas. While it cannot be read, the last one stands: replicas

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Literal, cast
@@ -13,6 +15,8 @@ import uvicorn
 
 from gateway.books import DRAIN_S
 from gateway.wiring import Gateway
+
+log = logging.getLogger("tollgate")
 
 BACKLOG = 4096
 STOP_MARGIN_S = int(DRAIN_S) + 15
@@ -23,6 +27,9 @@ class GatewayServer(uvicorn.Server):
     """On the first signal nothing new is admitted and open streams finish, within the drain time;
     on the second they are cut, and charged for what was delivered. A stop that hangs all the same
     is ended by the kernel, and what it left open billed at the next start.
+
+    If a task that has to go on ends (leases would not be renewed any more, nor keys read), nobody
+    is served by what is left: it stops as on a signal, with status 1, to be started again.
 
     `on_serving` is called with the port once connections are taken.
     """
@@ -59,12 +66,20 @@ class GatewayServer(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
         signal.alarm(0)
+        if self.lifespan.error_occurred:
+            sys.exit(1)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _spare_the_collector()
         if self.started:
             self._on_serving(self.port)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.lifespan.error_occurred and not self.should_exit:
+            log.critical("a part of the gateway failed, so it stops: start it again")
+            self.handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)

@@ -38,6 +38,8 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
+from gateway.enrolment.enrolment import Enrolment
+from gateway.enrolment.roll import Roll
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
@@ -53,6 +55,7 @@ from gateway.routes import (
     key,
     messages,
     models,
+    nodes,
     openrouter,
     responses,
     scorecard,
@@ -63,6 +66,7 @@ from gateway.routes import (
 )
 from gateway.routes.admin import accounts, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
+from gateway.routes.admin import nodes as admin_nodes
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
@@ -103,6 +107,18 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._enrolment: Enrolment | None = None
+        self._roll: Roll | None = None
+        if config.enrolment is not None:
+            self._enrolment = Enrolment(config.enrolment, self._books.nodes)
+            self._roll = Roll(
+                self._enrolment,
+                identity=home.gateway_identity_file,
+                writer=self._books.writer,
+                models=[model.id for model in config.model],
+                doors=doors[1],
+                reopen=self._upstream.reopen,
+            )
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -178,7 +194,8 @@ class Gateway:
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
-        rest = fastapi_app(self._routers(desk, shelf), self._lifespan)
+        told_once = Once(desk, self._books.answers, self._books.writer)
+        rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         quiet_desk = Desk(self.admission, coroutine_driver, lambda *_: None)  # the app tells
         once = Once(quiet_desk, self._books.answers, self._books.writer)
@@ -193,7 +210,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk, shelf: Shelf) -> list[APIRouter]:
+    def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
@@ -208,8 +225,10 @@ class Gateway:
                 telemetry=self._telemetry,
             ),
             models.routes(catalogue, authenticate),
-            messages.routes(admission, desk, aside, authenticate),
-            responses.routes(admission, desk, shelf, self._background, catalogue, authenticate),
+            messages.routes(admission, desk, once, aside, authenticate),
+            responses.routes(
+                admission, desk, once, shelf, self._background, catalogue, authenticate
+            ),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
@@ -220,13 +239,16 @@ class Gateway:
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
             *self._batches.routers(authenticate),
+            *([] if self._enrolment is None else [nodes.routes(self._enrolment)]),
             admin.routes(authorize, self._admin_parts()),
         ]
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
         customers = Customers(books.admin_ledger, books.customers, ADMIN_WRITER)
+        enrolled = [] if self._enrolment is None else [admin_nodes.routes(self._enrolment)]
         return [
+            *enrolled,
             accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
             deposits.routes(books.billing),
@@ -257,6 +279,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
+            if self._roll is not None:
+                going_on.append(self._roll.follow(self._nodes.take_enrolled))
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
+_encode = msgspec.json.Encoder(order="sorted").encode
 
-def canonical_json(record: msgspec.Struct) -> str:
+
+def canonical_json(record: msgspec.Struct | dict[str, Any]) -> str:
     """JSON with sorted keys and no spaces: equal records give equal text on every machine."""
-    return msgspec.json.encode(record, order="sorted").decode()
+    return _encode(record).decode()
 
 
 def record_hash(record: msgspec.Struct) -> str:
     """sha256 over `canonical_json`, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(record).encode()).hexdigest()
+    return text_hash(canonical_json(record))
+
+
+def text_hash(text: str) -> str:
+    """sha256 over UTF-8, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

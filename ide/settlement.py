@@ -1,8 +1,9 @@
-"""Epochs against a ledger: close the next one, replay those that are closed. Edge.
+"""Epochs against a ledger: the next one closed. Edge.
 
 An epoch is the range (to_seq of the last one, last row now] of the ledger, so a charge that comes
-late falls into the next. The epoch's record and all of its transfers are one transaction: after a
-crash at any point it is in the books whole or not at all, and closing it again changes nothing.
+late falls into the next. The epoch's record, its seal and all of its transfers are one transaction:
+after a crash at any point it is in the books whole or not at all, and closing it again changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from enum import StrEnum
 import msgspec
 
 from ide.canonical import canonical_json, record_hash
+from ide.commitment import NO_HEAD, charge_roots, seal_epoch
 from ide.epoch import EpochInputs, EpochReport, EpochResult, SupplierUsage
 from ide.invariants import InvariantError, check_books
 from ide.journal import books_of, epoch_group, genesis_group, posted_after, posted_balances
 from ide.params import IdeParams
 from ide.state import IdeState, opening_state
 from ide.step import step
+from metering.epoch_seal import SealedEpoch
 from metering.ledger import EpochRow, Ledger
 from metering.transfer import Group, PostResult
 
@@ -43,15 +46,6 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     row: EpochRow | None
 
 
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay found. `problem` says what differs at `first_bad_epoch`, None if ok."""
-
-    ok: bool
-    epochs: int
-    first_bad_epoch: int | None = None
-    problem: str | None = None
-
-
 def settle(
     ledger: Ledger,
     params: IdeParams,
@@ -64,10 +58,10 @@ def settle(
     """Close the next epoch, or say why there was nothing to do.
 
     `epoch` insists on a number: one that is closed is left as it is, one that is not the next
-    raises SettlementError. Without it, an epoch with no charge is closed only `even_if_empty`.
+    raises SettlementError. An epoch with no charge is closed only `even_if_empty`.
     Raises InvariantError if the books do not agree with the last epoch.
     """
-    last = last_epoch(ledger)
+    last = ledger.latest_epoch()
     following = last.epoch + 1 if last else 1
     if epoch is not None and not 1 <= epoch <= following:
         raise SettlementError(f"epoch {epoch} cannot be settled: the next one is {following}")
@@ -75,7 +69,7 @@ def settle(
         return _settled_before(ledger, epoch)
     span = unsettled_span(ledger, last)
     usage = usage_over(ledger, span)
-    if not usage and epoch is None and not even_if_empty:
+    if not usage and not even_if_empty:
         return Settlement(status=SettlementStatus.NOTHING_NEW, row=last)
     open_supply(ledger, params)
     inputs = EpochInputs(usage=usage, io_price_nano_usd=io_price_nano_usd)
@@ -86,7 +80,8 @@ def settle(
             raise
         return _settled_before(ledger, following)  # another process was quicker
     row = _row(result, inputs, params, span, now_ns)
-    answer = ledger.post_epoch(row, [group] if group else [], WRITER)
+    sealed = seal(ledger, row, result, inputs)
+    answer = ledger.post_epoch(row, [group] if group else [], WRITER, sealed)
     if answer in _SETTLED_BEFORE:
         return _settled_before(ledger, following)
     if answer is not PostResult.OK:
@@ -109,10 +104,19 @@ def open_supply(ledger: Ledger, params: IdeParams) -> None:
         )
 
 
-def last_epoch(ledger: Ledger) -> EpochRow | None:
-    """The latest closed epoch, None before the first."""
-    rows = ledger.epochs()
-    return rows[-1] if rows else None
+def seal(ledger: Ledger, row: EpochRow, result: EpochResult, inputs: EpochInputs) -> SealedEpoch:
+    """What an epoch commits to, with the charges behind it read from the ledger.
+
+    Raises InvariantError if they are not those that its inputs sum up.
+    """
+    span = (row.from_seq, row.to_seq)
+    roots = charge_roots(ledger.served_charges(*span))
+    summed = sum(served.charges for served in inputs.usage)
+    if (found := sum(root.leaves for root in roots.values())) != summed:
+        raise InvariantError(f"{found} charges are in the ledger, {summed} in the usage of them")
+    before = ledger.seals(before=row.epoch)
+    previous = before[0].hash if before else NO_HEAD
+    return seal_epoch(row, result.report, inputs, roots, ledger.writer_ends(*span), previous)
 
 
 def unsettled_span(ledger: Ledger, last: EpochRow | None) -> tuple[int, int]:
@@ -147,44 +151,6 @@ def stored_result(row: EpochRow) -> EpochResult:
         state=msgspec.json.decode(row.state, type=IdeState),
         report=msgspec.json.decode(row.result, type=EpochReport),
     )
-
-
-def replay(ledger: Ledger) -> Replay:
-    """Work out every closed epoch anew, from the opening on, and compare with what was booked.
-
-    Compared are the usage in the ledger, the report, the state and its hash of each epoch, and in
-    the end the ledger's balances.
-    """
-    rows = ledger.epochs()
-    state: IdeState | None = None
-    epoch = 0
-    try:
-        for row in rows:
-            epoch = row.epoch
-            state = _replayed(ledger, row, state or opening_state(stored_params(row)))
-        if state is not None:
-            check_books(books_of(posted_balances(ledger.trial_balance())), state)
-    except (InvariantError, msgspec.DecodeError) as error:
-        return Replay(ok=False, epochs=len(rows), first_bad_epoch=epoch, problem=str(error))
-    return Replay(ok=True, epochs=len(rows))
-
-
-def _replayed(ledger: Ledger, row: EpochRow, state: IdeState) -> IdeState:
-    inputs = msgspec.json.decode(row.inputs, type=EpochInputs)
-    if usage_over(ledger, (row.from_seq, row.to_seq)) != inputs.usage:
-        raise InvariantError(
-            f"the usage stored is not that of the ledger's rows {row.from_seq + 1} to {row.to_seq}"
-        )
-    result = step(state, inputs, stored_params(row))
-    compared = (
-        ("report", canonical_json(result.report), row.result),
-        ("state", canonical_json(result.state), row.state),
-        ("hash", record_hash(result.state), row.hash),
-    )
-    for name, worked_out, stored in compared:
-        if worked_out != stored:
-            raise InvariantError(f"the {name} stored is not the one worked out anew")
-    return result.state
 
 
 def _settled_before(ledger: Ledger, epoch: int) -> Settlement:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from metering.limits import REFUSED, KeyPools, Limiter, Limits, Shortage
+from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage, Standing
 
 Pools = TypeVar("Pools", bound=KeyPools)
 
@@ -64,3 +64,13 @@ class _Family(KeyPools):
 
     def shortage(self, tokens: int, now_ns: int) -> Shortage:
         return self._refused.shortage(tokens, now_ns)
+
+    def standings(self, now_ns: int) -> list[Standing]:
+        """The scarcer one of each kind."""
+        every = [each for member in self._members for each in member.standings(now_ns)]
+        scarcest: dict[LimitKind, Standing] = {}
+        for each in every:
+            known = scarcest.get(each.kind)
+            if known is None or each.remaining < known.remaining:
+                scarcest[each.kind] = each
+        return list(scarcest.values())

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from metering.charge import ChargeRecord
+from metering.epoch_seal import EpochSeal, PayoutRow, SealedEpoch, ServedCharge, WriterEnd
 from metering.transfer import Group, PostResult, Transfer, TransferKind
 
 __all__ = [
@@ -210,8 +211,26 @@ class Ledger(Protocol):
         """Pending transfers that nothing resolved yet, each with its seq, in their order."""
         ...
 
-    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
-        """Book an epoch and its groups in one transaction, all or nothing.
+    def served_charges(
+        self, from_seq: int, to_seq: int, supplier_id: str | None = None
+    ) -> Iterator[ServedCharge]:
+        """What `charge_totals` sums, charge by charge in the order of the ledger and in constant
+        memory; of one supplier or of all.
+        """
+        ...
+
+    def writer_ends(self, from_seq: int, to_seq: int) -> list[WriterEnd]:
+        """Each writer's last row of (from_seq, to_seq], ordered by writer."""
+        ...
+
+    def post_epoch(
+        self,
+        row: EpochRow,
+        groups: Sequence[Group],
+        writer: str,
+        sealed: SealedEpoch | None = None,
+    ) -> PostResult:
+        """Book an epoch, its groups and its seal in one transaction, all or nothing.
 
         A repeat of the same epoch answers EXISTS (`created_ns` aside) and books nothing.
         """
@@ -219,9 +238,27 @@ class Ledger(Protocol):
 
     def epoch(self, number: int) -> EpochRow | None: ...
 
-    def epochs(self) -> list[EpochRow]:
-        """All of them, oldest first."""
+    def latest_epoch(self) -> EpochRow | None:
+        """None before the first."""
         ...
+
+    def epochs(self) -> Iterator[EpochRow]:
+        """All of them, oldest first, one in memory at a time."""
+        ...
+
+    def seals(self, *, before: int | None = None, limit: int = 1) -> list[EpochSeal]:
+        """Of the epochs before this one, the newest first. Epochs closed by an early version have
+        none.
+        """
+        ...
+
+    def payouts(
+        self, epoch: int, *, after_leaf: int = -1, limit: int | None = None
+    ) -> Iterator[PayoutRow]:
+        """The leaves under an epoch's seal, in their order and in constant memory."""
+        ...
+
+    def payout(self, epoch: int, supplier_id: str) -> PayoutRow | None: ...
 
     def verify(self, on_progress: OnProgress | None = None) -> Verification:
         """Derive every balance and hash chain anew and compare."""

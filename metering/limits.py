@@ -71,6 +71,18 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
     """The key whose cap it is: the request's own, or one above it."""
 
 
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """Where a key stands with one of its limits a minute; what running requests set aside is used
+    until they end.
+    """
+
+    kind: LimitKind
+    limit: int
+    remaining: int
+    reset_ns: int
+    """Until all of it is free if nothing else runs, or a little less."""
+
+
 class _Window(Protocol):
     free: int
 
@@ -133,6 +145,10 @@ class KeyPools:
         """Why `take` refused, just now: what would be missing for the longest."""
         raise NotImplementedError
 
+    def standings(self, now_ns: int) -> list[Standing]:
+        """Of its limits a minute, as far as they are known: requests, tokens."""
+        raise NotImplementedError
+
     def _begin_slot(self, now_ns: int) -> None:
         """The slot at hand is over."""
         raise NotImplementedError
@@ -141,12 +157,14 @@ class KeyPools:
 class KeyLimits(KeyPools):
     """The limits of a key that only this process serves."""
 
-    __slots__ = ("_own_places", "_own_requests", "_own_tokens")
+    __slots__ = ("_own_places", "_own_requests", "_own_tokens", "_told")
 
     def __init__(self, own: Limits, limits: Limits) -> None:
         self._own_requests = Window(limits.requests_per_minute or NO_LIMIT)
         self._own_tokens = Window(limits.tokens_per_minute or NO_LIMIT)
         self._own_places = Places(limits.concurrent_requests or NO_LIMIT)
+        windows = (LimitKind.REQUESTS, self._own_requests), (LimitKind.TOKENS, self._own_tokens)
+        self._told = [(kind, window) for kind, window in windows if window.limit != NO_LIMIT]
         super().__init__(
             own, requests=self._own_requests, tokens=self._own_tokens, places=self._own_places
         )
@@ -157,6 +175,15 @@ class KeyLimits(KeyPools):
             self._window_shortage(LimitKind.REQUESTS, self._own_requests, 1, now_ns),
             self._place_shortage(),
         )
+
+    def standings(self, now_ns: int) -> list[Standing]:
+        if now_ns >= self._slot_ends_ns:
+            self._begin_slot(now_ns)
+        slot = self._slot
+        return [
+            Standing(kind, window.limit, max(0, window.free), window.reset_ns(slot, now_ns))
+            for kind, window in self._told
+        ]
 
     def _begin_slot(self, now_ns: int) -> None:
         slot = now_ns // SLOT_NS
@@ -174,7 +201,7 @@ class KeyLimits(KeyPools):
             free=window.free,
             asked=asked,
             wait_ns=window.wait_ns(asked, self._slot, now_ns),
-            reset_ns=window.wait_ns(window.limit, self._slot, now_ns) or 0,
+            reset_ns=window.reset_ns(self._slot, now_ns),
         )
 
     def _place_shortage(self) -> Shortage:

@@ -49,6 +49,15 @@ class Window:
             self.free += amount
             self._free_at_first += amount
 
+    def reset_ns(self, slot: int, now_ns: int) -> int:
+        """Until all of the limit is free if nothing else is taken; `slot` is the one at hand."""
+        if self.free != self._free_at_first:
+            return max(0, (slot + WINDOW_SLOTS) * SLOT_NS - now_ns)
+        for earlier, taken in reversed(self._past.items()):
+            if taken:
+                return max(0, (earlier + WINDOW_SLOTS) * SLOT_NS - now_ns)
+        return 0
+
     def wait_ns(self, amount: int, slot: int, now_ns: int) -> int | None:
         """Until this much is free if nothing else is taken; None if the limit is below it.
 

@@ -64,6 +64,8 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """Tool calls."""
     token_ids: int | None
     """Their number, if all text came with them."""
+    cut: bool
+    """A choice ended because its tokens were used up."""
 
 
 class Recount(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ class _Choice(msgspec.Struct):
     message: _Said | None = None
     text: str | None = None
     token_ids: list[int] | None = None
+    finish_reason: str | None = None
 
 
 class _Part(msgspec.Struct):
@@ -128,6 +131,7 @@ class _Pieces:
         self._texts: dict[tuple[int, str], list[str]] = {}
         self._token_ids = 0
         self._all_have_ids = True
+        self._cut = False
 
     def take(self, part: bytes) -> None:
         """Raises MalformedStreamError."""
@@ -136,6 +140,7 @@ class _Pieces:
         except UNREADABLE as error:
             raise MalformedStreamError(f"an answer cannot be read again: {error}") from None
         for choice in choices:
+            self._cut = self._cut or choice.finish_reason == "length"
             found = list(_texts(choice))
             for kind, text in found:
                 self._texts.setdefault((choice.index, kind), []).append(text)
@@ -152,6 +157,7 @@ class _Pieces:
             reasoned=sum(kind == _REASONED for _, kind in kinds),
             calls=sum(kind not in (_WRITTEN, _REASONED) for _, kind in kinds),
             token_ids=self._token_ids if self._all_have_ids and self._token_ids else None,
+            cut=self._cut,
         )
 
 

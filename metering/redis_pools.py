@@ -45,7 +45,8 @@ class RedisPools:
         except ResponseError as error:
             failed = DisownedError if str(error).startswith("DISOWNED") else PoolsUnavailableError
             raise failed(str(error)) from error
-        except (RedisError, OSError, msgspec.DecodeError) as error:
+        except (RedisError, OSError, RuntimeError, msgspec.DecodeError) as error:
+            # uvloop's is a RuntimeError: of a connection that broke before it was written to
             raise PoolsUnavailableError(str(error)) from error
 
     async def close(self) -> None:

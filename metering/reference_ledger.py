@@ -8,6 +8,7 @@ from itertools import islice
 from metering import chain
 from metering.accounts import AccountError, asset_of
 from metering.charge import ChargeRecord
+from metering.epoch_seal import EpochSeal, PayoutRow, SealedEpoch, ServedCharge, WriterEnd
 from metering.ledger import (
     AccountBalance,
     Balance,
@@ -37,6 +38,7 @@ class ReferenceLedger:
         self._watermarks: dict[str, int] = {}
         self._charges: list[tuple[int, ChargeRecord]] = []
         self._epochs: list[EpochRow] = []
+        self._sealed: dict[int, SealedEpoch] = {}
 
     def post(
         self, writer: str, groups: Sequence[Group], watermark: int | None = None
@@ -151,7 +153,13 @@ class ReferenceLedger:
             if transfer.kind is TransferKind.PENDING and transfer.id not in self._books.resolved:
                 yield row.seq, transfer
 
-    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
+    def post_epoch(
+        self,
+        row: EpochRow,
+        groups: Sequence[Group],
+        writer: str,
+        sealed: SealedEpoch | None = None,
+    ) -> PostResult:
         known = self.epoch(row.epoch)
         if known is not None:
             same = same_epoch(row, known)
@@ -165,13 +173,48 @@ class ReferenceLedger:
             return PostResult.LINKED_FAILED
         if result is PostResult.OK:
             self._epochs.append(row)
+            if sealed is not None:
+                self._sealed[row.epoch] = sealed
         return result
 
     def epoch(self, number: int) -> EpochRow | None:
         return next((row for row in self._epochs if row.epoch == number), None)
 
-    def epochs(self) -> list[EpochRow]:
-        return list(self._epochs)
+    def latest_epoch(self) -> EpochRow | None:
+        return self._epochs[-1] if self._epochs else None
+
+    def epochs(self) -> Iterator[EpochRow]:
+        return iter(self._epochs)
+
+    def seals(self, *, before: int | None = None, limit: int = 1) -> list[EpochSeal]:
+        numbers = [epoch for epoch in self._sealed if before is None or epoch < before]
+        return [self._sealed[epoch].seal for epoch in sorted(numbers, reverse=True)[:limit]]
+
+    def payouts(
+        self, epoch: int, *, after_leaf: int = -1, limit: int | None = None
+    ) -> Iterator[PayoutRow]:
+        rows = self._sealed[epoch].payouts if epoch in self._sealed else ()
+        return islice(rows, after_leaf + 1, None if limit is None else after_leaf + 1 + limit)
+
+    def payout(self, epoch: int, supplier_id: str) -> PayoutRow | None:
+        return next((row for row in self.payouts(epoch) if row.supplier_id == supplier_id), None)
+
+    def served_charges(
+        self, from_seq: int, to_seq: int, supplier_id: str | None = None
+    ) -> Iterator[ServedCharge]:
+        for seq, charge in self._charges:
+            if not from_seq < seq <= to_seq or not charge.supplier_id or not charge.usage_source:
+                continue
+            if supplier_id in (None, charge.supplier_id):
+                facts = [getattr(charge, name) for name in ServedCharge.__struct_fields__[2:]]
+                yield ServedCharge(seq, self._rows[seq - 1].hash.hex(), *facts)
+
+    def writer_ends(self, from_seq: int, to_seq: int) -> list[WriterEnd]:
+        last = {row.writer: row for row in self.booked(from_seq, to_seq)}
+        return [
+            WriterEnd(writer=writer, seq=row.seq, hash=row.hash.hex())
+            for writer, row in sorted(last.items())
+        ]
 
     def verify(self, on_progress: OnProgress | None = None) -> Verification:
         lines = self.trial_balance()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage, longest
-from metering.limits_window import NO_LIMIT, Places, Window
-from metering.shares import PlaceShare, RateShare, Share
+from metering.limits import (
+    REFUSED,
+    KeyPools,
+    Limiter,
+    LimitKind,
+    Limits,
+    Shortage,
+    Standing,
+    longest,
+)
+from metering.limits_window import NO_LIMIT, SLOT_NS, Places, Window
+from metering.shares import SHARED_WINDOW_SLOTS, PlaceShare, RateShare, Share
+
+_WINDOW_NS = SHARED_WINDOW_SLOTS * SLOT_NS
 
 
 class SharedKeyLimits(KeyPools):
     """All shares of a key are leased, told and renewed together, in one slot."""
 
-    __slots__ = ("_awake", "_kinds", "places", "rates")
+    __slots__ = ("_awake", "_kinds", "_told", "places", "rates")
 
     def __init__(
         self, key_id: str, own: Limits, limits: Limits, awake: set[SharedKeyLimits]
@@ -27,6 +38,7 @@ class SharedKeyLimits(KeyPools):
             self._kinds.append((LimitKind.REQUESTS, requests))
         if tokens is not None:
             self._kinds.append((LimitKind.TOKENS, tokens))
+        self._told = self._kinds.copy()
         if self.places is not None:
             self._kinds.append((LimitKind.CONCURRENCY, self.places))
         super().__init__(
@@ -83,6 +95,12 @@ class SharedKeyLimits(KeyPools):
             *(_shortage(kind, share, _asked(kind, tokens), now_ns) for kind, share in self._kinds)
         )
 
+    def standings(self, now_ns: int) -> list[Standing]:
+        """As the pool said last, and what of that was taken here since: what others lease counts
+        as used. Of a pool that was not heard of yet nothing is known.
+        """
+        return [_standing(kind, share) for kind, share in self._told if share.heard]
+
     def _begin_slot(self, now_ns: int) -> None:
         self.expire()
 
@@ -98,7 +116,19 @@ def _shortage(kind: LimitKind, share: Share, asked: int, now_ns: int) -> Shortag
     if free < asked:
         free = min(free + share.pool_free, asked - 1)
     wait_ns = share.wait_ns(asked, now_ns)
-    return Shortage(kind=kind, limit=share.limit, free=free, asked=asked, wait_ns=wait_ns)
+    return Shortage(
+        kind=kind,
+        limit=share.limit,
+        free=free,
+        asked=asked,
+        wait_ns=wait_ns,
+        reset_ns=_WINDOW_NS,
+    )
+
+
+def _standing(kind: LimitKind, share: Share) -> Standing:
+    remaining = min(share.limit, max(0, share.free + share.pool_free))
+    return Standing(kind, share.limit, remaining, 0 if remaining == share.limit else _WINDOW_NS)
 
 
 def _asked(kind: LimitKind, tokens: int) -> int:

@@ -61,6 +61,8 @@ class Share:
         self._bound = 0
         """So much of what is free has to be kept."""
         self.pool_free = 0
+        self.heard = False
+        """The pool has answered."""
         self._free_before = 0
         self._wanted = False
         self._hopeless_until_ns = 0
@@ -90,6 +92,7 @@ class Share:
         self.free += grant.given
         self._free_before += grant.given
         self.pool_free = grant.pool_free
+        self.heard = True
         self._enough_at_ns = now_ns + grant.wait_ms * 1_000_000
         denied = demand.least > 0 and grant.given == 0
         self._wanted = grant.wanted or denied

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from msgspec.structs import astuple
+
+from metering import epoch_rows
 from metering.accounts import AccountError, asset_of
-from metering.batch import CHARGE_COLUMNS, EPOCH_COLUMNS, Batch, charge_of, epoch_of, listing
+from metering.batch import CHARGE_COLUMNS, Batch, charge_of, listing
 from metering.booked_rows import booked_rows, open_holds
 from metering.charge import ChargeRecord
 from metering.database import Database, Session
+from metering.epoch_seal import EpochSeal, PayoutRow, SealedEpoch, ServedCharge, WriterEnd
 from metering.ledger import (
     AccountBalance,
     Balance,
@@ -73,14 +77,20 @@ class SqlLedger:
         batch.remember_holds(HOLDS_MAX)
         return [PostResult.OK] * len(groups)
 
-    def post_epoch(self, row: EpochRow, groups: Sequence[Group], writer: str) -> PostResult:
+    def post_epoch(
+        self,
+        row: EpochRow,
+        groups: Sequence[Group],
+        writer: str,
+        sealed: SealedEpoch | None = None,
+    ) -> PostResult:
         linked = Group(transfers=tuple(t for group in groups for t in group.transfers))
         with self._writes.transaction() as db:
-            known = _epoch(db, row.epoch)
+            known = epoch_rows.epoch(db, row.epoch)
             if known is not None:
                 same = same_epoch(row, known)
                 return PostResult.EXISTS if same else PostResult.EXISTS_WITH_DIFFERENT_EPOCH
-            if not follows(row, _latest_epoch(db), _last_seq(db)):
+            if not follows(row, epoch_rows.latest_epoch(db), _last_seq(db)):
                 return PostResult.INVALID_EPOCH
             batch = Batch(db, writer, self._holds, self._clock_ns())
             if linked.transfers:
@@ -91,6 +101,8 @@ class SqlLedger:
                 if result is not PostResult.OK:
                     return result
             batch.write(None, row)
+            if sealed is not None:
+                _write_seal(db, sealed)
             return PostResult.OK
 
     def open_account(self, account: str) -> bool:
@@ -185,12 +197,37 @@ class SqlLedger:
             yield from open_holds(self._reads, after_seq, to_seq)
             after_seq = to_seq
 
-    def epoch(self, number: int) -> EpochRow | None:
-        return _epoch(self._reads, number)
+    def served_charges(
+        self, from_seq: int, to_seq: int, supplier_id: str | None = None
+    ) -> Iterator[ServedCharge]:
+        return epoch_rows.served_charges(self._reads, from_seq, to_seq, supplier_id)
 
-    def epochs(self) -> list[EpochRow]:
-        rows = self._reads.query(f"SELECT {EPOCH_COLUMNS} FROM epoch ORDER BY epoch")
-        return [epoch_of(row) for row in rows]
+    def writer_ends(self, from_seq: int, to_seq: int) -> list[WriterEnd]:
+        return epoch_rows.writer_ends(self._reads, from_seq, to_seq)
+
+    def epoch(self, number: int) -> EpochRow | None:
+        return epoch_rows.epoch(self._reads, number)
+
+    def latest_epoch(self) -> EpochRow | None:
+        return epoch_rows.latest_epoch(self._reads)
+
+    def epochs(self) -> Iterator[EpochRow]:
+        for (number,) in self._reads.query("SELECT epoch FROM epoch ORDER BY epoch"):
+            row = epoch_rows.epoch(self._reads, number)
+            if row is not None:
+                yield row
+
+    def seals(self, *, before: int | None = None, limit: int = 1) -> list[EpochSeal]:
+        return epoch_rows.seals(self._reads, 2**63 - 1 if before is None else before, limit)
+
+    def payouts(
+        self, epoch: int, *, after_leaf: int = -1, limit: int | None = None
+    ) -> Iterator[PayoutRow]:
+        most = 2**63 - 1 if limit is None else limit
+        return epoch_rows.payouts(self._reads, epoch, after_leaf, most)
+
+    def payout(self, epoch: int, supplier_id: str) -> PayoutRow | None:
+        return epoch_rows.payout(self._reads, epoch, supplier_id)
 
     def close(self) -> None:
         """Waits for what is under way."""
@@ -207,11 +244,7 @@ def _last_seq(db: Session) -> int:
     return seq
 
 
-def _epoch(db: Session, number: int) -> EpochRow | None:
-    rows = db.query(f"SELECT {EPOCH_COLUMNS} FROM epoch WHERE epoch = ?", number)
-    return epoch_of(rows[0]) if rows else None
-
-
-def _latest_epoch(db: Session) -> EpochRow | None:
-    rows = db.query(f"SELECT {EPOCH_COLUMNS} FROM epoch ORDER BY epoch DESC LIMIT 1")
-    return epoch_of(rows[0]) if rows else None
+def _write_seal(db: Session, sealed: SealedEpoch) -> None:
+    db.insert("epoch_seal", 4, astuple(sealed.seal))
+    values = [value for payout in sealed.payouts for value in astuple(payout)]
+    db.insert("payout", len(PayoutRow.__struct_fields__), values)

@@ -111,9 +111,7 @@ class KnownNode:
     def answered(self, tokens: int, took_ns: int, beside: float) -> None:
         """An answer of so many tokens came, the first of which is not counted in `took_ns`."""
         if tokens >= _MEASURED_TOKENS_MIN:
-            self.pace = after_answer(
-                self.pace, beside=beside, ns_per_token=took_ns / (tokens - 1)
-            )
+            self.pace = after_answer(self.pace, beside=beside, ns_per_token=took_ns / (tokens - 1))
 
     def _work_ns(self, tokens: int, now_ns: int) -> int:
         pace = self.pace

@@ -52,9 +52,13 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         k_base, k_slope = g_base / spread, g_slope / spread
         off = y - has_base * self.base - x * self.slope
         base, slope = self.base + k_base * off, self.slope + k_slope * off
+        if base < self.base * _HALF or slope < self.slope * _HALF:
+            # As far as it may; it is known no better for that.
+            base, slope = max(base, self.base * _HALF), max(slope, self.slope * _HALF)
+            return Line(base, slope, p_base, p_both, p_slope)
         return Line(
-            max(base, self.base * _HALF),
-            max(slope, self.slope * _HALF),
+            base,
+            slope,
             min((p_base - k_base * g_base) * FORGETS, _P_MAX),
             (p_both - k_base * g_slope) * FORGETS,
             min((p_slope - k_slope * g_slope) * FORGETS, _P_MAX),
@@ -78,7 +82,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def slowdown_at(self, now_ns: int) -> float:
         """What is left of it."""
         excess = self.slowdown - 1.0
-        return 1.0 + excess * 0.5 ** ((now_ns - self.slow_at_ns) / SLOW_HALF_NS)
+        return 1.0 + excess * float(0.5 ** ((now_ns - self.slow_at_ns) / SLOW_HALF_NS))
 
 
 UNKNOWN = Pace(
@@ -124,7 +128,7 @@ def _peak(pace: Pace, ratio: float, now_ns: int) -> float:
     known = pace.slowdown_at(now_ns)
     if ratio >= known:
         return ratio
-    share = 0.5 ** ((now_ns - pace.slow_at_ns) / _EASE_NS + 0.5)
+    share = float(0.5 ** ((now_ns - pace.slow_at_ns) / _EASE_NS + 0.5))
     return ratio + (known - ratio) * share
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from router import picker
-from router.forecast import late_ns, nearness
 from router.filters import ORDER, Filter, why_not
+from router.forecast import late_ns, nearness
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
 from router.types import Ask, Decision, NodeState, NodeView, Reason

@@ -13,9 +13,6 @@ from collections.abc import Sequence
 BLOCKS_MAX = 1_000_000
 """Over all nodes."""
 BLOCKS_OF_NODE_MAX = 8_192
-BLOCK_BYTES = 200
-"""What one block of one node takes in memory, at most; measured in tests/bench."""
-
 Match = tuple[int, int]
 """(blocks, mask of the nodes that have as many)"""
 
@@ -36,8 +33,7 @@ class PrefixIndex:
         """Who has how much of the chain, the longest first; who has nothing is in none."""
         found: list[Match] = []
         have = -1
-        depth = 0
-        for block in blocks:
+        for depth, block in enumerate(blocks):
             still = have & self._holders.get(block, 0)
             if still != have:
                 if depth:
@@ -45,10 +41,8 @@ class PrefixIndex:
                 have = still
                 if not have:
                     break
-            depth += 1
-        else:
-            if depth:
-                found.append((depth, have))
+        if have and blocks:
+            found.append((len(blocks), have))
         found.reverse()
         return tuple(found)
 

@@ -14,7 +14,16 @@ from router.policy import Policy
 from router.registry import Registry
 from router.sessions import Sessions
 from router.standing import FULL, after_check
-from router.types import Ask, Decision, Load, NodeRecord, NodeView, RequestFeatures, Rng, Termination
+from router.types import (
+    Ask,
+    Decision,
+    Load,
+    NodeRecord,
+    NodeView,
+    RequestFeatures,
+    Rng,
+    Termination,
+)
 
 _NOTHING: frozenset[str] = frozenset()
 

@@ -12,7 +12,7 @@ from serving.engine_spec import EngineSpec, block_size, engine_argv, engine_env
 from serving.free_ports import LOOPBACK
 from serving.ray_node import SHORT_TEMP_DIR
 
-_SERVER = (sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry")
+_SERVER = (sys.executable, "-m", "serving.vllm_server")
 # vLLM's sockets are TMPDIR/<36 characters>; a Unix socket path may have 107 bytes.
 TEMP_DIR_BYTES_MAX = 64
 

@@ -133,9 +133,8 @@ class Member:
         )  # fmt: skip
         tries = 0
         while True:
-            shortage = self.till.reserve(
-                charge, orders.limits, orders.tokens_max, time.monotonic_ns()
-            )
+            limits = self.till.limits_of(charge.key_id, orders.limits)
+            shortage = self.till.reserve(charge, limits, orders.tokens_max, time.monotonic_ns())
             if shortage is None:
                 break
             if not self.sharing.worth_asking(

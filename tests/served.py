@@ -25,6 +25,9 @@ from serving.fake_node import FakeNode
 
 CREDIT_USD = "1"
 MODEL = """
+[settlement]
+automatic = false
+
 [server]
 port = 0
 {server}

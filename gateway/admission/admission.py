@@ -25,12 +25,13 @@ from gateway.admission.till import Till
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
+from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.openai.request import Endpoint, Question, read
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
-from metering.limits import LimitKind, Limits, Shortage
+from metering.limits import KeyPools, LimitKind, Limits, Shortage
 from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
@@ -137,18 +138,31 @@ class Admission:
 
         Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
-        question, model = self._asked(key, endpoint, body)
+        limits, model = self._till.limits_of(key.key_id, key.limits), None
         try:
-            return self._admit_to(model, request_id, key, question, body, known, batch, session_id)
+            question, model = self._asked(key, endpoint, body)
+            return self._admit_to(
+                model, request_id, key, limits, question, body, known, batch, session_id
+            )
         except ApiError as error:
-            error.model = model.id
+            if model is not None:
+                error.model = model.id
+            if limits is not None:
+                more = limit_headers(limits, self._monotonic_ns())
+                error.more_headers += unlike(error.more_headers, more)
             raise
+
+    def limit_headers(self, key: ApiKey) -> Headers:
+        """Where the key stands with its limits."""
+        limits = self._till.limits_of(key.key_id, key.limits)
+        return () if limits is None else limit_headers(limits, self._monotonic_ns())
 
     def _admit_to(
         self,
         model: Model,
         request_id: str,
         key: ApiKey,
+        limits: KeyPools | None,
         question: Question,
         body: bytes,
         known: Known,
@@ -189,9 +203,9 @@ class Admission:
         )
         tokens = prompt_tokens + completion_tokens
         if model.free_tokens_per_day is not None:
-            charge = self._offer_free(charge, key.limits, tokens, now_ns, model, known)
+            charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
         if charge.price is not FREE:
-            shortage = self._till.reserve(charge, key.limits, tokens, now_ns)
+            shortage = self._till.reserve(charge, limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
         sample = self._sample(node.node_id)
@@ -206,6 +220,7 @@ class Admission:
             timeouts=self._timeouts,
             estimate=model.estimate,
             sample=sample,
+            limits=limits,
         )
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
@@ -278,6 +293,7 @@ class Admission:
         self,
         paid: OpenCharge,
         own: Limits,
+        limits: KeyPools | None,
         tokens: int,
         now_ns: int,
         model: Model,
@@ -295,7 +311,7 @@ class Admission:
         charge = msgspec.structs.replace(
             paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens),)
         )
-        shortage = self._till.reserve(charge, own, tokens, now_ns)
+        shortage = self._till.reserve(charge, limits, tokens, now_ns)
         if shortage is None:
             return charge
         if shortage.kind is not LimitKind.FREE_TOKENS:

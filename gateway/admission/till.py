@@ -116,17 +116,22 @@ class Till:
         self.purses = purses
         self._open: dict[str, _Reserved] = {}
 
-    def reserve(self, charge: OpenCharge, own: Limits, tokens: int, now_ns: int) -> Shortage | None:
+    def limits_of(self, key_id: str, own: Limits) -> KeyPools | None:
+        """What is left of a key's limits; None if nothing limits it. For one request: a sub-key's
+        remember what it took.
+        """
+        if type(own) is SubKeyLimits:
+            return pools_of(self._limiter, key_id, own)
+        return self._limiter.of(key_id, own)
+
+    def reserve(
+        self, charge: OpenCharge, limits: KeyPools | None, tokens: int, now_ns: int
+    ) -> Shortage | None:
         """Set aside all that the request can use of its account's credit and of its key's limits.
         If there is too little of one, nothing is set aside and this is what is short.
         """
         if self.source.closed:
             return self._credit_shortage(charge)
-        limits: KeyPools | None
-        if type(own) is SubKeyLimits:
-            limits = pools_of(self._limiter, charge.key_id, own)
-        else:
-            limits = self._limiter.of(charge.key_id, own)
         slot = REFUSED
         if limits is not None:
             slot = limits.take(tokens, now_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.billing.config import BillingConfig
 from gateway.home import Home
-from ide.params import IdeParams, params_from_toml
+from gateway.settlement.params_file import params_of_file
 from ide.settlement import SettlementError, open_supply
 from metering.database import Database
 from metering.deposit import DepositError, DepositOrder, IoPrice
@@ -54,9 +54,7 @@ class Billing:
 
     def _open_supply(self) -> None:
         """With the parameters that epochs are settled by: the IO is issued only once."""
-        file = self._home.ide_file
-        params = params_from_toml(file.read_text()) if file.exists() else IdeParams()
         try:
-            open_supply(self._ledger, params)
+            open_supply(self._ledger, params_of_file(self._home.ide_file))
         except SettlementError as error:
             raise DepositError(str(error)) from error

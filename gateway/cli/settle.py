@@ -10,15 +10,22 @@ from pathlib import Path
 
 import click
 
+from gateway.cli import settle_proof
 from gateway.cli import settle_view as view
-from gateway.cli.home import Usd, echo_json, home_option, json_option, open_ledger
+from gateway.cli.home import Usd, config_file, echo_json, home_option, json_option, open_ledger
+from gateway.config_error import ConfigError
 from gateway.home import Home
+from gateway.settlement.config import settlement_config
+from gateway.settlement.params_file import params_of_file
 from ide.invariants import InvariantError
-from ide.params import IdeParams, ParamsError, parameter_table, params_from_toml
-from ide.settlement import SettlementError, SettlementStatus, replay, settle
+from ide.params import IdeParams, ParamsError, parameter_table
+from ide.replay import replay
+from ide.settlement import SettlementError, SettlementStatus, settle
 from metering.accounts import AccountError
 from metering.ledger import Ledger
 from metering.money import MoneyError
+
+_NAMED = (AccountError, ConfigError, InvariantError, MoneyError, ParamsError, SettlementError)
 
 _params_file = click.option(
     "--params",
@@ -41,7 +48,7 @@ def command() -> None:
     "--io-price",
     "io_price_nano_usd",
     type=Usd(),
-    help="USD for one IO. Without it no IO is released or bought.",
+    help="USD for one IO; that of [settlement] if not given. Without any no IO is moved.",
 )
 @click.option("--epoch", type=int, help="Close this epoch, even if empty; one closed stays as is.")
 @click.option("--even-if-empty", is_flag=True, help="Close the next epoch without any charge too.")
@@ -64,10 +71,10 @@ def run(
         settlement = settle(
             ledger,
             _params(params_file, home),
-            io_price_nano_usd=io_price_nano_usd,
+            io_price_nano_usd=_price(io_price_nano_usd, home),
             now_ns=time.time_ns(),
             epoch=epoch,
-            even_if_empty=even_if_empty,
+            even_if_empty=even_if_empty or epoch is not None,
         )
         if as_json:
             echo_json(view.settlement_json(settlement, ledger))
@@ -135,6 +142,10 @@ def params(params_file: Path | None, home: Path, as_json: bool) -> None:
     view.print_params(table)
 
 
+command.add_command(settle_proof.proof)
+command.add_command(settle_proof.check)
+
+
 @contextlib.contextmanager
 def _ledger(home: Path) -> Iterator[Ledger]:
     with _named_errors(), open_ledger(home) as ledger:
@@ -146,11 +157,17 @@ def _named_errors() -> Iterator[None]:
     """What can go wrong over an epoch ends the command with one line."""
     try:
         yield
-    except (AccountError, InvariantError, MoneyError, ParamsError, SettlementError) as error:
+    except _NAMED as error:
         raise click.ClickException(str(error)) from error
 
 
 def _params(file: Path | None, home: Path) -> IdeParams:
-    default = Home(home).ide_file
-    chosen = file or (default if default.exists() else None)
-    return params_from_toml(chosen.read_text()) if chosen else IdeParams()
+    return params_of_file(file or Home(home).ide_file)
+
+
+def _price(given: int | None, home: Path) -> int | None:
+    """What was given, else what the configuration says."""
+    file = config_file(home)
+    if given is not None or file is None:
+        return given
+    return settlement_config(file).io_price_nano_usd()

@@ -9,28 +9,29 @@ import click
 import msgspec
 
 from gateway.cli.home import echo_table
+from ide.commitment import head_of
 from ide.explain import Line, explain, payout_lines, supply_lines, usd
 from ide.invariants import Books, supply_io
 from ide.journal import books_of, posted_balances
 from ide.params import Parameter
+from ide.replay import Replay
 from ide.settlement import (
-    Replay,
     Settlement,
     SettlementError,
     SettlementStatus,
-    last_epoch,
     stored_params,
     stored_result,
     unsettled_span,
     usage_over,
 )
 from ide.state import IdeState
+from metering.epoch_seal import EpochSeal
 from metering.ledger import EpochRow, Ledger
 
 
 def epoch_or_last(ledger: Ledger, epoch: int | None) -> EpochRow:
     """Raises SettlementError if there is no such epoch."""
-    row = last_epoch(ledger) if epoch is None else ledger.epoch(epoch)
+    row = ledger.latest_epoch() if epoch is None else ledger.epoch(epoch)
     if row is None:
         which = "no epoch is" if epoch is None else f"epoch {epoch} is not"
         raise SettlementError(f"{which} settled yet: close one with tollgate settle run")
@@ -62,6 +63,7 @@ def epoch_json(row: EpochRow, ledger: Ledger) -> dict[str, Any]:
         "to_seq": row.to_seq,
         "created_ns": row.created_ns,
         "hash": row.hash,
+        "seal": _seal_json(row.epoch, ledger),
         "report": result.report,
         "state": result.state,
         "params": params,
@@ -71,7 +73,7 @@ def epoch_json(row: EpochRow, ledger: Ledger) -> dict[str, Any]:
 
 
 def status_json(ledger: Ledger) -> dict[str, Any]:
-    last = last_epoch(ledger)
+    last = ledger.latest_epoch()
     span = unsettled_span(ledger, last)
     usage = usage_over(ledger, span)
     books = _books(ledger)
@@ -110,10 +112,12 @@ def print_epoch(row: EpochRow, ledger: Ledger) -> None:
         )
     _print_supply(row.epoch, result.state, _books(ledger))
     click.echo(f"state hash {row.hash}")
+    if seal := seal_of(row.epoch, ledger):
+        click.echo(f"payouts root {seal.root}\nhead hash {seal.hash}")
 
 
 def print_status(ledger: Ledger) -> None:
-    facts, last = status_json(ledger), last_epoch(ledger)
+    facts, last = status_json(ledger), ledger.latest_epoch()
     lines = [
         Line("last epoch", str(facts["last_epoch"] or "none"), f"ledger rows to {facts['to_seq']}"),
         Line("unsettled charges", f"{facts['unsettled_charges']:,}", "since then"),
@@ -155,6 +159,17 @@ def _print_table(title: str, columns: list[str], rows: Iterable[tuple[str, ...]]
 
 def _books(ledger: Ledger) -> Books:
     return books_of(posted_balances(ledger.trial_balance()))
+
+
+def seal_of(epoch: int, ledger: Ledger) -> EpochSeal | None:
+    """None for an epoch that an early version closed."""
+    found = ledger.seals(before=epoch + 1)
+    return found[0] if found and found[0].epoch == epoch else None
+
+
+def _seal_json(epoch: int, ledger: Ledger) -> dict[str, Any] | None:
+    seal = seal_of(epoch, ledger)
+    return None if seal is None else {"root": seal.root, "hash": seal.hash, "head": head_of(seal)}
 
 
 def _supply_json(state: IdeState, books: Books) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def command(home: Path, port: int, model: str | None, no_ray: bool, as_json: boo
         screen.fail(str(error))
         sys.exit(1)
     try:
-        spec = _spec(model or str(DEMO_MODEL), place)
+        spec = spec_of(model, place)
         options = UpOptions(home=place, port=port, spec=spec, ray=not no_ray, as_json=as_json)
         code = Supervisor(options, screen).run()
     except (ModelError, EngineMissingError) as error:
@@ -56,8 +56,10 @@ class EngineMissingError(Exception):
     """Neither form of vLLM is installed."""
 
 
-def _spec(model: str, home: Home) -> EngineSpec:
+def spec_of(model: str | None, home: Home) -> EngineSpec:
+    """For this machine; None is the demo. Raises ModelError and EngineMissingError."""
     device = _device()
+    model = model or str(DEMO_MODEL)
     directory = resolve_model(model)
     return EngineSpec(
         model_path=str(directory),

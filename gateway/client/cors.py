@@ -13,7 +13,15 @@ Header = tuple[bytes, bytes]
 ANY = b"*"
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 _USUAL_HEADERS = b"authorization, content-type"
-_EXPOSED = (b"access-control-expose-headers", b"x-request-id, retry-after, x-should-retry")
+_RATES = b", ".join(
+    b"x-ratelimit-%b-%b" % (part, kind)
+    for part in (b"limit", b"remaining", b"reset")
+    for kind in (b"requests", b"tokens")
+)
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"x-request-id, retry-after, x-should-retry, " + _RATES,
+)
 _VARY = (b"vary", b"origin")
 
 

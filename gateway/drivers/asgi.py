@@ -7,23 +7,19 @@ which ASGI tells only through `receive`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from gateway import errors
 from gateway.admission.admission import Admission, settled
 from gateway.client.cors import Cors, Header
+from gateway.drivers.asgi_listener import AsgiListener, Message, Receive, Scope, Send, start_of
 from gateway.drivers.coroutine import CoroutineDriver
-from gateway.drivers.once import Listener, Once
+from gateway.drivers.form import Asked, Plain
+from gateway.drivers.once import Once, Repeatable
 from gateway.errors import ApiError
-from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
 from gateway.openai.request import ENDPOINT_OF_PATH
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _IDEMPOTENCY_KEY = b"idempotency-key"
@@ -96,8 +92,17 @@ class InferenceApp:
         key = await settled(lambda known: self._admission.authenticate(headers, known))
         body = await _read_body(headers, receive, self._admission.body_bytes_max)
         endpoint = ENDPOINT_OF_PATH[scope["path"]]
-        name = _header(scope, _IDEMPOTENCY_KEY)
-        await self._once.answer(name, key, endpoint, body, request_id, _AsgiListener(send))
+
+        async def ask() -> Asked:
+            return Asked(endpoint, body, Plain())
+
+        request = Repeatable(
+            name=_header(scope, _IDEMPOTENCY_KEY),
+            key=key,
+            asked=endpoint.value.encode() + b"\0" + body,
+            request_id=request_id,
+        )
+        await self._once.answer(request, ask, AsgiListener(send))
 
     async def _admit(self, request_id: str, scope: Scope, receive: Receive) -> Exchange:
         if scope["method"] != "POST":
@@ -139,46 +144,12 @@ class AsgiDriver(CoroutineDriver):
         answer = await self.answered()
         if answer is None:
             return
-        await send(_start_of(answer, self.exchange.charge.request_id))
+        await send(start_of(answer, self.exchange.charge.request_id))
         if answer.body is None:
             async for chunk in self.chunks():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if self.whole:
             await send({"type": "http.response.body", "body": answer.body or b""})
-
-
-class _AsgiListener(Listener):
-    """Told as long as it listens."""
-
-    def __init__(self, send: Send) -> None:
-        self._send: Send | None = send
-
-    async def head(self, answer: Respond, request_id: str) -> None:
-        await self._tell(_start_of(answer, request_id))
-
-    async def part(self, data: bytes, *, last: bool) -> None:
-        await self._tell({"type": "http.response.body", "body": data, "more_body": not last})
-
-    async def _tell(self, message: Message) -> None:
-        if self._send is None:
-            return
-        try:
-            await self._send(message)
-        except OSError:
-            self._send = None
-
-
-def _start_of(answer: Respond, request_id: str) -> Message:
-    headers = [
-        (b"content-type", answer.content_type),
-        (b"x-request-id", request_id.encode()),
-        *answer.headers,
-    ]
-    if answer.body is None:
-        headers.append((b"cache-control", b"no-cache"))
-    else:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-    return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 NewDriver = Callable[[Exchange], AsgiDriver]

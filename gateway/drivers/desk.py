@@ -34,6 +34,7 @@ class DeskOf(Generic[AnyDriver]):
         self._new_driver = new_driver
         self._refused = refused
         self._batch = batch
+        self.limit_headers = admission.limit_headers
 
     @contextlib.asynccontextmanager
     async def ask(

@@ -13,7 +13,9 @@ from gateway.admission.till import Till
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.state import State
+from gateway.exchange.told_limits import limit_headers
 from gateway.nodes.upstream import Call, Upstream
+from metering.limits import KeyPools
 from router.types import Termination
 
 _ENDED = State.ENDED
@@ -57,6 +59,9 @@ class Driver:
                 self.send(action.data)  # type: ignore[union-attr]
                 written = True
             elif kind is Respond:
+                limits = self.exchange.limits
+                if limits is not None:
+                    action = _telling_limits(action, limits)  # type: ignore[arg-type]
                 self.respond(action)  # type: ignore[arg-type]
                 written = True
             elif kind is Dial:
@@ -156,3 +161,8 @@ class Driver:
             self._call.detach()
             self._call = None
         self._watcher.ended(self)
+
+
+def _telling_limits(answer: Respond, limits: KeyPools) -> Respond:
+    headers = answer.headers + limit_headers(limits, time.monotonic_ns())
+    return Respond(answer.status, answer.content_type, answer.body, headers)

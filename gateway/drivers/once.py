@@ -13,15 +13,18 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
 
 from gateway import errors
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
+from gateway.drivers.form import Asked, Form
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.exchange.answers import DONE_LINE, KEEP_ALIVE
-from gateway.openai.request import Endpoint
 from metering.answer_store import AnswerStore, Claim, ClaimState, KeptAnswer
 from metering.charge import ChargeOutcome
 from metering.keys import ApiKey
@@ -29,20 +32,32 @@ from metering.ledger import LedgerError
 
 log = logging.getLogger("tollgate")
 
+REPLAYED = (b"idempotent-replayed", b"true")
 _NAME = re.compile(r"[!-~]{1,255}")
 
 
-class Listener:
+class Listener(Protocol):
     """Whom an answer is told to, as long as it is there."""
 
-    async def head(self, answer: Respond, request_id: str) -> None:
-        raise NotImplementedError
+    async def head(self, answer: Respond, request_id: str) -> None: ...
 
-    async def part(self, data: bytes, *, last: bool) -> None:
-        raise NotImplementedError
+    async def part(self, data: bytes, *, last: bool) -> None: ...
+
+
+class Repeatable(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with an Idempotency-Key."""
+
+    name: bytes
+    """The header's value."""
+    key: ApiKey
+    asked: bytes
+    """What has to be the same again: the route's name and the body."""
+    request_id: str
 
 
 class Once:
+    """Methods raise ApiError as long as nothing was told."""
+
     def __init__(self, desk: Desk, store: AnswerStore, writer: str) -> None:
         self._desk = desk
         self._store = store
@@ -50,34 +65,47 @@ class Once:
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(
-        self,
-        name: bytes,
-        key: ApiKey,
-        endpoint: Endpoint,
-        body: bytes,
-        request_id: str,
-        listener: Listener,
+        self, request: Repeatable, ask: Callable[[], Awaitable[Asked]], listener: Listener
     ) -> None:
-        """`name` is the header's value. Raises ApiError as long as nothing was told."""
-        place = key.account, _checked(name)
-        fingerprint = hashlib.sha256(endpoint.value.encode() + b"\0" + body).digest()
-        try:
-            claim = await asyncio.to_thread(
-                self._store.claim, *place, fingerprint, self._writer, time.time_ns()
-            )
-        except LedgerError:
-            raise errors.limits_unknown() from None
-        if claim.answer is not None:
-            await _tell_again(claim.answer, listener)
+        """`ask` says what to ask a model, if it is to be asked."""
+        kept = await self._claimed(request)
+        if kept is not None:
+            await self._tell_again(kept, request.key, listener)
             return
-        if claim.state is not ClaimState.CLAIMED:
-            raise _refusal(claim)
-        run = asyncio.get_running_loop().create_task(
-            self._run(place, key, endpoint, body, request_id, listener)
-        )
+        run = asyncio.get_running_loop().create_task(self._run(request, ask, listener))
         self._running.add(run)
         run.add_done_callback(self._ended)
         await asyncio.shield(run)
+
+    async def begun(self, request: Repeatable, begin: Callable[[], Awaitable[bytes]]) -> Begun:
+        """What `begin` answers, which is kept at once; or answered the first time."""
+        kept = await self._claimed(request)
+        if kept is not None:
+            return Begun(zlib.decompress(kept.body), kept.request_id, again=True)
+        place, began = _place(request), False
+        try:
+            answer = await begin()
+            began = True
+        finally:
+            if not began:
+                await self._in_store(lambda: self._store.release(*place))
+        await self._keep(place, request.request_id, b"application/json", zlib.compress(answer, 1))
+        return Begun(answer, request.request_id, again=False)
+
+    async def _claimed(self, request: Repeatable) -> KeptAnswer | None:
+        """The answer if there is one; None: the claim is ours. Raises ApiError."""
+        fingerprint = hashlib.sha256(request.asked).digest()
+        try:
+            claim = await asyncio.to_thread(
+                self._store.claim, *_place(request), fingerprint, self._writer, time.time_ns()
+            )
+        except LedgerError:
+            raise errors.limits_unknown() from None
+        if claim.answer is None and claim.state is not ClaimState.CLAIMED:
+            refusal = _refusal(claim)
+            refusal.more_headers = self._desk.limit_headers(request.key)
+            raise refusal
+        return claim.answer
 
     def _ended(self, run: asyncio.Task[None]) -> None:
         self._running.discard(run)
@@ -85,65 +113,77 @@ class Once:
             run.exception()  # who waits for it hears of it; if nobody does, nobody need
 
     async def _run(
-        self,
-        place: tuple[str, str],
-        key: ApiKey,
-        endpoint: Endpoint,
-        body: bytes,
-        request_id: str,
-        listener: Listener,
+        self, request: Repeatable, ask: Callable[[], Awaitable[Asked]], listener: Listener
     ) -> None:
-        kept = False
+        place, kept = _place(request), False
         try:
-            async with self._desk.ask(key, endpoint, body, request_id) as driver:
+            asked = await ask()
+            desk = self._desk.ask(request.key, asked.endpoint, asked.body, request.request_id)
+            async with desk as driver:
                 answer = await driver.answered()
                 if answer is None:
                     return
-                if answer.body is None:
-                    kept = await self._stream(place, answer, driver, listener)
-                else:
-                    kept = await self._whole(place, answer, driver, listener)
+                tell = self._whole if answer.body is not None else self._stream
+                kept = await tell(place, answer, driver, asked.form, listener)
         finally:
             if not kept:
                 await self._in_store(lambda: self._store.release(*place))
 
     async def _whole(
-        self, place: tuple[str, str], answer: Respond, driver: CoroutineDriver, listener: Listener
+        self,
+        place: tuple[str, str],
+        answer: Respond,
+        driver: CoroutineDriver,
+        form: Form,
+        listener: Listener,
     ) -> bool:
-        assert answer.body is not None
+        told = await form.whole(answer)
+        assert told.body is not None
         paid = driver.exchange.outcome is ChargeOutcome.COMPLETED
+        request_id = driver.exchange.charge.request_id
         if paid:
-            await self._keep(place, answer, driver, zlib.compress(answer.body, 1))
-        await listener.head(answer, driver.exchange.charge.request_id)
-        await listener.part(answer.body, last=True)
+            await self._keep(place, request_id, told.content_type, zlib.compress(told.body, 1))
+        await listener.head(told, request_id)
+        await listener.part(told.body, last=True)
         return paid
 
     async def _stream(
-        self, place: tuple[str, str], answer: Respond, driver: CoroutineDriver, listener: Listener
+        self,
+        place: tuple[str, str],
+        answer: Respond,
+        driver: CoroutineDriver,
+        form: Form,
+        listener: Listener,
     ) -> bool:
         packer, packed = zlib.compressobj(1), bytearray()
-        await listener.head(answer, driver.exchange.charge.request_id)
-        ended = False
+        head, request_id = form.head(answer), driver.exchange.charge.request_id
+        await listener.head(head, request_id)
+        begun = form.begin()
+        packed += packer.compress(begun)
+        if begun:
+            await listener.part(begun, last=False)
+        last, ended = b"", False
         async for chunk in driver.chunks():
-            ended = chunk == DONE_LINE
-            if chunk != KEEP_ALIVE.data:
-                packed += packer.compress(chunk)
-            if not ended:
-                await listener.part(chunk, last=False)
+            told, ended = form.feed(chunk), chunk == DONE_LINE
+            if ended:
+                last = told
+            elif told:
+                if chunk != KEEP_ALIVE.data:
+                    packed += packer.compress(told)
+                await listener.part(told, last=False)
+        if driver.whole:
+            last += await form.end()
         paid = ended and driver.exchange.outcome is ChargeOutcome.COMPLETED
         if paid:
-            await self._keep(place, answer, driver, bytes(packed + packer.flush()))
-        await listener.part(DONE_LINE if ended else b"", last=True)
+            packed += packer.compress(last)
+            await self._keep(place, request_id, head.content_type, bytes(packed + packer.flush()))
+        await listener.part(last, last=True)
         return paid
 
     async def _keep(
-        self, place: tuple[str, str], answer: Respond, driver: CoroutineDriver, packed: bytes
+        self, place: tuple[str, str], request_id: str, content_type: bytes, packed: bytes
     ) -> None:
-        kept = KeptAnswer(
-            request_id=driver.exchange.charge.request_id,
-            content_type=answer.content_type.decode(),
-            body=packed,
-        )
+        kept = KeptAnswer(request_id=request_id, content_type=content_type.decode(), body=packed)
         await self._in_store(lambda: self._store.keep(*place, kept))
 
     async def _in_store(self, work: Callable[[], None]) -> None:
@@ -152,6 +192,26 @@ class Once:
             await asyncio.to_thread(work)
         except LedgerError as error:
             log.warning("an answer under an Idempotency-Key is not kept: %s", error)
+
+    async def _tell_again(self, kept: KeptAnswer, key: ApiKey, listener: Listener) -> None:
+        headers = (REPLAYED, *self._desk.limit_headers(key))
+        body = zlib.decompress(kept.body)
+        head = Respond(200, kept.content_type.encode(), body, headers)
+        await listener.head(head, kept.request_id)
+        await listener.part(body, last=True)
+
+
+class Begun(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a request that goes on without its client; `again`: it was told before."""
+
+    body: bytes
+    request_id: str
+    again: bool
+
+
+def _place(request: Repeatable) -> tuple[str, str]:
+    """Raises ApiError (400)."""
+    return request.key.account, _checked(request.name)
 
 
 def _checked(name: bytes) -> str:
@@ -193,11 +253,3 @@ def _refusal(claim: Claim) -> ApiError:
         retry_after_s=1 if running else None,
         retry_is_useless=not running,
     )
-
-
-async def _tell_again(kept: KeptAnswer, listener: Listener) -> None:
-    headers = ((b"idempotent-replayed", b"true"),)
-    body = zlib.decompress(kept.body)
-    head = Respond(200, kept.content_type.encode(), body, headers)
-    await listener.head(head, kept.request_id)
-    await listener.part(body, last=True)

@@ -30,6 +30,7 @@ from gateway.openai.node_body import for_node
 from gateway.openai.request import Question
 from gateway.timeouts import NEVER_NS, Timeouts
 from metering.charge import ChargeOutcome, OpenCharge, finished
+from metering.limits import KeyPools
 from metering.stream_meter import MalformedStreamError, StreamMeter
 from metering.usage import Usage, UsageSource
 from router.router import Router
@@ -63,8 +64,11 @@ class Exchange:
         timeouts: Timeouts,
         estimate: Estimate,
         sample: Sample | None = None,
+        limits: KeyPools | None = None,
     ) -> None:
         self.charge = charge
+        self.limits = limits
+        """What the request's key has left of its limits; None if it has none."""
         self.question = question
         self.state = State.NEW
         self.outcome: ChargeOutcome | None = None

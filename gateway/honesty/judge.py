@@ -7,6 +7,7 @@ import msgspec
 from gateway.exchange.exchange import Exchange
 from gateway.honesty.fit import fit_of, hidden_tokens_max, prompt_of
 from gateway.openai.request import Question
+from gateway.openai.schema import ChatRequest
 from metering.drift import Drift, Slope
 from metering.finding import Finding, FindingKind
 from metering.recount import (
@@ -55,7 +56,7 @@ def judge(job: Job, checks: NodeChecks, count: Count | None, now_ns: int) -> lis
     if fit is not Fit.NONE:
         read = delivered_by_stream if job.question.stream else delivered_by_answer
         delivered = read(job.answer)
-        if not _hides_reasoning(job, delivered):
+        if not _hides_reasoning(job, delivered) and not _drops_a_call(job, delivered):
             findings += _judge_completion(job, delivered, checks, count, fit, now_ns)
     findings += _judge_prompt(job, checks, count, now_ns)
     return [finding for finding in findings if finding is not None]
@@ -128,6 +129,12 @@ def _hides_reasoning(job: Job, delivered: Delivered) -> bool:
     """Some servers bill reasoning that they show to nobody. vLLM shows what it bills."""
     hides = job.usage.reasoning_tokens > 0 and not delivered.reasoned
     return hides and job.node.engine != "vllm"
+
+
+def _drops_a_call(job: Job, delivered: Delivered) -> bool:
+    """A tool call that its limit cut off cannot be read: vLLM bills it and delivers none of it."""
+    request = job.question.request
+    return delivered.cut and isinstance(request, ChatRequest) and bool(request.tools)
 
 
 def _of_count(kind: FindingKind, job: Job, found: Recount, now_ns: int) -> Finding | None:

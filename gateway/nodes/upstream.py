@@ -205,6 +205,11 @@ class Upstream:
         pool = self._pools[node.node_id] = NodePool(node.url, tls, headers)
         return pool
 
+    def reopen(self, node_id: str) -> None:
+        """Its TLS has changed: what is dialled from now on is dialled anew."""
+        if node_id in self._pools:
+            self._pools.pop(node_id).close()
+
     def keep_only(self, nodes: Mapping[str, NodeRecord]) -> None:
         """Close the pools of nodes that are gone."""
         for node_id in [node_id for node_id in self._pools if node_id not in nodes]:

@@ -23,6 +23,8 @@ CLIENT_FAULT_STATUSES = frozenset({400, 413, 422})
 _CONTEXT_MESSAGE = re.compile(
     r"maximum (?:context|model) length (?:is|of) (\d+)|cannot be greater than max_model_len=(\d+)"
 )
+_SUBJECT = re.compile(r"([a-z_.]+) (?:must|cannot) ")
+"""Of what vLLM's sampling refuses without a `param`: "n must be 1 when using greedy sampling"."""
 _PARAMETER_SUFFIX = re.compile(r"\s*\(parameter=[^)]*\)\s*$")
 
 
@@ -86,7 +88,8 @@ def _client_fault(status: int, message: str, param: str | None, prompt_param: st
         return errors.bad_request(message, param=where, code="context_length_exceeded")
     if status == 413:
         return ApiError(413, message, code="request_too_large")
-    return errors.bad_request(message, param=param)
+    subject = _SUBJECT.match(message) if param is None else None
+    return errors.bad_request(message, param=subject[1] if subject else param)
 
 
 def _read(body: bytes) -> tuple[str, str | None]:

@@ -21,16 +21,20 @@ from gateway.anthropic.schema import (
 from gateway.anthropic.stream import MessageStream
 from gateway.drivers.aside import Aside
 from gateway.drivers.desk import Desk
+from gateway.drivers.form import Asked
+from gateway.drivers.once import Once
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.openai.request import Endpoint, read_as
 from gateway.routes.auth import Authenticate
-from gateway.routes.told import Told
+from gateway.routes.told import Told, ToldOnce, headers_of, repeatable
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def routes(admission: Admission, desk: Desk, aside: Aside, authenticate: Authenticate) -> APIRouter:
+def routes(
+    admission: Admission, desk: Desk, once: Once, aside: Aside, authenticate: Authenticate
+) -> APIRouter:
     router = APIRouter(prefix="/v1/messages", tags=["anthropic"])
 
     @router.post("")
@@ -38,13 +42,17 @@ def routes(admission: Admission, desk: Desk, aside: Aside, authenticate: Authent
         request_id = admission.new_request_id()
         form = MessageForm(request_id)
         try:
-            key = await authenticate(request)
-            asked: MessagesRequest = read_as(messages_request, await request.body())
-            body = msgspec.json.encode(chat_request(asked))
+            key, body = await authenticate(request), await request.body()
+
+            async def ask() -> Asked:
+                return form.asked(body)
+
+            again = repeatable(request, key, body, request_id)
+            if again is not None:
+                return ToldOnce(once, again, ask, form)
+            return Told(desk, key, form.asked(body), request_id, form)
         except ApiError as error:
             return form.refusal(error)
-        form.asked(asked.model)
-        return Told(desk, key, Endpoint.CHAT, body, request_id, form)
 
     @router.post("/count_tokens")
     async def count_tokens(request: Request) -> Response:
@@ -67,36 +75,41 @@ def _rendered(body: Json) -> Json:
 
 
 class MessageForm:
-    """A `told.Form`."""
+    """A `told.RefusingForm`."""
+
+    id_headers = (b"request-id", b"x-request-id")
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._message_id = "msg_" + request_id.rpartition("-")[2].rpartition("_")[2]
         self._headers = {"request-id": request_id, "x-request-id": request_id}
 
-    def asked(self, model: str) -> None:
-        self._stream = MessageStream(self._message_id, model)
+    def asked(self, body: bytes) -> Asked:
+        """The chat that answers this request. Raises ApiError (400)."""
+        asked: MessagesRequest = read_as(messages_request, body)
+        chat = msgspec.json.encode(chat_request(asked))
+        self._stream = MessageStream(self._message_id, asked.model)
+        return Asked(Endpoint.CHAT, chat, self)
 
     def refusal(self, error: ApiError) -> Response:
         body = failure_of(error, self._request_id)
-        more = {name.decode(): value.decode() for name, value in error.headers()}
-        return Response(body, error.status, self._headers | more, "application/json")
+        headers = self._headers | headers_of(error)
+        return Response(body, error.status, headers, "application/json")
 
-    async def whole(self, answer: Respond) -> Response:
+    async def whole(self, answer: Respond) -> Respond:
         told = _decode(answer.body or b"")
         if answer.status == 200:
             body = msgspec.json.encode(message(told, self._message_id))
         else:
             body = failure(answer.status, told["error"]["message"], self._request_id)
-        more = {name.decode(): value.decode() for name, value in answer.headers}
-        return Response(body, answer.status, self._headers | more, "application/json")
+        return Respond(answer.status, answer.content_type, body, answer.headers)
 
     def counted(self, tokens: int) -> Response:
         body = msgspec.json.encode({"input_tokens": tokens})
         return Response(body, 200, self._headers, "application/json")
 
-    def stream_headers(self) -> dict[str, str]:
-        return self._headers | {"cache-control": "no-cache"}
+    def head(self, answer: Respond) -> Respond:
+        return answer
 
     def begin(self) -> bytes:
         return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway import errors
+from gateway.enrolment.node_store import UnknownNodeError
 from gateway.errors import ApiError
 from metering.accounts import AccountError
 from metering.credit_line import CreditLineError
@@ -53,5 +54,6 @@ REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the firs
     PriceTakenError: _conflict,
     PriceError: _invalid,
     MoneyError: _invalid,
+    UnknownNodeError: _unknown,
     LedgerError: _away,
 }

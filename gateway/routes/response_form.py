@@ -11,39 +11,50 @@ import msgspec
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.drivers.form import Asked
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
+from gateway.openai.request import Endpoint
 from gateway.responses.chat import renamed
 from gateway.responses.making import Making
 from gateway.responses.shelf import Shelf
+from gateway.routes.told import headers_of
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _JSON = "application/json"
 
 
 class ResponseForm:
-    def __init__(self, making: Making, shelf: Shelf, request_id: str) -> None:
-        self._making = making
+    """A `told.RefusingForm`."""
+
+    id_headers = (b"x-request-id",)
+    _making: Making
+
+    def __init__(self, shelf: Shelf, request_id: str) -> None:
         self._shelf = shelf
         self._request_id = request_id
+
+    def asked(self, making: Making) -> Asked:
+        """The chat that answers it."""
+        self._making = making
+        return Asked(Endpoint.CHAT, making.body, self)
 
     def refusal(self, error: ApiError) -> Response:
         return refusal(error, self._request_id)
 
-    async def whole(self, answer: Respond) -> Response:
+    async def whole(self, answer: Respond) -> Respond:
         told = _decode(answer.body or b"")
-        headers = {name.decode(): value.decode() for name, value in answer.headers}
-        headers["x-request-id"] = self._request_id
         if answer.status == 200:
             self._making.stream.take(told)
             await self._put_away()
             told = self._making.stream.response
         else:
             told["error"]["param"] = renamed(told["error"]["param"])
-        return Response(msgspec.json.encode(told), answer.status, headers, _JSON)
+        body = msgspec.json.encode(told)
+        return Respond(answer.status, answer.content_type, body, answer.headers)
 
-    def stream_headers(self) -> dict[str, str]:
-        return stream_headers(self._request_id)
+    def head(self, answer: Respond) -> Respond:
+        return answer
 
     def begin(self) -> bytes:
         return self._making.stream.begin()
@@ -65,21 +76,16 @@ class ResponseForm:
 def refusal(error: ApiError, request_id: str) -> Response:
     """In the words of who knows nothing of chat completions."""
     error.param = renamed(error.param)
-    response = Response(error.body(), error.status, {"x-request-id": request_id}, _JSON)
-    for name, value in error.headers():
-        response.headers[name.decode()] = value.decode()
-    return response
-
-
-def stream_headers(request_id: str) -> dict[str, str]:
-    return {"x-request-id": request_id, "cache-control": "no-cache"}
+    headers = headers_of(error) | {"x-request-id": request_id}
+    return Response(error.body(), error.status, headers, _JSON)
 
 
 class Followed(Response):
     """A stream of events that goes on whether its client stays or not."""
 
     def __init__(self, events: AsyncIterator[bytes], request_id: str) -> None:
-        super().__init__(headers=stream_headers(request_id), media_type="text/event-stream")
+        headers = {"x-request-id": request_id, "cache-control": "no-cache"}
+        super().__init__(headers=headers, media_type="text/event-stream")
         del self.headers["content-length"]
         self._events = events
 

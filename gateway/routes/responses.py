@@ -1,8 +1,5 @@
 """`/v1/responses`: OpenAI's Responses API, by the chat models that are on sale."""
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,26 +10,21 @@ from gateway import errors
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.drivers.desk import Desk
+from gateway.drivers.once import Once
 from gateway.errors import ApiError
-from gateway.openai.request import Endpoint, read_as
 from gateway.responses.answer import UNDER_WAY
-from gateway.responses.background import Background, Run
-from gateway.responses.chat import refuse_unserved
-from gateway.responses.items import ItemIds, Json
-from gateway.responses.making import Making
-from gateway.responses.schema import responses_request
+from gateway.responses.background import Background
+from gateway.responses.items import Json
 from gateway.responses.shelf import Shelf, answer_of, asked_of
-from gateway.responses.stream import error_event
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import query_of
-from gateway.routes.response_form import Followed, ResponseForm, refusal
-from gateway.routes.told import Told
+from gateway.routes.response_events import after, events_of
+from gateway.routes.response_form import Followed, refusal
+from gateway.routes.response_start import Asking, Start, read
+from gateway.routes.told import Told, ToldOnce, repeatable
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
 from metering.stored_response import StoredResponse
-
-LOOK_INTERVAL_S = 1.0
-"""Between two looks at what another gateway makes."""
 
 
 class ItemsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +43,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 def routes(
     admission: Admission,
     desk: Desk,
+    once: Once,
     shelf: Shelf,
     background: Background,
     catalogue: Catalogue,
@@ -63,16 +56,19 @@ def routes(
     async def create(request: Request) -> Response:
         request_id = admission.new_request_id()
         try:
-            key = await authenticate(request)
-            making = await _asked(request, key, shelf, catalogue)
-            if making.asked.background:
-                return _begun(await background.start(making, key, request_id), request_id)
+            key, body = await authenticate(request), await request.body()
+            asked = Asking(read(body), key, request_id, shelf, catalogue)
+            again = repeatable(request, key, body, request_id)
+            if asked.wanted.background:
+                start = Start(asked, background)
+                return await (start.told() if again is None else start.told_once(once, again))
+            if again is not None:
+                return ToldOnce(once, again, asked.chat, asked.form)
+            return Told(desk, key, await asked.chat(), request_id, asked.form)
         except ApiError as error:
             return refusal(error, request_id)
         except LedgerError:
             return refusal(errors.limits_unknown(), request_id)
-        form = ResponseForm(making, shelf, request_id)
-        return Told(desk, key, Endpoint.CHAT, making.body, request_id, form)
 
     @api.get("/{response_id}")
     async def retrieve(
@@ -81,8 +77,8 @@ def routes(
         kept = await shelf.get(caller.account, response_id)
         if not query.stream:
             return Response(kept.response, media_type="application/json")
-        events = _again(kept, shelf, background.running(response_id))
-        return Followed(_after(events, query.starting_after), admission.new_request_id())
+        events = events_of(kept, shelf, background.running(response_id))
+        return Followed(after(events, query.starting_after), admission.new_request_id())
 
     @api.delete("/{response_id}")
     async def delete(caller: Caller, response_id: str) -> Json:
@@ -107,13 +103,6 @@ def routes(
     return api
 
 
-async def _asked(request: Request, key: ApiKey, shelf: Shelf, catalogue: Catalogue) -> Making:
-    asked = read_as(responses_request, await request.body())
-    refuse_unserved(asked)
-    ids = ItemIds(secrets.token_hex(12))
-    return await shelf.new(asked, key.account, ids, catalogue.get(asked.model))
-
-
 def _check_cancellable(kept: StoredResponse) -> None:
     if not answer_of(kept)["background"]:
         raise errors.bad_request(
@@ -122,23 +111,6 @@ def _check_cancellable(kept: StoredResponse) -> None:
             param="response_id",
             code="not_cancellable",
         )
-
-
-def _again(kept: StoredResponse, shelf: Shelf, run: Run | None) -> AsyncIterator[bytes]:
-    if kept.events is None:
-        raise errors.bad_request(
-            "Only a response that was made with 'background' and 'stream' can be streamed again.",
-            param="stream",
-            code="unsupported_parameter",
-        )
-    return _elsewhere(shelf, kept) if run is None else _here(run)
-
-
-def _begun(run: Run, request_id: str) -> Response:
-    if run.followed:
-        return Followed(_here(run), request_id)
-    body = msgspec.json.encode(run.queued)
-    return Response(body, 200, {"x-request-id": request_id}, "application/json")
 
 
 def _page(items: list[Json], query: ItemsPage) -> dict[str, Any]:
@@ -157,39 +129,3 @@ def _page(items: list[Json], query: ItemsPage) -> dict[str, Any]:
         "last_id": page[-1]["id"] if page else "",
         "has_more": len(items) > len(page),
     }
-
-
-async def _here(run: Run) -> AsyncIterator[bytes]:
-    """The events of what is made in this process, one by one."""
-    sequence = 0
-    async for events in run.follow():
-        for each in _split(events):
-            yield each
-            sequence += each.startswith(b"event: ")
-    if not run.followed:
-        yield error_event(sequence, "The events are too many to be followed.", "server_error")
-
-
-async def _elsewhere(shelf: Shelf, kept: StoredResponse) -> AsyncIterator[bytes]:
-    """Those of what ended, once it has."""
-    while kept.status in UNDER_WAY:
-        yield b": keep-alive\n\n"
-        await asyncio.sleep(LOOK_INTERVAL_S)
-        kept = await shelf.get(kept.account, kept.response_id)
-    for each in _split((kept.events or "").encode()):
-        yield each
-    if not kept.events:
-        yield error_event(0, f"The response is {kept.status}; its events are gone.", "server_error")
-
-
-def _split(events: bytes) -> list[bytes]:
-    return [each + b"\n\n" for each in events.split(b"\n\n")[:-1]]
-
-
-async def _after(events: AsyncIterator[bytes], starting_after: int) -> AsyncIterator[bytes]:
-    """Without the first ones: they are numbered from 0."""
-    sequence = -1
-    async for each in events:
-        sequence += each.startswith(b"event: ")
-        if sequence > starting_after or not each.startswith(b"event: response."):
-            yield each

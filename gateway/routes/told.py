@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from fastapi import Response
+from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.drivers.asgi_listener import AsgiListener, start_of
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
+from gateway.drivers.form import Asked, Form
+from gateway.drivers.once import Once, Repeatable
 from gateway.errors import ApiError
-from gateway.exchange.actions import Respond
-from gateway.openai.request import Endpoint
 from metering.keys import ApiKey
 
 
-class Form(Protocol):
-    """The words of an API. Bytes in are those of the chat endpoint."""
-
+class RefusingForm(Form, Protocol):
     def refusal(self, error: ApiError) -> Response: ...
-
-    async def whole(self, answer: Respond) -> Response:
-        """Of an answer that is not a stream: a completion or an error object."""
-
-    def stream_headers(self) -> dict[str, str]: ...
-
-    def begin(self) -> bytes:
-        """What a stream begins with, before the model said anything."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Part of a stream."""
-
-    async def end(self) -> bytes:
-        """What a stream ends with that came whole."""
 
 
 class Told(Response):
+    """`form` is `asked.form`."""
+
     def __init__(
-        self, desk: Desk, key: ApiKey, endpoint: Endpoint, body: bytes, request_id: str, form: Form
+        self, desk: Desk, key: ApiKey, asked: Asked, request_id: str, form: RefusingForm
     ) -> None:
         super().__init__()
-        self._asked = desk.ask(key, endpoint, body, request_id)
+        self._asked = desk.ask(key, asked.endpoint, asked.body, request_id)
+        self._request_id = request_id
         self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,25 +38,22 @@ class Told(Response):
             async with self._asked as driver:
                 leaving = asyncio.create_task(_leave(driver, receive))
                 try:
-                    await self._tell(driver, scope, receive, send)
+                    await self._tell(driver, send)
                 finally:
                     leaving.cancel()
         except ApiError as error:
             await self._form.refusal(error)(scope, receive, send)
 
-    async def _tell(
-        self, driver: CoroutineDriver, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _tell(self, driver: CoroutineDriver, send: Send) -> None:
         answer = await driver.answered()
         if answer is None:
             return
-        if answer.body is not None:
-            told = await self._form.whole(answer)
-            await told(scope, receive, send)
+        form = self._form
+        told = form.head(answer) if answer.body is None else await form.whole(answer)
+        await send(start_of(told, self._request_id, form.id_headers))
+        if told.body is not None:
+            await send({"type": "http.response.body", "body": told.body})
             return
-        head = Response(headers=self._form.stream_headers(), media_type="text/event-stream")
-        del head.headers["content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": head.raw_headers})
         if begun := self._form.begin():
             await send({"type": "http.response.body", "body": begun, "more_body": True})
         async for data in driver.chunks():
@@ -75,6 +61,44 @@ class Told(Response):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         if driver.whole:
             await send({"type": "http.response.body", "body": await self._form.end()})
+
+
+class ToldOnce(Response):
+    """To a request with an Idempotency-Key; `ask` may refuse it."""
+
+    def __init__(
+        self,
+        once: Once,
+        request: Repeatable,
+        ask: Callable[[], Awaitable[Asked]],
+        form: RefusingForm,
+    ) -> None:
+        super().__init__()
+        self._once = once
+        self._request = request
+        self._ask = ask
+        self._form = form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        listener = AsgiListener(send, self._form.id_headers)
+        try:
+            await self._once.answer(self._request, self._ask, listener)
+        except ApiError as error:
+            await self._form.refusal(error)(scope, receive, send)
+
+
+def repeatable(request: Request, key: ApiKey, body: bytes, request_id: str) -> Repeatable | None:
+    """None: it has no Idempotency-Key."""
+    name = request.headers.get("idempotency-key")
+    if name is None:
+        return None
+    asked = request.url.path.encode() + b"\0" + body
+    return Repeatable(name=name.encode("latin-1"), key=key, asked=asked, request_id=request_id)
+
+
+def headers_of(error: ApiError) -> dict[str, str]:
+    """As Starlette has them."""
+    return {name.decode(): value.decode() for name, value in error.headers()}
 
 
 async def _leave(driver: CoroutineDriver, receive: Receive) -> None:

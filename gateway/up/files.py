@@ -24,6 +24,7 @@ DEMO_DEPOSIT_USD = "100"
 PROMPT_USD_PER_MILLION = "0.20"
 CACHED_PROMPT_USD_PER_MILLION = "0.05"
 COMPLETION_USD_PER_MILLION = "0.60"
+DEMO_IO_PRICE_USD = "0.16"
 
 
 class HomeInUseError(Exception):
@@ -118,6 +119,12 @@ def render_config(spec: EngineSpec, port: int) -> str:
         lines.append(f"tokenizer_file = {json.dumps(str(tokenizer))}")
     if spec.served_name == DEMO_MODEL_NAME:
         lines += ["demo = true", 'description = "Recites a few answers about Tollgate; a demo."']
+    lines += [
+        "",
+        "[settlement]",
+        "# USD for one IO. Without it no IO is released, bought or burned.",
+        f"io_price_usd = {json.dumps(DEMO_IO_PRICE_USD)}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -47,9 +47,13 @@ SCENARIOS = {
     each.name: each
     for each in (
         Scenario(name="steady", about="70 % load, nodes nearby"),
-        Scenario(name="bursty", about="1.9 times the mean rate in a quarter of the time", burst=1.9),
+        Scenario(
+            name="bursty", about="1.9 times the mean rate in a quarter of the time", burst=1.9
+        ),
         Scenario(name="wan", about="round trips of 5 to 250 ms", rtt_ms=(5.0, 250.0)),
-        Scenario(name="stragglers", about="a tenth of the nodes 3 to 6 times slower", straggling=0.1),
+        Scenario(
+            name="stragglers", about="a tenth of the nodes 3 to 6 times slower", straggling=0.1
+        ),
         Scenario(name="failures", about="nodes die and come back, some together", failing=True),
         Scenario(name="prefix-heavy", about="long shared prefixes", shared_prompts=True),
         Scenario(name="overload", about="120 % load", load=1.2, cached=1.0),
@@ -70,9 +74,7 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
     """The first of the jobs that is; those before warm everything up."""
 
 
-def cast(
-    scenario: Scenario, trace: Sequence[Job], *, seed: int, requests: int, nodes: int
-) -> Cast:
+def cast(scenario: Scenario, trace: Sequence[Job], *, seed: int, requests: int, nodes: int) -> Cast:
     """The same arguments make the same world. Raises ValueError if the trace has no jobs."""
     if not trace:
         raise ValueError("the trace has no requests")
@@ -142,7 +144,9 @@ def _paced(jobs: list[Job], scenario: Scenario, nodes: int, hits: float) -> list
     span_ns = len(jobs) / (capacity_rps * scenario.load) * 1e9
     scale = span_ns / max(jobs[-1].arrival_ns, 1)
     return [
-        msgspec.structs.replace(job, arrival_ns=int(_warped(job.arrival_ns * scale, scenario.burst)))
+        msgspec.structs.replace(
+            job, arrival_ns=int(_warped(job.arrival_ns * scale, scenario.burst))
+        )
         for job in jobs
     ]
 

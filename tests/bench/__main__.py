@@ -35,6 +35,9 @@ from .pinned import ROOT
 from .result import Run
 from .run import STEPS, Runner
 from .screen import Status, Steps
+from .settle_pace import FULL as CROWD
+from .settle_pace import QUICK as SMALL_CROWD
+from .settle_pace import measure_settling
 from .stage import Cores
 from .tables import show
 from .verdicts import judge
@@ -208,6 +211,25 @@ def ledger(quick: bool, folder: Path | None, as_json: bool) -> None:
         click.echo(msgspec.json.encode(figures).decode())
     else:
         _show_figures(figures)
+    sys.exit(not quick and not all(figure.met for figure in figures))
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="A small epoch, in seconds; its figures mean little.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the books are made.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def settle(quick: bool, folder: Path | None, as_json: bool) -> None:
+    """One epoch of 100,000 suppliers and a million charges: time, memory, proof, replay."""
+    with Status("settle") as status:
+        figures = measure_settling(SMALL_CROWD if quick else CROWD, folder, status)
+    if as_json:
+        click.echo(msgspec.json.encode(figures).decode())
+    else:
+        _show_figures(figures, "settlement")
     sys.exit(not quick and not all(figure.met for figure in figures))
 
 

@@ -42,13 +42,18 @@ def customer_of(index: int) -> str:
 
 
 def make(
-    where: Path | str, transfers: int, tell: Callable[[int], None] = lambda done: None
+    where: Path | str,
+    transfers: int,
+    tell: Callable[[int], None] = lambda done: None,
+    *,
+    suppliers: int = 8,
 ) -> None:
     """A ledger of this many transfers: a deposit for each customer, then holds and their posts."""
     with contextlib.closing(open_ledger(where, lambda: START_NS)) as ledger:
         deposits = [deposit_group(f"{i}", customer_of(i), _DEPOSIT) for i in range(CUSTOMERS)]
         ledger.post("cli", deposits)
         first_seq = ledger.last_seq() + 1
+    charges = _charges(first_seq, (transfers - first_seq + 1) // 2, suppliers)
     in_file = isinstance(where, Path)
     with contextlib.closing(open_database(where)) as database:
         if in_file:
@@ -58,7 +63,7 @@ def make(
             indexes = session.query(_INDEXES_IN_FILE if in_file else _INDEXES_ON_SERVER)
             for name, _ in indexes:
                 session.query(f"DROP INDEX {name}")
-            _write(session, first_seq, (transfers - first_seq + 1) // 2, tell)
+            _write(session, first_seq, charges, tell)
             for _, sql in indexes:
                 session.query(sql)
         database.query("PRAGMA wal_checkpoint(TRUNCATE)" if in_file else "ANALYZE")
@@ -75,9 +80,13 @@ _INDEXES_ON_SERVER = (
 )
 
 
-def _write(db: Session, first_seq: int, charges: int, tell: Callable[[int], None]) -> None:
+Charge = tuple[int, Transfer, Transfer, ChargeRecord]
+
+
+def _write(
+    db: Session, first_seq: int, made: Iterator[Charge], tell: Callable[[int], None]
+) -> None:
     link, paid = chain.GENESIS, dict.fromkeys(range(CUSTOMERS), 0)
-    made = _charges(first_seq, charges)
     done = 0
     while batch := list(itertools.islice(made, _BATCH)):
         transfers: list[object] = []
@@ -98,7 +107,7 @@ def _write(db: Session, first_seq: int, charges: int, tell: Callable[[int], None
         db.insert("transfer", 12, transfers)
         db.insert("charge", 20, records)
         tell(2 * done)
-    rows = 2 * charges
+    rows = 2 * done
     db.query("INSERT INTO writer VALUES (?, ?, ?, ?)", _WRITER, rows, rows, link)
     db.query("INSERT INTO account VALUES ('usd:fee_vault', 0, 0, 0, ?)", sum(paid.values()))
     for i, amount in paid.items():
@@ -106,7 +115,7 @@ def _write(db: Session, first_seq: int, charges: int, tell: Callable[[int], None
         db.query("UPDATE account SET debits_posted = ? WHERE id = ?", amount, account)
 
 
-def _charges(first_seq: int, count: int) -> Iterator[tuple[int, Transfer, Transfer, ChargeRecord]]:
+def _charges(first_seq: int, count: int, suppliers: int) -> Iterator[Charge]:
     rng = random.Random(first_seq)
     for i in range(count):
         customer = 0 if rng.random() < BIG_SHARE else rng.randrange(CUSTOMERS)
@@ -127,8 +136,8 @@ def _charges(first_seq: int, count: int) -> Iterator[tuple[int, Transfer, Transf
         charge = ChargeRecord(
             charge_id=charge_id, request_id=f"req_{charge_id}", account=account,
             key_id=f"key-{customer}-{i % KEYS_OF_EACH}", model=MODELS[i % len(MODELS)],
-            node_id=f"node-{i % 8}", supplier_id=f"supplier-{i % 8}", prompt_tokens=20,
-            cached_tokens=0, completion_tokens=140, reasoning_tokens=0,
+            node_id=f"node-{i % suppliers}", supplier_id=f"supplier-{i % suppliers}",
+            prompt_tokens=20, cached_tokens=0, completion_tokens=140, reasoning_tokens=0,
             usage_source=UsageSource.NODE, price_version="v1", cost_nano_usd=cost,
             charged_nano_usd=cost, outcome=ChargeOutcome.COMPLETED, created_ns=now_ns,
             closed_ns=now_ns + 2_000_000_000, ttft_ns=5_000_000,

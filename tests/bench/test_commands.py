@@ -60,6 +60,15 @@ def open_folder():
         yield Path(folder)
 
 
+def test_an_epoch_of_a_crowd_is_measured_proved_and_replayed(open_folder):
+    ended = CliRunner().invoke(main, ["settle", "--quick", "--folder", str(open_folder), "--json"])
+    assert ended.exit_code == 0, ended.output
+    figures = json.loads(ended.stdout)
+    assert len(figures) == 2 * 4
+    assert all(figure["met"] for figure in figures)
+    assert list(open_folder.iterdir()) == []
+
+
 def test_the_books_are_measured_and_right_afterwards(open_folder):
     ended = CliRunner().invoke(main, ["ledger", "--quick", "--folder", str(open_folder), "--json"])
     assert ended.exit_code == 0, ended.output

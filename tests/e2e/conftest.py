@@ -8,8 +8,9 @@ be left behind.
 import os
 from collections.abc import Iterator
 
+import openai
 import pytest
-from up_stack import Stack, wait_until
+from up_stack import Stack, stays_open, wait_until
 
 from serving.free_ports import free_ports, is_free
 from serving.ray_node import SHORT_TEMP_DIR
@@ -18,7 +19,9 @@ from serving.ray_node import SHORT_TEMP_DIR
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     outside = _outside()
-    stack = Stack(tmp_path_factory.mktemp("up"), free_ports(1)[0])
+    home = tmp_path_factory.mktemp("up")
+    (home / "ide.toml").write_text(stays_open())
+    stack = Stack(home, free_ports(1)[0])
     try:
         wait_until(
             "Ray to run", lambda: "starting the engine" in stack.output, 120.0, lambda: stack.output
@@ -36,6 +39,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         if stack.process.poll() is None:
             stack.kill()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=stack.base_url, api_key=stack.api_key, max_retries=0) as client:
+        yield client
 
 
 def _outside() -> set[str]:

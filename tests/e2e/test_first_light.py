@@ -10,20 +10,17 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import httpx
 import openai
 import pytest
+from up_stack import ROOT, stays_open
 
 QUESTION = [{"role": "user", "content": "What is Tollgate?"}]
 STORY = [{"role": "user", "content": "Tell me a story."}]
 PROMPT_NANO_USD, CACHED_NANO_USD, COMPLETION_NANO_USD = 200, 50, 600
-
-
-@pytest.fixture
-def client(stack):
-    with openai.OpenAI(base_url=stack.base_url, api_key=stack.api_key, max_retries=0) as client:
-        yield client
 
 
 def cost(charge: dict) -> int:
@@ -176,6 +173,44 @@ def test_epoch_pays_and_burns_and_settling_again_changes_nothing(stack, client):
     assert issued == 800_000_000 * 10**8
     assert trial["io:supplier:local"] > 0
     assert trial["io:burned"] > 0
+
+
+def test_an_epoch_settles_by_itself_and_its_supplier_checks_the_proof(stack, client, tmp_path):
+    charged = len(stack.usage())
+    burned = stack.trial_balance().get("io:burned", 0)
+    client.chat.completions.create(model=stack.model, messages=QUESTION)
+    (charge,) = stack.usage_after(charged, 1)
+    waiting = stack.tollgate("settle", "status", "--json")
+    assert waiting["unsettled_charges"] >= 1
+    params = stack.home / "ide.toml"
+    params.write_text("epoch_s = 2\n")
+    try:
+        stack.eventually(
+            lambda: not stack.tollgate("settle", "status", "--json")["unsettled_charges"],
+            within_s=60,
+        )
+    finally:
+        params.write_text(stays_open())
+    file, epoch = tmp_path / "proof.json", (waiting["last_epoch"] or 0) + 1
+    shown = stack.tollgate("settle", "show", "--epoch", str(epoch), "--json")
+    named = ("--epoch", str(epoch), "--supplier", "local")
+    stack.tollgate("settle", "proof", *named, "--output", str(file), "--json")
+    check = ("settle", "check-proof", str(file), "--root", shown["seal"]["root"], "--json")
+    checked = subprocess.run(
+        [sys.executable, "-m", "gateway", *check],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    proved = json.loads(checked.stdout)
+    assert proved["ok"]
+    assert proved["payout"]["io_paid"] > 0
+    charges = json.loads(file.read_text())["charges"]
+    assert charge["charge_id"] in [each["charge_id"] for each in charges]
+    state = stack.tollgate("settle", "status", "--json")
+    assert state["supply"]["ok"]
+    assert stack.trial_balance()["io:burned"] > burned
+    assert stack.tollgate("settle", "replay", "--json")["ok"]
 
 
 def test_metrics_of_a_serving_stack(stack, client):

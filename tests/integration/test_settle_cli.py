@@ -167,3 +167,42 @@ def test_a_changed_record_fails_the_replay(home: Path) -> None:
     replayed = tollgate(home, "replay")
     assert replayed.exit_code == 1
     assert "Epoch 1 does not replay" in replayed.output
+
+
+def test_a_supplier_gets_a_proof_and_anyone_can_check_it(home: Path, tmp_path: Path) -> None:
+    charge(home, "c1", "sup-a", 100)
+    charge(home, "c2", "sup-b", 300)
+    shown = facts(tollgate(home, "run", "--io-price", "0.16", "--json"))
+    file, root = tmp_path / "proof.json", shown["seal"]["root"]
+    written = facts(tollgate(home, "proof", "--supplier", "sup-b", "--output", str(file), "--json"))
+    assert written == {"epoch": 1, "supplier": "sup-b", "output": str(file)}
+
+    def check(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["settle", "check-proof", str(file), *arguments])
+
+    found = facts(check("--root", root, "--json"))
+    assert (found["ok"], found["supplier_id"], found["charges"]) == (True, "sup-b", 1)
+    assert found["payout"]["io_paid"] == 105_000
+    assert found["head_hash"] == shown["seal"]["hash"]
+    said = check()
+    assert said.exit_code == 0
+    assert "600 tokens of 1 charges" in said.output
+    assert "Compare the root" in said.output
+    refused = check("--root", "00")
+    assert (refused.exit_code, "not of the one given" in refused.output) == (1, True)
+    file.write_text(file.read_text().replace("105000", "105001"))
+    forged = check("--json")
+    assert (forged.exit_code, json.loads(forged.stdout)["ok"]) == (1, False)
+    nobody = tollgate(home, "proof", "--supplier", "sup-z")
+    assert (nobody.exit_code, "nothing to 'sup-z'" in nobody.output) == (1, True)
+
+
+def test_a_changed_payout_fails_the_replay(home: Path) -> None:
+    charge(home, "c1", "sup-a", 100)
+    tollgate(home, "run", "--io-price", "0.16")
+    ledger = SqliteLedger(home / "ledger.db")
+    ledger._writes.query("DROP TRIGGER payout_is_final")
+    ledger._writes.query("UPDATE payout SET io_paid = io_paid + 1")
+    ledger.close()
+    replayed = tollgate(home, "replay")
+    assert (replayed.exit_code, "the payouts stored" in replayed.output) == (1, True)

@@ -37,7 +37,7 @@ from metering import poster as poster_module
 from metering.backend import open_database
 from metering.budget import Budget
 from metering.cycle import Cycle
-from metering.limits import UNLIMITED, Limits, local_limiter
+from metering.limits import Limits, local_limiter
 from metering.poster import Poster
 from metering.prices import named_price
 from metering.purse import FREE, Draw
@@ -192,10 +192,10 @@ class Caps(RuleBasedStateMachine):
         if gateway is None:
             return
         charge = self.charge(gateway, amount, key, free)
-        shortage = gateway.till.reserve(charge, UNLIMITED, amount, 0)
+        shortage = gateway.till.reserve(charge, None, amount, 0)
         if shortage is not None:
             gateway.find(charge)
-            shortage = gateway.till.reserve(charge, UNLIMITED, amount, 0)
+            shortage = gateway.till.reserve(charge, None, amount, 0)
         if shortage is None:
             gateway.till.record(charge, None)
             gateway.open[charge.charge_id] = charge
@@ -304,7 +304,7 @@ class Caps(RuleBasedStateMachine):
             first.find(wanted)
         with contextlib.suppress(KeyError):
             del self.charges[wanted.charge_id]
-        assert first.till.reserve(wanted, UNLIMITED, left, 0) is None
+        assert first.till.reserve(wanted, None, left, 0) is None
         first.till.record(wanted, None)
         first.open[wanted.charge_id] = wanted
         self.charges[wanted.charge_id] = {draw.purse: left for draw in wanted.draws}

@@ -136,7 +136,9 @@ async def test_kill_9_of_a_worker_loses_no_charge_and_lowers_no_counter(tmp_path
                 victim = reports(tmp_path)[1].pid
                 assert victim in running.workers
                 os.kill(victim, signal.SIGKILL)
-                await eventually(lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim)
+                await eventually(
+                    lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim, within_s=30
+                )
                 served = requests(reports(tmp_path)[1])
                 await eventually(lambda: requests(reports(tmp_path)[1]), lambda now: now > served)
                 over.set()
@@ -163,7 +165,9 @@ async def test_a_worker_that_cannot_come_back_is_tried_again_while_others_serve(
                 await eventually(lambda: running.workers_ever(), lambda ever: ever > 3)
                 for _ in range(10):
                     assert await ask(running, answered)
-            await eventually(lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim)
+            await eventually(
+                lambda: reports(tmp_path)[1].pid, lambda pid: pid != victim, within_s=30
+            )
             await running.end()
         assert len(books(tmp_path)) == 10
 

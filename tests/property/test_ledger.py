@@ -214,7 +214,7 @@ class Ledgers(RuleBasedStateMachine):
         assert self.ledger.charge_totals(end // 2, end) == self.reference.charge_totals(
             end // 2, end
         )
-        assert self.ledger.epochs() == self.reference.epochs()
+        assert list(self.ledger.epochs()) == list(self.reference.epochs())
         assert list(self.ledger.open_holds(end // 2)) == list(self.reference.open_holds(end // 2))
 
 

@@ -216,7 +216,8 @@ class Life:
             return
         model, asked = self._keys[key], 10 + tokens
         free, credit = model.free(self.world.now_ns), self.credit.available(account)
-        shortage = self.till.reserve(charge, limits, asked, self.world.now_ns)
+        pools = self.till.limits_of(key, limits)
+        shortage = self.till.reserve(charge, pools, asked, self.world.now_ns)
         short = {"requests": 1, "tokens": asked, "concurrency": 1}
         short = {name: n for name, n in short.items() if free.get(name, n) < n}
         if short:

@@ -41,6 +41,19 @@ def test_context_errors_have_openais_code_and_field(name, param):
 
 
 @pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("n must be 1 when using greedy sampling, got 2.", "n"),
+        ("structured_outputs.grammar cannot be an empty string", "structured_outputs.grammar"),
+        ("The prompt must be shorter", None),
+    ],
+)
+def test_a_field_that_only_the_message_names_is_the_param(message, param):
+    body = json.dumps({"error": {"message": message, "type": "BadRequestError", "code": 400}})
+    assert translate(400, body.encode(), prompt_param="messages").param == param
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

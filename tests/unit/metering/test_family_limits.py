@@ -83,3 +83,18 @@ def test_leased_limits_are_asked_for_each_by_itself():
     assert set(limiter.keys) == {"a", "parent"}
     assert pools_of(limiter, "a", child(requests_per_minute=5)).take(1, NOW_NS) == REFUSED
     assert len(pools) == 2
+
+
+def test_where_a_sub_key_stands_is_where_it_is_scarcer(limiter):
+    taken(limiter, "a", child(requests_per_minute=4), tokens=300)
+    taken(limiter, "b", child(requests_per_minute=4), tokens=300)
+    pools = pools_of(limiter, "a", child(requests_per_minute=4))
+    assert [(each.kind, each.limit, each.remaining) for each in pools.standings(NOW_NS)] == [
+        ("requests", 4, 3),
+        ("tokens", 1000, 400),
+    ]
+
+
+def test_nothing_is_told_of_a_shared_limit_before_its_pool_was_heard_of():
+    limits = Limits(requests_per_minute=5)
+    assert shared_limiter(UNLIMITED, set()).of("a", limits).standings(NOW_NS) == []

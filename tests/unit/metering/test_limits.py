@@ -101,3 +101,30 @@ def test_more_used_than_taken_counts_too():
     key = key_with(tokens_per_minute=10)
     key.settle(key.take(5, 0), 5, 12, S)
     assert refused(key, 1, 2 * S).free == -2
+
+
+def test_where_a_key_stands_is_what_may_still_be_taken_and_when_all_may():
+    key = key_with(requests_per_minute=3, tokens_per_minute=100)
+    assert [(each.kind, each.remaining, each.reset_ns) for each in key.standings(0)] == [
+        (LimitKind.REQUESTS, 3, 0),
+        (LimitKind.TOKENS, 100, 0),
+    ]
+    slot = key.take(40, S // 2)
+    assert [(each.remaining, each.reset_ns) for each in key.standings(S // 2)] == [
+        (2, 60 * S + S // 2),
+        (60, 60 * S + S // 2),
+    ]
+    key.settle(slot, 40, 0, S)
+    key.take(7, 5 * S)
+    requests, tokens = key.standings(30 * S)
+    assert (requests.remaining, requests.reset_ns) == (1, 36 * S)
+    assert (tokens.remaining, tokens.reset_ns) == (93, 36 * S), "what was given back waits for none"
+    requests, tokens = key.standings(66 * S)
+    assert (requests.remaining, requests.reset_ns) == (3, 0)
+    assert key_with(concurrent_requests=1).standings(0) == []
+
+
+def test_nothing_is_left_of_a_limit_that_was_passed():
+    key = key_with(tokens_per_minute=100)
+    key.settle(key.take(90, 0), 90, 130, S)
+    assert [each.remaining for each in key.standings(0)] == [0]

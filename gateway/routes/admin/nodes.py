@@ -1,0 +1,126 @@
+"""`/admin/v1/nodes`: suppliers' nodes, who may enrol, and what they may no longer do."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway import errors
+from gateway.enrolment.enrolment import Enrolment, invitation
+from gateway.enrolment.node import Terms
+from gateway.enrolment.views import audit_json, node_json
+from gateway.routes.body import json_body, query_of
+from gateway.routes.views import page_json, seconds
+
+_Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}$")]
+_Tier = Annotated[int, Meta(ge=0, le=100)]
+_Word = Annotated[str, Meta(max_length=100)]
+_SECOND_NS = 10**9
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class NewInvitation(_Body, frozen=True, kw_only=True):
+    supplier: _Supplier
+    tier: _Tier = 0
+    region: _Word = ""
+    gpu: _Word = ""
+    expires_in_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
+
+
+class NodePatch(_Body, frozen=True, kw_only=True):
+    tier: _Tier | UnsetType = UNSET
+    region: _Word | UnsetType = UNSET
+    gpu: _Word | UnsetType = UNSET
+
+
+class Revocation(_Body, frozen=True, kw_only=True):
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class NodeQuery(_Body, frozen=True, kw_only=True):
+    after: str = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class AuditQuery(_Body, frozen=True, kw_only=True):
+    node: str | None = None
+    before: int | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+def routes(enrolment: Enrolment) -> APIRouter:
+    api = APIRouter(prefix="/nodes")
+    store = enrolment.store
+
+    @api.post("/invitations")
+    def invite(body: Annotated[NewInvitation, Depends(json_body(NewInvitation))]) -> dict[str, Any]:
+        """One new node may enrol by it; it is shown once."""
+        now_ns = time.time_ns()
+        terms = Terms(supplier_id=body.supplier, tier=body.tier, region=body.region, gpu=body.gpu)
+        secret, made = invitation(terms, now_ns + body.expires_in_s * _SECOND_NS)
+        store.invite(made, now_ns)
+        return {
+            "object": "node_invitation",
+            "invitation": secret,
+            **msgspec.structs.asdict(terms),
+            "expires_at": seconds(made.expires_ns),
+        }
+
+    @api.get("")
+    def list_nodes(query: Annotated[NodeQuery, Depends(query_of(NodeQuery))]) -> dict[str, Any]:
+        now_ns = time.time_ns()
+        found = store.page(after=query.after, limit=query.limit + 1)
+        page = page_json(
+            found, query.limit, lambda node: node_json(node, now_ns), lambda node: node.node_id
+        )
+        return {**page, "frozen_at": seconds(store.frozen_ns())}
+
+    @api.get("/audit")
+    def audit(query: Annotated[AuditQuery, Depends(query_of(AuditQuery))]) -> dict[str, Any]:
+        """The newest first."""
+        found = store.audit(node_id=query.node, before_seq=query.before, limit=query.limit + 1)
+        return page_json(found, query.limit, lambda at: audit_json(*at), lambda at: str(at[0]))
+
+    @api.post("/freeze")
+    def freeze() -> dict[str, Any]:
+        """Until it thaws, nothing that nodes say changes anything, and no lease ends."""
+        store.freeze(time.time_ns())
+        return {"object": "node_freeze", "frozen_at": seconds(store.frozen_ns())}
+
+    @api.post("/thaw")
+    def thaw() -> dict[str, Any]:
+        store.thaw(time.time_ns())
+        return {"object": "node_freeze", "frozen_at": None}
+
+    @api.get("/{node_id}")
+    def show(node_id: str) -> dict[str, Any]:
+        return node_json(store.find(node_id), time.time_ns())
+
+    @api.patch("/{node_id}")
+    def update(
+        node_id: str, body: Annotated[NodePatch, Depends(json_body(NodePatch))]
+    ) -> dict[str, Any]:
+        given = {
+            name: value
+            for name, value in msgspec.structs.asdict(body).items()
+            if value is not UNSET
+        }
+        if not given:
+            raise errors.bad_request("Nothing to change: give tier, region or gpu.")
+        return node_json(store.set_terms(node_id, time.time_ns(), **given), time.time_ns())
+
+    @api.post("/{node_id}/revoke")
+    def revoke(
+        node_id: str, body: Annotated[Revocation, Depends(json_body(Revocation))]
+    ) -> dict[str, Any]:
+        """For good: the node needs a new key and a new invitation."""
+        return node_json(store.revoke(node_id, body.reason, time.time_ns()), time.time_ns())
+
+    return api

@@ -1,0 +1,172 @@
+"""Closes epochs when their time is over: in one gateway of all that share a ledger.
+
+Which one, a lease in the ledger's database says. That two never book one epoch is not its doing but
+the ledger's: an epoch is one transaction under its number. So a leader that stops in the middle, or
+wakes late, does no harm; the lease only spares the others the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from gateway.home import Home
+from gateway.settlement.close import Orders, Outcome, Told
+from gateway.settlement.config import SettlementConfig
+from gateway.settlement.params_file import params_of_file
+from ide.closing_time import NextEpoch, next_epoch
+from ide.params import IdeParams, ParamsError
+from metering.database import Database
+from metering.lease import Lease
+from metering.ledger import Ledger, LedgerError
+
+log = logging.getLogger("tollgate")
+
+LEASE = "settlement"
+CLOSING_S_MAX = 1800.0
+"""A closing that takes longer hangs."""
+AGAIN_S = 60.0
+"""After a closing that was refused: somebody has to see to it, and may have."""
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Settler:
+    def __init__(
+        self,
+        home: Home,
+        config: SettlementConfig,
+        where: Path | str,
+        *,
+        ledger: Ledger,
+        database: Database,
+        holder: str,
+    ) -> None:
+        self._home = home
+        self._price = config.io_price_nano_usd()
+        self._where = where
+        self._ledger = ledger
+        self._beat_s = config.lease_s / 3
+        self._lease = Lease(
+            database,
+            LEASE,
+            holder,
+            lease_s=config.lease_s,
+            monotonic_ns=time.monotonic_ns,
+            wall_ns=time.time_ns,
+        )
+        self._leads = False
+        self._not_before_ns = 0
+        self._closing: asyncio.Task[Told] | None = None
+
+    async def run(self) -> None:
+        """For the gateway's lifetime."""
+        try:
+            while True:
+                pause_s = self._beat_s
+                try:
+                    pause_s = min(pause_s, await self._look())
+                except LedgerError as error:
+                    log.warning("epochs wait for the ledger: %s", error)
+                except ParamsError as error:
+                    log.error("no epoch is closed: %s", error)
+                await self._wait(pause_s)
+        finally:
+            await self._stop()
+
+    async def _look(self) -> float:
+        """One turn. Returns for how many seconds there is nothing to do but hold the lease."""
+        await self._elect()
+        if self._closing is not None and self._closing.done():
+            self._told(self._closing.result())
+            self._closing = None
+        if not self._leads or self._closing is not None:
+            return self._beat_s
+        params = await asyncio.to_thread(params_of_file, self._home.ide_file)
+        following = await asyncio.to_thread(next_epoch, self._ledger)
+        if following is None:
+            return self._beat_s
+        now_ns = time.time_ns()
+        closes_ns = max(following.closes_ns(params.epoch_s), self._not_before_ns)
+        if now_ns < closes_ns:
+            return (closes_ns - now_ns) / 1e9
+        self._not_before_ns = _boundary_after(now_ns, params.epoch_s)
+        self._closing = asyncio.create_task(self._close(following, params, now_ns))
+        return self._beat_s
+
+    async def _elect(self) -> None:
+        led = self._leads
+        self._leads = await asyncio.to_thread(self._lease.stand)
+        if self._leads and not led:
+            log.info("this gateway closes the epochs from now on")
+        elif led and not self._leads:
+            log.info("another gateway closes the epochs from now on")
+
+    async def _wait(self, pause_s: float) -> None:
+        """Until the pause or the closing under way is over, whichever is first."""
+        if self._closing is None:
+            await asyncio.sleep(pause_s)
+        else:
+            await asyncio.wait([self._closing], timeout=pause_s)
+
+    async def _close(self, following: NextEpoch, params: IdeParams, now_ns: int) -> Told:
+        """In a child: `close.py` says why."""
+        in_file = isinstance(self._where, Path)
+        orders = Orders(
+            file=str(self._where) if in_file else None,
+            url=None if in_file else str(self._where),
+            params=params,
+            io_price_nano_usd=self._price,
+            epoch=following.epoch,
+            now_ns=now_ns,
+        )
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "gateway.settlement.close"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is ours to pass on
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        try:
+            async with asyncio.timeout(CLOSING_S_MAX):
+                said, _ = await child.communicate(msgspec.json.encode(orders))
+            return msgspec.json.decode(said, type=Told)
+        except (TimeoutError, msgspec.DecodeError):
+            return Told(outcome=Outcome.AWAY, problem=f"its process ended with {child.returncode}")
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+
+    def _told(self, told: Told) -> None:
+        if told.outcome is Outcome.SETTLED:
+            log.info("an epoch is settled")
+        elif told.outcome is Outcome.AWAY:
+            self._not_before_ns = 0
+            log.warning("an epoch could not be closed, and is tried again: %s", told.problem)
+        elif told.outcome is Outcome.REFUSED:
+            self._not_before_ns = time.time_ns() + int(AGAIN_S * 1e9)
+            log.error("an epoch cannot be closed: %s", told.problem)
+
+    async def _stop(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._closing
+        try:
+            await asyncio.to_thread(self._lease.leave)
+        except LedgerError as error:
+            log.warning("another gateway closes epochs once this one's lease is over: %s", error)
+
+
+def _boundary_after(now_ns: int, epoch_s: int) -> int:
+    """A quiet epoch is not closed, and not looked at again before the next would be."""
+    return NextEpoch(epoch=0, began_ns=now_ns).closes_ns(epoch_s)
