@@ -13,7 +13,8 @@
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract route-sim structured settle-bench
+# make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana route-sim
 
 ARGS ?=
 TRACE ?= ../shared/data/azure-llm-2023-conversation.csv
@@ -67,6 +68,9 @@ contract: install
 
 structured: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
+
+solana: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.chain $(ARGS)
 
 route-sim: install
 	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

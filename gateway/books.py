@@ -29,6 +29,7 @@ from gateway.housekeeping import (
 )
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
+from gateway.settlement.epochs import Epochs
 from gateway.settlement.settler import Settler
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
@@ -96,6 +97,7 @@ class Books:
             account_bytes_max=config.responses.kept_bytes_per_account_max,
         )
         self.billing = Billing(home, config.billing, self.admin_ledger, self._reports, ADMIN_WRITER)
+        self.epochs = Epochs(self.admin_ledger)
         self._sla = SlaBook(self.admin_ledger, self._reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)

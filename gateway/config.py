@@ -28,8 +28,10 @@ from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
+from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
 from gateway.settlement.config import SettlementConfig
+from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
@@ -231,8 +233,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
     sla: tuple[SlaConfig, ...] = ()
+    quota: tuple[QuotaConfig, ...] = ()
     settlement: SettlementConfig = SettlementConfig()
     responses: ResponsesConfig = ResponsesConfig()
+    solana: SolanaConfig = SolanaConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""
@@ -298,11 +302,13 @@ def _check(config: Config) -> None:
     if config.redis is not None:
         config.redis.address()
     config.billing.check()
+    config.solana.check()
     config.settlement.io_price_nano_usd()
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:
         sla.objective()
     _refuse_doubles("model", models)
+    check_quotas(config.quota, models)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:
         model.tariff()

@@ -24,6 +24,7 @@
     |- head_too_large          431     invalid_request_error   headers_too_large
     |- overloaded              429     rate_limit_exceeded     (given), with Retry-After
     |- rate_limited            429     requests or tokens      rate_limit_exceeded, with Retry-After
+    |- quota_used              429     tokens                  rate_limit_exceeded, with Retry-After
     |- cap_reached             429     insufficient_quota      insufficient_quota; for life: 402
     `- node_failed             500     server_error            upstream_error
 
@@ -207,7 +208,13 @@ def unsupported_endpoint(model: str, path: str) -> ApiError:
 
 
 def unknown_route(method: str, path: str) -> ApiError:
-    return ApiError(404, f"Unknown request URL: {method} {path[:200]}.", code="unknown_url")
+    message = f"Unknown request URL: {method} {path[:200]}."
+    if path.startswith("/v1/private"):
+        message += (
+            " Confidential inference is not served here: no node is attested. Requests to "
+            "/v1/chat/completions are handled as GET /openrouter/data-policy says."
+        )
+    return ApiError(404, message, code="unknown_url")
 
 
 def method_not_allowed(method: str, path: str) -> ApiError:
@@ -296,6 +303,33 @@ def cap_reached(shortage: Shortage, now_ns: int) -> ApiError:
         f"{message}It begins anew at {resets}.",
         type=kind,
         code=kind,
+        retry_after_s=-(-shortage.wait_ns // 1_000_000_000),
+        retry_is_useless=True,
+    )
+
+
+def quota_used(shortage: Shortage, model: str, now_ns: int) -> ApiError:
+    """An account's tokens of a day, in OpenAI's words for such a limit."""
+    name = f"for {model} in account {shortage.owner} on tokens per day (TPD)"
+    if shortage.asked > shortage.limit:
+        return ApiError(
+            429,
+            f"Request too large {name}: Limit {shortage.limit}, Requested {shortage.asked} (the "
+            "most that the prompt and 'max_tokens' can come to). Lower 'max_tokens' or shorten "
+            "the prompt; the request can never run as it is.",
+            type="tokens",
+            code="rate_limit_exceeded",
+            retry_is_useless=True,
+        )
+    assert shortage.wait_ns is not None, "a day ends"
+    return ApiError(
+        429,
+        f"Rate limit reached {name}: Limit {shortage.limit}, Used "
+        f"{shortage.limit - shortage.free}, Requested {shortage.asked}, which is reserved before "
+        f"it runs. The day begins anew at {utc_text(now_ns + shortage.wait_ns)}; GET /v1/usage "
+        "tells what is left.",
+        type="tokens",
+        code="rate_limit_exceeded",
         retry_after_s=-(-shortage.wait_ns // 1_000_000_000),
         retry_is_useless=True,
     )

@@ -40,6 +40,16 @@ class Home:
         """Parameters of the epochs, if they are not the defaults."""
         return self.path / "ide.toml"
 
+    @property
+    def solana_vm_file(self) -> Path:
+        """The embedded chain, where no other is configured."""
+        return self.path / "solana-vm.db"
+
+    @property
+    def solana_vm_key_file(self) -> Path:
+        """Of the wallet that pays on it."""
+        return self.path / "solana-vm-key.json"
+
     def spool_folder(self, worker: int) -> Path:
         """Each worker has its own; the first one's is that of a gateway of one process."""
         return self.path / ("spool" if worker == 0 else f"spool-{worker}")

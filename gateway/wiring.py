@@ -48,9 +48,11 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
+from gateway.quota_config import quotas_of
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
+    epochs,
     health,
     key,
     messages,
@@ -95,7 +97,7 @@ class Gateway:
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
         self._router = Router(registry, Policy(), random.Random())
-        self._catalogue = Catalogue(config.model)
+        self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
         doors = (
@@ -232,9 +234,10 @@ class Gateway:
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),
             sub_keys.routes(authenticate, self._keyring, books.keys),
-            usage.routes(authenticate, books.usage),
+            usage.routes(authenticate, books.usage, catalogue),
             statements.routes(authenticate, books.billing),
             scorecard.routes(authorize, catalogue, self._telemetry),
+            epochs.routes(books.epochs, authorize),
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),

@@ -6,8 +6,8 @@ the Fee Vault and pays nobody, so no surplus can slip past the burn for want of 
 
 from __future__ import annotations
 
-from ide.params import PPM, IdeParams
-from metering.money import IO_UNIT, mul_div_ceil, mul_div_floor
+from ide.params import IdeParams
+from metering.money import IO_UNIT, PPM, mul_div_ceil, mul_div_floor
 
 
 def surplus_nano_usd(revenue: int, usd_paid: int, spendable_after: int) -> int:
@@ -15,9 +15,24 @@ def surplus_nano_usd(revenue: int, usd_paid: int, spendable_after: int) -> int:
     return max(0, min(revenue - usd_paid, spendable_after))
 
 
-def burn_share_nano_usd(surplus: int, params: IdeParams) -> int:
+def burn_share_ppm(reserve: int, obligation_a_month: int, params: IdeParams) -> int:
+    """Share of a surplus to burn: it rises evenly to all of it as the reserve passes its target.
+
+    Without any obligation there is no month to measure the reserve by: the least share holds.
+    """
+    least = params.burn_share_ppm
+    low = params.reserve_low_months * obligation_a_month
+    high = params.reserve_high_months * obligation_a_month
+    if reserve <= low or obligation_a_month == 0:
+        return least
+    if reserve >= high:
+        return PPM
+    return least + (PPM - least) * (reserve - low) // (high - low)
+
+
+def burn_share_nano_usd(surplus: int, share_ppm: int) -> int:
     """The part of the surplus to burn, rounded up so that it is never below its share."""
-    return mul_div_ceil(surplus, params.burn_share_ppm, PPM)
+    return mul_div_ceil(surplus, share_ppm, PPM)
 
 
 def buy_back(due_nano_usd: int, price: int, circulating_io: int) -> tuple[int, int]:

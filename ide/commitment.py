@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from ide.canonical import canonical_json, text_hash
-from ide.epoch import EpochInputs, EpochReport, Payout, SupplierUsage
+from ide.epoch import EpochInputs, EpochReport, Payout, SupplierTime, SupplierUsage
 from ide.merkle import EMPTY, GrowingRoot, MerkleTree, leaf_hash
 from metering.epoch_seal import EpochSeal, PayoutRow, SealedEpoch, ServedCharge, WriterEnd
 from metering.ledger import EpochRow
@@ -27,11 +27,12 @@ NO_HEAD = ""
 
 
 class PayoutLeaf(msgspec.Struct, frozen=True, kw_only=True):
-    """What one supplier is paid, and what it served for it. `charges_root` is in hex."""
+    """What one supplier is paid, and what it served and was there for. `charges_root` is in hex."""
 
     epoch: int
     payout: Payout
     usage: tuple[SupplierUsage, ...]
+    availability: tuple[SupplierTime, ...]
     charges: int
     charges_root: str
 
@@ -59,6 +60,7 @@ class EpochHead(msgspec.Struct, frozen=True, kw_only=True):
     usd_paid_nano_usd: int
     unpaid_nano_usd: int
     io_burned: int
+    io_retired: int
     payouts: int
     root: str
     writers: tuple[WriterEnd, ...]
@@ -103,6 +105,7 @@ def seal_epoch(
         usd_paid_nano_usd=report.usd_paid_nano_usd,
         unpaid_nano_usd=report.unpaid_nano_usd,
         io_burned=report.io_burned,
+        io_retired=report.io_retired,
         payouts=len(payouts),
         root=tree.root.hex(),
         writers=tuple(writers),
@@ -135,12 +138,16 @@ def _payout_rows(
     usage: dict[str, list[SupplierUsage]] = {}
     for served in inputs.usage:
         usage.setdefault(served.supplier_id, []).append(served)
+    availability: dict[str, list[SupplierTime]] = {}
+    for there in inputs.availability:
+        availability.setdefault(there.supplier_id, []).append(there)
     for place, payout in enumerate(report.payouts):
         root = roots.get(payout.supplier_id)
         leaf = PayoutLeaf(
             epoch=report.epoch,
             payout=payout,
             usage=tuple(usage.get(payout.supplier_id, ())),
+            availability=tuple(availability.get(payout.supplier_id, ())),
             charges=root.leaves if root else 0,
             charges_root=(root.root if root else EMPTY).hex(),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from ide.params import PaymentOrder
 from ide.state import IdeState
 
 
-class SupplierUsage(msgspec.Struct, frozen=True, kw_only=True):
+class SupplierUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one supplier's nodes served of one model in the epoch.
 
     `cost_nano_usd` is the list price of it, `charged_nano_usd` what customers really paid: the
@@ -24,18 +26,35 @@ class SupplierUsage(msgspec.Struct, frozen=True, kw_only=True):
     charges: int
 
 
+class SupplierTime(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How long one supplier's GPUs of one class were verified to be there, and how good they were.
+
+    `gpu_s` is seconds times GPUs, `quality_ppm` the part of the stipend that they earned.
+    """
+
+    supplier_id: str
+    gpu_class: str
+    gpu_s: int
+    quality_ppm: int
+
+
 class EpochInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an epoch learns from outside: the usage, and the price of one whole IO."""
+    """All that an epoch learns from outside: usage, availability, and the price of a whole IO."""
 
     usage: tuple[SupplierUsage, ...]
     io_price_nano_usd: int | None
+    availability: tuple[SupplierTime, ...] = ()
 
 
-class Payout(msgspec.Struct, frozen=True, kw_only=True):
+class Payout(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One supplier's epoch: obligation + debt before
-    = value of the IO paid + rounding + USD paid + unpaid."""
+    = value of the IO paid + rounding + USD paid + unpaid.
+
+    `stipend_nano_usd` is the part of the obligation that was earned by being available.
+    """
 
     supplier_id: str
+    stipend_nano_usd: int
     obligation_nano_usd: int
     debt_before_nano_usd: int
     io_paid: int
@@ -45,10 +64,37 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True):
     unpaid_nano_usd: int
 
 
+class Alarm(StrEnum):
+    """What an epoch warns of. All but `UNPAID` say so before it comes to that."""
+
+    PSI_BELOW_ONE = "psi_below_one"
+    RUNWAY_SHORT = "runway_short"
+    NO_PRICE = "no_price"
+    UNPAID = "unpaid"
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """What would bring psi back to 1: any one of four levers, None where one alone cannot.
+
+    A proposal changes nothing by itself: whoever decides writes new parameters or prices.
+    `customer_prices_ppm` is what to multiply the customers' prices by.
+    """
+
+    psi_smoothed_ppm: int
+    deficit_days: int
+    missing_nano_usd_per_month: int
+    hardware_nano_usd: int | None
+    target_roi_ppm_per_year: int | None
+    usage_share_ppm: int | None
+    customer_prices_ppm: int | None
+
+
 class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
     """Every figure of one epoch. `io_price_nano_usd` is None where no IO could be priced.
 
     `psi_raw_ppm` is revenue over obligation in millionths, None where nothing was owed.
+    `reserve_nano_usd` is what the Fee Vault could spend before the epoch's revenue came in.
+    `runway_months` is how long all can be paid if nothing changes, RUNWAY_MONTHS_MAX at most.
     """
 
     epoch: int
@@ -59,9 +105,11 @@ class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
     list_cost_nano_usd: int
     revenue_nano_usd: int
+    stipend_nano_usd: int
     obligation_nano_usd: int
     debt_before_nano_usd: int
     psi_raw_ppm: int | None
+    psi_smoothed_ppm: int | None
     io_needed: int
     io_limit: int
     io_released: int
@@ -72,10 +120,16 @@ class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
     usd_paid_nano_usd: int
     unpaid_nano_usd: int
     debt_after_nano_usd: int
+    reserve_nano_usd: int
+    burn_share_ppm: int
     surplus_nano_usd: int
     buyback_added_nano_usd: int
     buyback_spent_nano_usd: int
     io_burned: int
+    io_retired: int
+    runway_months: int
+    alarms: tuple[Alarm, ...]
+    proposal: Proposal | None
     payouts: tuple[Payout, ...]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ide.epoch import EpochReport, EpochResult
+from ide.epoch import Alarm, EpochReport, EpochResult, Proposal
+from ide.health import RUNWAY_MONTHS_MAX
 from ide.invariants import Books, supply_io
-from ide.params import PPM, IdeParams, PaymentOrder, ShortfallRule
+from ide.params import DAY_S, IdeParams, PaymentOrder, ShortfallRule
 from ide.state import IdeState
-from metering.money import format_io, format_usd
+from metering.money import PPM, format_io, format_usd
 
 
 class Line(NamedTuple):
@@ -48,7 +49,8 @@ def explain(result: EpochResult, params: IdeParams) -> list[Line]:
         vaults.reverse()
     for vault in vaults:
         lines += vault
-    return [*lines, _unpaid_line(report, params), *_surplus_lines(result, params)]
+    lines += [_unpaid_line(report, params), *_surplus_lines(result)]
+    return [*lines, *_health_lines(result, params)]
 
 
 def payout_lines(report: EpochReport) -> list[PayoutLine]:
@@ -95,6 +97,8 @@ def _owed_lines(report: EpochReport, params: IdeParams) -> list[Line]:
         share = f"tokens x the rate of their model, where there is none {share}"
     tokens = f"{report.prompt_tokens:,} prompt and {report.completion_tokens:,} completion tokens"
     served = f"{share}, of {tokens}" if report.list_cost_nano_usd else f"{tokens}, at no cost"
+    if report.stipend_nano_usd:
+        served = f"{usd(report.stipend_nano_usd)} of stipends for verified GPU time, and {served}"
     if report.psi_raw_ppm is None:
         psi = Line("psi", "none", "revenue / obligation: nothing was owed")
     else:
@@ -119,9 +123,9 @@ def _price_line(report: EpochReport, params: IdeParams) -> Line:
 
 def _reward_vault_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     report, after = result.report, result.state
-    pool = after.unemitted_io + after.reward_vault_io + report.io_paid
-    kept = max(0, params.retire_target_io - after.retired_unemitted_io)
-    kept = min(kept, after.unemitted_io + report.io_released)
+    pool = after.unemitted_io + after.reward_vault_io + report.io_paid + report.io_retired
+    kept = max(0, params.retire_target_io - after.retired_unemitted_io + report.io_retired)
+    kept = min(kept, after.unemitted_io + report.io_released + report.io_retired)
     if report.io_price_nano_usd is None:
         needed = "no price, so no IO"
     elif report.io_needed == after.cap_io:
@@ -180,7 +184,7 @@ def _unpaid_line(report: EpochReport, params: IdeParams) -> Line:
     return Line("unpaid", usd(report.unpaid_nano_usd), rule)
 
 
-def _surplus_lines(result: EpochResult, params: IdeParams) -> list[Line]:
+def _surplus_lines(result: EpochResult) -> list[Line]:
     report, after = result.report, result.state
     kept = report.surplus_nano_usd - report.buyback_added_nano_usd
     bought = f"for {usd(report.buyback_spent_nano_usd)} of the Fee Vault"
@@ -200,13 +204,71 @@ def _surplus_lines(result: EpochResult, params: IdeParams) -> list[Line]:
         Line(
             "to buy back",
             usd(report.buyback_added_nano_usd),
-            f"{_percent(params.burn_share_ppm)} of the surplus, rounded up",
+            f"{_percent(report.burn_share_ppm)} of the surplus, rounded up;"
+            f" the reserve is {usd(report.reserve_nano_usd)}",
         ),
         Line("kept as reserve", usd(kept), "surplus - to buy back"),
         Line("IO burned", io(report.io_burned), bought),
         Line("buyback still due", usd(after.buyback_due_nano_usd), "set aside, pays nobody else"),
         Line("Fee Vault after", usd(after.fee_vault_nano_usd), "reserve and buyback still due"),
     ]
+
+
+def _health_lines(result: EpochResult, params: IdeParams) -> list[Line]:
+    report, kept = result.report, result.state.unemitted_io
+    psi, at_most = report.psi_smoothed_ppm, report.runway_months == RUNWAY_MONTHS_MAX
+    lines = [
+        Line(
+            "IO retired",
+            io(report.io_retired),
+            f"{params.retire_ppb_per_hour:,} ppb an hour of what is never to be emitted;"
+            f" {io(kept)} stay in the pool",
+        ),
+        Line(
+            "psi smoothed",
+            "none" if psi is None else _ratio(psi),
+            f"revenue / obligation, each smoothed over {params.smoothing_s // DAY_S} days",
+        ),
+        Line(
+            "runway",
+            f"{report.runway_months} months" + (" or more" if at_most else ""),
+            "until something stays unpaid, if nothing changes",
+        ),
+        *(Line("alarm", alarm, _ALARMS[alarm]) for alarm in report.alarms),
+    ]
+    return lines + (_proposal_lines(report.proposal) if report.proposal else [])
+
+
+def _proposal_lines(proposal: Proposal) -> list[Line]:
+    missing = f"{usd(proposal.missing_nano_usd_per_month)} a month are missing"
+    since = f"psi has been below 1 for {proposal.deficit_days} days: {missing}"
+    hardware = proposal.hardware_nano_usd
+    levers = (
+        ("hardware price", None if hardware is None else usd(hardware)),
+        ("target ROI a year", _percent_or_none(proposal.target_roi_ppm_per_year)),
+        ("usage share", _percent_or_none(proposal.usage_share_ppm)),
+        ("customers' prices", _percent_or_none(proposal.customer_prices_ppm)),
+    )
+    return [
+        Line(
+            f"proposal: {lever}",
+            value or "not enough",
+            f"{since}; this alone would restore it" if value else f"{since}; not by this alone",
+        )
+        for lever, value in levers
+    ]
+
+
+def _percent_or_none(ppm: int | None) -> str | None:
+    return None if ppm is None else _percent(ppm)
+
+
+_ALARMS = {
+    Alarm.PSI_BELOW_ONE: "revenue does not cover what is owed, smoothed",
+    Alarm.RUNWAY_SHORT: "the reserve is too small for how fast it is used",
+    Alarm.NO_PRICE: "nothing is released without a price; the Fee Vault pays alone",
+    Alarm.UNPAID: "neither vault could pay all",
+}
 
 
 def usd(nano_usd: int) -> str:

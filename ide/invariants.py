@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from operator import add, attrgetter
+from typing import NamedTuple
 
 import msgspec
 
 from ide.epoch import EpochInputs, EpochReport, EpochResult
-from ide.params import PPM, IdeParams, ShortfallRule
-from ide.state import IdeState
-from metering.money import INT64_MAX, IO_UNIT
+from ide.params import IdeParams, ShortfallRule
+from ide.state import IdeState, Smoothed
+from metering.money import INT64_MAX, IO_UNIT, PPM
 
 
 class InvariantError(Exception):
@@ -48,15 +49,22 @@ def check_amount(what: str, amount: int) -> None:
 
 def check_state(state: IdeState, params: IdeParams) -> None:
     """Every balance is an amount, the IO adds up to the cap, debts are sorted and real."""
-    for name in _BALANCES:
-        check_amount(f"state.{name}", getattr(state, name))
+    balances = _BALANCES(state)
+    if min(balances) < 0 or max(balances) > INT64_MAX:
+        for name, amount in zip(_BALANCE_NAMES, balances, strict=True):
+            check_amount(f"state.{name}", amount)
     _equal("cap of the state", state.cap_io, "cap of the parameters", params.cap_io)
     _equal("IO of all holders", supply_io(state), "cap", state.cap_io)
     _at_most("buyback due", state.buyback_due_nano_usd, "Fee Vault", state.fee_vault_nano_usd)
+    if state.smoothed:
+        for name in Smoothed.__struct_fields__:
+            check_amount(f"smoothed {name}", getattr(state.smoothed, name))
+    if not state.debts:
+        return
     for debt in state.debts:
-        check_amount(f"debt to {debt.supplier_id}", debt.nano_usd)
-        if debt.nano_usd == 0:
-            raise InvariantError(f"debt to {debt.supplier_id} is 0: leave it out")
+        if debt.nano_usd <= 0:
+            raise InvariantError(f"debt to {debt.supplier_id} is {debt.nano_usd}: leave it out")
+    check_amount("all debts", _debts(state))
     suppliers = [debt.supplier_id for debt in state.debts]
     if any(this >= following for this, following in pairwise(suppliers)):
         raise InvariantError("debts are not in rising order of supplier, each once")
@@ -74,49 +82,80 @@ def supply_io(state: IdeState) -> int:
     )
 
 
-def check_inputs(state: IdeState, inputs: EpochInputs) -> None:
+class UsageTotals(NamedTuple):
+    """What an epoch's usage adds up to."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    list_cost_nano_usd: int
+    revenue_nano_usd: int
+
+
+def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
     """Every input is an amount, no (supplier, model) comes twice, the revenue fits the vault."""
-    keys = {(row.supplier_id, row.model) for row in inputs.usage}
-    if len(keys) < len(inputs.usage):
-        raise InvariantError("usage has two rows for one supplier and model: add them up first")
-    if not all(supplier_id for supplier_id, _ in keys):
-        raise InvariantError("usage has a row that names no supplier")
-    for name in _USAGE_AMOUNTS:
-        column = [getattr(row, name) for row in inputs.usage]
-        check_amount(f"the least {name} of all usage", min(column, default=0))
-        check_amount(f"{name} of all usage", sum(column))
+    _check_keys("usage", "model", [(row.supplier_id, row.model) for row in inputs.usage])
+    columns = list(zip(*map(_USAGE_AMOUNTS, inputs.usage), strict=True))
+    totals = [sum(column) for column in columns] or [0] * len(_USAGE_NAMES)
+    if columns and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
+        for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
+            check_amount(f"the least {name} of all usage", min(column))
+            check_amount(f"{name} of all usage", total)
+    _check_availability(inputs)
     if inputs.io_price_nano_usd is not None:
         check_amount("price of IO", inputs.io_price_nano_usd)
-    revenue = sum(row.charged_nano_usd for row in inputs.usage)
-    check_amount("Fee Vault with the epoch's revenue", state.fee_vault_nano_usd + revenue)
+    found = UsageTotals(*totals[:-1])
+    vault = state.fee_vault_nano_usd + found.revenue_nano_usd
+    check_amount("Fee Vault with the epoch's revenue", vault)
+    return found
 
 
-def check_epoch(
-    before: IdeState, inputs: EpochInputs, params: IdeParams, result: EpochResult
-) -> None:
+def _check_availability(inputs: EpochInputs) -> None:
+    rows = inputs.availability
+    if not rows:
+        return
+    _check_keys("availability", "GPU class", [(row.supplier_id, row.gpu_class) for row in rows])
+    seconds = [row.gpu_s for row in rows]
+    check_amount("the least gpu_s of all availability", min(seconds))
+    check_amount("gpu_s of all availability", sum(seconds))
+    quality = [row.quality_ppm for row in rows]
+    if min(quality) < 0 or max(quality) > PPM:
+        raise InvariantError(
+            f"quality_ppm is {min(quality)} to {max(quality)}: 0 to {PPM} it may be"
+        )
+
+
+def _check_keys(what: str, key: str, keys: list[tuple[str, str]]) -> None:
+    if len(set(keys)) < len(keys):
+        raise InvariantError(f"{what} has two rows for one supplier and {key}: add them up first")
+    if "" in [supplier_id for supplier_id, _ in keys]:
+        raise InvariantError(f"{what} has a row that names no supplier")
+
+
+def check_epoch(before: IdeState, revenue: int, params: IdeParams, result: EpochResult) -> None:
     """Nothing came from nowhere: conservation of IO, USD and debt across one epoch."""
     check_state(result.state, params)
-    _check_moves(before, inputs, result)
+    _check_moves(before, revenue, result)
     _check_release(before, params, result)
     _check_payouts(before, params, result)
     _check_burn(before, params, result.report)
 
 
-def _check_moves(before: IdeState, inputs: EpochInputs, result: EpochResult) -> None:
+def _check_moves(before: IdeState, revenue: int, result: EpochResult) -> None:
     after, report = result.state, result.report
-    revenue = sum(row.charged_nano_usd for row in inputs.usage)
     spent = report.usd_paid_nano_usd + report.buyback_spent_nano_usd
+    left_pool = report.io_released + report.io_retired
     moves = (
         ("epoch", before.epoch + 1, after.epoch),
-        ("unemitted", before.unemitted_io - report.io_released, after.unemitted_io),
+        ("unemitted", before.unemitted_io - left_pool, after.unemitted_io),
         ("suppliers' IO", before.supplier_io + report.io_paid, after.supplier_io),
         ("circulating", before.circulating_io - report.io_burned, after.circulating_io),
         ("burned", before.burned_circulating_io + report.io_burned, after.burned_circulating_io),
-        ("retired", before.retired_unemitted_io, after.retired_unemitted_io),
+        ("retired", before.retired_unemitted_io + report.io_retired, after.retired_unemitted_io),
         ("Fee Vault", before.fee_vault_nano_usd + revenue - spent, after.fee_vault_nano_usd),
     )
     for name, expected, actual in moves:
-        _equal(f"{name} expected", expected, "found", actual)
+        if expected != actual:
+            _equal(f"{name} expected", expected, "found", actual)
 
 
 def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> None:
@@ -124,50 +163,49 @@ def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> 
     _at_most("IO paid", report.io_paid, "release limit", report.io_limit)
     _at_most("IO released", report.io_released, "release limit", report.io_limit)
     kept = min(before.unemitted_io, params.retire_target_io - before.retired_unemitted_io)
-    _at_most("IO never to be emitted", kept, "unemitted pool", result.state.unemitted_io)
+    left = result.state.unemitted_io + report.io_retired
+    _at_most("IO never to be emitted", kept, "unemitted pool", left)
+    _at_most("IO retired", report.io_retired, "IO never to be emitted", max(0, kept))
     if report.io_price_nano_usd is None:
-        moved = (report.io_released, report.io_paid, report.io_burned)
+        moved = (report.io_released, report.io_paid, report.io_burned, report.io_retired)
         _equal("IO moved without a price", sum(moved), "allowed", 0)
 
 
 def _check_payouts(before: IdeState, params: IdeParams, result: EpochResult) -> None:
     report, carried = result.report, params.shortfall is ShortfallRule.CARRY_DEBT
-    io = value = rounding = usd = unpaid = obligation = debt = 0
-    price = report.io_price_nano_usd or 0
-    for row in report.payouts:
-        parts = (
-            row.io_value_nano_usd,
-            row.rounding_nano_usd,
-            row.usd_paid_nano_usd,
-            row.unpaid_nano_usd,
-        )
-        owed = row.obligation_nano_usd + row.debt_before_nano_usd
-        if sum(parts) != owed or min(*parts, row.io_paid) < 0:
-            raise InvariantError(f"payout to {row.supplier_id} does not add up to {owed}: {row}")
-        if row.rounding_nano_usd * IO_UNIT >= price and row.rounding_nano_usd:
-            raise InvariantError(f"{row.supplier_id} lost a whole base unit to rounding: {row}")
-        io += row.io_paid
-        value += row.io_value_nano_usd
-        rounding += row.rounding_nano_usd
-        usd += row.usd_paid_nano_usd
-        unpaid += row.unpaid_nano_usd
-        obligation += row.obligation_nano_usd
-        debt += row.debt_before_nano_usd
-    _equal("IO of all payouts", io, "IO paid", report.io_paid)
-    _equal("value of all payouts", value, "IO value", report.io_value_nano_usd)
-    _equal("rounding of all payouts", rounding, "rounding", report.rounding_nano_usd)
-    _equal("USD of all payouts", usd, "USD paid", report.usd_paid_nano_usd)
-    _equal("unpaid of all payouts", unpaid, "unpaid", report.unpaid_nano_usd)
-    _equal("obligation of all payouts", obligation, "obligation", report.obligation_nano_usd)
-    _equal("debt of the state", _debts(before), "debt before the epoch", debt)
-    _equal("debt carried", _debts(result.state), "unpaid", unpaid if carried else 0)
-    if unpaid and report.surplus_nano_usd:
-        raise InvariantError(f"a surplus of {report.surplus_nano_usd} while {unpaid} is unpaid")
+    columns = list(zip(*map(_PAYOUT_AMOUNTS, report.payouts), strict=True)) or [()] * 7
+    obligation, debt, io, value, rounding, usd, unpaid = columns
+    owed = list(map(add, obligation, debt))
+    met = list(map(add, map(add, value, rounding), map(add, usd, unpaid)))
+    if owed != met:
+        raise InvariantError(f"payouts do not add up to what is owed, {owed}: {report.payouts}")
+    if report.payouts and min(map(min, columns)) < 0:
+        raise InvariantError(f"a payout has an amount below 0: {report.payouts}")
+    worst = max(rounding, default=0)
+    if worst and worst * IO_UNIT >= (report.io_price_nano_usd or 0):
+        raise InvariantError(f"a payee lost {worst} nano-USD, a whole base unit, to rounding")
+    sums = (
+        ("IO", io, report.io_paid),
+        ("value", value, report.io_value_nano_usd),
+        ("rounding", rounding, report.rounding_nano_usd),
+        ("USD", usd, report.usd_paid_nano_usd),
+        ("unpaid", unpaid, report.unpaid_nano_usd),
+        ("obligation", obligation, report.obligation_nano_usd),
+        ("debt", debt, _debts(before)),
+    )
+    for name, column, total in sums:
+        if sum(column) != total:
+            _equal(f"{name} of all payouts", sum(column), f"{name} of the epoch", total)
+    _equal("debt carried", _debts(result.state), "unpaid", sum(unpaid) if carried else 0)
+    if report.unpaid_nano_usd and report.surplus_nano_usd:
+        raise InvariantError(f"a surplus of {report.surplus_nano_usd} while something is unpaid")
 
 
 def _check_burn(before: IdeState, params: IdeParams, report: EpochReport) -> None:
     surplus, added = report.surplus_nano_usd, report.buyback_added_nano_usd
-    _at_most("burn share", surplus * params.burn_share_ppm, "added to the buyback", added * PPM)
+    _at_most("least share to burn", params.burn_share_ppm, "share to burn", report.burn_share_ppm)
+    _at_most("share to burn", report.burn_share_ppm, "all", PPM)
+    _at_most("burn share", surplus * report.burn_share_ppm, "added to the buyback", added * PPM)
     _at_most("half of the surplus", surplus, "twice what was added to the buyback", 2 * added)
     _at_most("added to the buyback", added, "surplus", surplus)
     due = before.buyback_due_nano_usd + added
@@ -219,7 +257,7 @@ def _at_most(left: str, a: int, right: str, b: int) -> None:
         raise InvariantError(f"{left} is {a}, above {right}, {b}")
 
 
-_BALANCES: Sequence[str] = (
+_BALANCE_NAMES = (
     "epoch",
     "cap_io",
     "unemitted_io",
@@ -231,10 +269,21 @@ _BALANCES: Sequence[str] = (
     "fee_vault_nano_usd",
     "buyback_due_nano_usd",
 )
-_USAGE_AMOUNTS: Sequence[str] = (
+_BALANCES = attrgetter(*_BALANCE_NAMES)
+_USAGE_NAMES = (
     "prompt_tokens",
     "completion_tokens",
     "cost_nano_usd",
     "charged_nano_usd",
     "charges",
+)
+_USAGE_AMOUNTS = attrgetter(*_USAGE_NAMES)
+_PAYOUT_AMOUNTS = attrgetter(
+    "obligation_nano_usd",
+    "debt_before_nano_usd",
+    "io_paid",
+    "io_value_nano_usd",
+    "rounding_nano_usd",
+    "usd_paid_nano_usd",
+    "unpaid_nano_usd",
 )

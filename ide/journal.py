@@ -2,6 +2,7 @@
 
     genesis   io:issuance     -> io:unemitted | io:circulating
     release   io:unemitted    -> io:reward_vault
+    retire    io:unemitted    -> io:retired
     pay-io    io:reward_vault -> io:supplier:<id>
     pay-usd   usd:fee_vault   -> usd:supplier:<id>
     buy-usd   usd:fee_vault   -> usd:exchange
@@ -79,7 +80,10 @@ def epoch_group(result: EpochResult) -> Group | None:
             detail=detail,
         )
 
-    legs = [leg("release", accounts.IO_UNEMITTED, accounts.IO_REWARD_VAULT, report.io_released)]
+    legs = [
+        leg("release", accounts.IO_UNEMITTED, accounts.IO_REWARD_VAULT, report.io_released),
+        leg("retire", accounts.IO_UNEMITTED, accounts.IO_RETIRED, report.io_retired),
+    ]
     for row in report.payouts:
         in_io = accounts.supplier(Asset.IO, row.supplier_id)
         in_usd = accounts.supplier(Asset.USD, row.supplier_id)

@@ -9,15 +9,23 @@ them. Parameters are data: an epoch stores the ones it ran with and replays from
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from metering.money import INT64_MAX, IO_UNIT
+from ide.gpu_table import gpu_table
+from metering.money import INT64_MAX, IO_UNIT, PPM
 
-PPM = 1_000_000
 PPB = 1_000_000_000
+HOUR_S = 3_600
+DAY_S = 86_400
+YEAR_H = 8_766
+"""Hours in a year of 365.25 days."""
+MONTH_S = 2_629_800
+"""Seconds in a twelfth of it."""
 
 
 class Mark(StrEnum):
@@ -48,6 +56,13 @@ class TokenRate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     completion_nano_usd: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
 
+class Stipend(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an hour of one verified GPU of a class earns, in place of the table's."""
+
+    gpu_class: Annotated[str, msgspec.Meta(min_length=1)]
+    nano_usd_per_hour: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+
+
 class ParamsError(ValueError):
     """Parameters that cannot be used; the message names the key and the rule it breaks."""
 
@@ -60,7 +75,9 @@ def _marked_choice(mark: Mark, reason: str) -> msgspec.Meta:
     return msgspec.Meta(description=reason, extra={"mark": mark})
 
 
-class IdeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class IdeParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True
+):
     """The rules of an epoch. `_io` counts base units, `_nano_usd` 1e-9 USD, `_ppm` millionths."""
 
     version: Annotated[
@@ -108,6 +125,42 @@ class IdeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             ge=1,
         ),
     ] = 1_000_000
+    retire_ppb_per_hour: Annotated[
+        int,
+        _marked(
+            Mark.OURS,
+            "Part of what is to be retired that one hour retires: the pace of the release, so that"
+            " each IO that may be emitted goes with about one that never will be.",
+            le=PPB,
+        ),
+    ] = 15_600
+    gpu_table: Annotated[
+        str, _marked_choice(Mark.PUBLISHED, "Version of the multipliers of GPU classes.")
+    ] = "2025-07"
+    hardware_nano_usd: Annotated[
+        int,
+        _marked(
+            Mark.OURS,
+            "Price of hardware of multiplier 1 that stipends go by: 525.96 USD, with the next line"
+            " 0.03 USD an hour. Published as a lever, without a figure.",
+            le=10**15,
+        ),
+    ] = 525_960_000_000
+    target_roi_ppm_per_year: Annotated[
+        int,
+        _marked(
+            Mark.OURS,
+            "What availability alone earns of that price a year: paid back in two years."
+            " Published as a lever, without a figure.",
+            le=100 * PPM,
+        ),
+    ] = 500_000
+    stipends: Annotated[
+        tuple[Stipend, ...],
+        _marked_choice(
+            Mark.OURS, "USD for an hour of a GPU by class, where the table's will not do."
+        ),
+    ] = ()
     usage_share_ppm: Annotated[
         int,
         _marked(
@@ -137,6 +190,38 @@ class IdeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             le=PPM,
         ),
     ] = 500_000
+    reserve_low_months: Annotated[
+        int,
+        _marked(
+            Mark.PUBLISHED,
+            "Above this many months of obligations in reserve the share to burn rises.",
+            le=1_200,
+        ),
+    ] = 6
+    reserve_high_months: Annotated[
+        int,
+        _marked(
+            Mark.PUBLISHED,
+            "From here on all of the surplus is burned; in between the share rises evenly (ours).",
+            le=1_200,
+        ),
+    ] = 12
+    smoothing_s: Annotated[
+        int,
+        _marked(
+            Mark.OURS,
+            "Revenue and obligations are smoothed exponentially over 30 days for psi and runway.",
+            ge=1,
+        ),
+    ] = 30 * DAY_S
+    runway_warning_months: Annotated[
+        int,
+        _marked(Mark.INFERRED, "A shorter runway is warned of: the low end of the buffer.", le=120),
+    ] = 6
+    proposal_after_s: Annotated[
+        int,
+        _marked(Mark.OURS, "Smoothed psi below 1 for 7 days is lasting: a proposal is made."),
+    ] = 7 * DAY_S
     shortfall: Annotated[
         ShortfallRule,
         _marked_choice(Mark.OURS, "USD that could not be paid is owed on, or written off."),
@@ -148,14 +233,39 @@ class IdeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"unemitted_opening_io = {self.unemitted_opening_io} is above"
                 f" cap_io = {self.cap_io}: the opening pool is a part of the cap"
             )
-        if self.release_ppb_per_hour * self.epoch_s > PPB * 3_600:
+        for name in ("release_ppb_per_hour", "retire_ppb_per_hour"):
+            if getattr(self, name) * self.epoch_s > PPB * HOUR_S:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} over epoch_s = {self.epoch_s}"
+                    " takes more than the whole pool in one epoch: lower one of them"
+                )
+        if self.reserve_low_months > self.reserve_high_months:
             raise ValueError(
-                f"release_ppb_per_hour = {self.release_ppb_per_hour} over epoch_s = {self.epoch_s}"
-                " releases more than the whole pool in one epoch: lower one of them"
+                f"reserve_low_months = {self.reserve_low_months} is above"
+                f" reserve_high_months = {self.reserve_high_months}"
             )
-        models = [rate.model for rate in self.token_rates]
-        if len(set(models)) < len(models):
-            raise ValueError("token_rates names a model twice: keep one row per model")
+        if gpu_table(self.gpu_table) is None:
+            raise ValueError(f"gpu_table = '{self.gpu_table}' is not in this release")
+        _each_once("token_rates", "model", [rate.model for rate in self.token_rates])
+        _each_once("stipends", "class", [row.gpu_class for row in self.stipends])
+
+
+def _each_once(table: str, what: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{table} names a {what} twice: keep one row per {what}")
+
+
+@lru_cache(maxsize=64)
+def stipend_rates(params: IdeParams) -> Mapping[str, int]:
+    """Nano-USD for an hour of one GPU by class, rounded down. A class not in it earns nothing."""
+    table = gpu_table(params.gpu_table)
+    assert table is not None  # checked when the parameters were made
+    per_year = params.hardware_nano_usd * params.target_roi_ppm_per_year
+    rates = {
+        gpu_class: per_year * multiplier // (PPM * PPM * YEAR_H)
+        for gpu_class, multiplier in table.multiplier_ppm.items()
+    }
+    return rates | {row.gpu_class: row.nano_usd_per_hour for row in params.stipends}
 
 
 class Parameter(NamedTuple):
@@ -205,5 +315,6 @@ def _text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, tuple):
-        return ", ".join(rate.model for rate in value) or "none"
+        names = (row.model if isinstance(row, TokenRate) else row.gpu_class for row in value)
+        return ", ".join(names) or "none"
     return str(value)

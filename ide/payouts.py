@@ -7,13 +7,23 @@ Vault. A vault that cannot pay all pays pro rata by largest remainder, so parts 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from operator import add
 from typing import NamedTuple
 
-from ide.epoch import SupplierUsage
-from ide.params import PPB, PPM, IdeParams, TokenRate
+from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
+from ide.params import HOUR_S, PPB, IdeParams, TokenRate, stipend_rates
 from ide.state import IdeState
-from metering.money import IO_UNIT, mul_div_ceil, mul_div_floor, split_by_weight
+from metering.money import IO_UNIT, PPM, checked, mul_div_floor, split_by_weight
+
+
+class Earned(NamedTuple):
+    """Nano-USD earned in an epoch: by supplier for being available, by supplier for tokens, and
+    the part of the second that goes by customers' list prices."""
+
+    stipend: dict[str, int]
+    usage: dict[str, int]
+    list_share: int
 
 
 class IoPayment(NamedTuple):
@@ -26,35 +36,65 @@ class IoPayment(NamedTuple):
     rounding_nano_usd: list[int]
 
 
-def obligations(usage: Iterable[SupplierUsage], params: IdeParams) -> dict[str, int]:
-    """Nano-USD each supplier earned: its tokens at their rates, or its share of the list cost."""
+def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
+    """Stipend: rate of the class x verified GPU time x quality. Usage: the tokens at their rates,
+    else a share of their list cost. Each row is rounded down."""
+    hourly, scale, share_ppm = stipend_rates(params), PPM * HOUR_S, params.usage_share_ppm
+    stipends = [
+        hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
+        for row in inputs.availability
+    ]
     rates = {rate.model: rate for rate in params.token_rates}
-    owed: dict[str, int] = {}
-    for row in usage:
-        earned = _earned_nano_usd(row, rates, params.usage_share_ppm)
-        owed[row.supplier_id] = owed.get(row.supplier_id, 0) + earned
-    return owed
-
-
-def _earned_nano_usd(row: SupplierUsage, rates: Mapping[str, TokenRate], share_ppm: int) -> int:
-    rate = rates.get(row.model)
-    if rate is None:
-        return mul_div_floor(row.cost_nano_usd, share_ppm, PPM)
-    return (
-        row.prompt_tokens * rate.prompt_nano_usd + row.completion_tokens * rate.completion_nano_usd
+    if rates:
+        list_shares = [
+            0 if row.model in rates else row.cost_nano_usd * share_ppm // PPM
+            for row in inputs.usage
+        ]
+        by_tokens = [_at_rate(row, rates.get(row.model)) for row in inputs.usage]
+        values = list(map(add, list_shares, by_tokens))
+    else:
+        values = list_shares = [row.cost_nano_usd * share_ppm // PPM for row in inputs.usage]
+    return Earned(
+        stipend=_by_supplier(inputs.availability, stipends),
+        usage=_by_supplier(inputs.usage, values),
+        list_share=sum(list_shares),
     )
+
+
+def _at_rate(row: SupplierUsage, rate: TokenRate | None) -> int:
+    if rate is None:
+        return 0
+    prompt = row.prompt_tokens * rate.prompt_nano_usd
+    return prompt + row.completion_tokens * rate.completion_nano_usd
+
+
+def _by_supplier(
+    rows: Sequence[SupplierUsage] | Sequence[SupplierTime], values: list[int]
+) -> dict[str, int]:
+    suppliers = [row.supplier_id for row in rows]
+    added = dict(zip(suppliers, values, strict=True))
+    if len(added) < len(values):
+        added = dict.fromkeys(suppliers, 0)
+        for supplier, value in zip(suppliers, values, strict=True):
+            added[supplier] += value
+    return added
 
 
 def releasable_io(state: IdeState, params: IdeParams) -> int:
     """Unemitted IO that may still be released: all but what is yet to be retired."""
-    kept = max(0, params.retire_target_io - state.retired_unemitted_io)
-    return max(0, state.unemitted_io - kept)
+    return max(0, state.unemitted_io - max(0, params.retire_target_io - state.retired_unemitted_io))
 
 
 def release_limit_io(state: IdeState, params: IdeParams) -> int:
     """The most IO that the Reward Vault may pay out in one epoch."""
     pool = state.reward_vault_io + releasable_io(state, params)
-    return mul_div_floor(pool, params.release_ppb_per_hour * params.epoch_s, PPB * 3_600)
+    return mul_div_floor(pool, params.release_ppb_per_hour * params.epoch_s, PPB * HOUR_S)
+
+
+def retired_io(state: IdeState, params: IdeParams) -> int:
+    """What of the IO that must never be emitted leaves the pool for good in one epoch."""
+    kept = min(state.unemitted_io, max(0, params.retire_target_io - state.retired_unemitted_io))
+    return mul_div_floor(kept, params.retire_ppb_per_hour * params.epoch_s, PPB * HOUR_S)
 
 
 def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: int) -> IoPayment:
@@ -65,9 +105,9 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
     """
     total = sum(owed)
     if total * IO_UNIT < (limit_io + 1) * price:
-        needed = budget = mul_div_floor(total, IO_UNIT, price)
-        io = [mul_div_floor(usd, IO_UNIT, price) for usd in owed]
-        value = [mul_div_ceil(units, price, IO_UNIT) for units in io]
+        needed = budget = checked(total * IO_UNIT // price)
+        io = [usd * IO_UNIT // price for usd in owed]
+        value = [-(-units * price // IO_UNIT) for units in io]
         rounding = [usd - worth for usd, worth in zip(owed, value, strict=True)]
     else:
         covered = cap_io * price <= total * IO_UNIT
@@ -77,7 +117,7 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
             units if units * price <= usd * IO_UNIT else units - 1
             for units, usd in zip(split_by_weight(limit_io, owed), owed, strict=True)
         ]
-        value = [mul_div_ceil(units, price, IO_UNIT) for units in io]
+        value = [-(-units * price // IO_UNIT) for units in io]
         rounding = [0] * len(owed)
     return IoPayment(needed, max(0, budget - vault_io), io, value, rounding)
 

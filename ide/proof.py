@@ -13,10 +13,10 @@ import msgspec
 
 from ide.canonical import canonical_json, text_hash
 from ide.commitment import EpochHead, PayoutLeaf, charge_roots, head_hash, text_leaf
-from ide.epoch import Payout, SupplierUsage
+from ide.epoch import EpochInputs, Payout, SupplierUsage
 from ide.merkle import MerkleTree, root_of_path
 from ide.params import IdeParams, params_from_dict
-from ide.payouts import obligations
+from ide.payouts import earned
 from metering.epoch_seal import PayoutRow, ServedCharge
 from metering.money import IO_UNIT, MoneyError, mul_div_ceil
 
@@ -137,11 +137,22 @@ def _check_payout(leaf: PayoutLeaf, head: EpochHead, params: IdeParams, params_h
         raise ProofError(f"the IO paid are worth {worth} nano-USD, not {payout.io_value_nano_usd}")
     if params_hash != head.params_hash:
         raise ProofError("the parameters are not those that the epoch was closed with")
-    if any(served.supplier_id != payout.supplier_id for served in leaf.usage):
+    _check_earned(leaf, params)
+
+
+def _check_earned(leaf: PayoutLeaf, params: IdeParams) -> None:
+    payout, supplier = leaf.payout, leaf.payout.supplier_id
+    named = [row.supplier_id for row in leaf.usage]
+    named += [row.supplier_id for row in leaf.availability]
+    if any(name != supplier for name in named):
         raise ProofError("the usage is that of another supplier")
-    earned = obligations(leaf.usage, params).get(payout.supplier_id, 0)
-    if earned != payout.obligation_nano_usd:
-        raise ProofError(f"the usage earns {earned} nano-USD, not {payout.obligation_nano_usd}")
+    inputs = EpochInputs(usage=leaf.usage, io_price_nano_usd=None, availability=leaf.availability)
+    stipends, usage, _ = earned(inputs, params)
+    stipend, tokens = stipends.get(supplier, 0), usage.get(supplier, 0)
+    if (stipend, stipend + tokens) != (payout.stipend_nano_usd, payout.obligation_nano_usd):
+        raise ProofError(
+            f"the usage earns {stipend + tokens} nano-USD, not {payout.obligation_nano_usd}"
+        )
 
 
 def _check_charges(shown: Sequence[Json], leaf: PayoutLeaf, head: EpochHead) -> None:

@@ -14,6 +14,20 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     nano_usd: int
 
 
+class Smoothed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Nano-USD an epoch, smoothed over the epochs so far; None before the first.
+
+    `stipend` and `list_share` are the parts of `obligation` that hardware prices and customers'
+    prices move. `deficit_s` is for how long psi has been below 1 without a break.
+    """
+
+    revenue_nano_usd: int
+    obligation_nano_usd: int
+    stipend_nano_usd: int
+    list_share_nano_usd: int
+    deficit_s: int
+
+
 class IdeState(msgspec.Struct, frozen=True, kw_only=True):
     """Vaults, supply and debts after `epoch` epochs. IO in base units, USD in nano-USD.
 
@@ -33,6 +47,7 @@ class IdeState(msgspec.Struct, frozen=True, kw_only=True):
     fee_vault_nano_usd: int
     buyback_due_nano_usd: int
     debts: tuple[Debt, ...]
+    smoothed: Smoothed | None = None
 
 
 def opening_state(params: IdeParams) -> IdeState:
@@ -50,3 +65,9 @@ def opening_state(params: IdeParams) -> IdeState:
         buyback_due_nano_usd=0,
         debts=(),
     )
+
+
+def reserve_nano_usd(state: IdeState, params: IdeParams) -> int:
+    """What the Fee Vault has above its floor, less the buyback due; below 0 it fills up first."""
+    held = state.fee_vault_nano_usd - state.buyback_due_nano_usd
+    return held - params.fee_vault_floor_nano_usd

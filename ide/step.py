@@ -7,31 +7,33 @@ the same hash. In order:
 2. pay from the vaults in their order: the Reward Vault in IO at the epoch's price, within its
    release limit, and the Fee Vault in USD, down to its floor;
 3. carry what neither could pay as debt (or write it off);
-4. of the epoch's fees that are left, buy back and burn a share, keep the rest.
+4. of the epoch's fees that are left, buy back and burn a share, keep the rest;
+5. retire what is never to be emitted, a little at a time;
+6. say how it stands: psi, runway, alarms, and a proposal where psi is lastingly below 1.
 
-Without a usable price nothing is released and nothing is bought: the Fee Vault pays, and the rest
-stays owed in USD.
+Without a usable price no IO moves, nothing is released, bought or retired: the Fee Vault pays, and
+the rest stays owed in USD.
 """
 
 from __future__ import annotations
 
+from operator import add, sub
 from typing import NamedTuple
 
-from ide import burn, invariants, payouts
+from ide import burn, health, invariants, payouts
 from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout
-from ide.params import PPM, IdeParams, PaymentOrder, ShortfallRule
-from ide.state import Debt, IdeState
-from metering.money import mul_div_floor
-
-PSI_PPM_MAX = 10**15
-"""Psi saturates here: a billion times what was owed says no more than "much"."""
+from ide.params import IdeParams, PaymentOrder, ShortfallRule
+from ide.proposal import proposal
+from ide.state import Debt, IdeState, Smoothed, reserve_nano_usd
 
 
 class _Owed(NamedTuple):
     suppliers: list[str]
+    stipend: list[int]
     obligation: list[int]
     debt: list[int]
     total: list[int]
+    list_share: int
 
 
 class _Paid(NamedTuple):
@@ -43,25 +45,47 @@ class _Paid(NamedTuple):
 
 
 class _Burn(NamedTuple):
+    reserve: int
+    share_ppm: int
     surplus: int
     added: int
     spent: int
     io_burned: int
 
 
+class _Worked(NamedTuple):
+    totals: invariants.UsageTotals
+    owed: _Owed
+    paid: _Paid
+    burned: _Burn
+    smoothed: Smoothed
+    retired_io: int
+    price: int | None
+
+
 def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult:
     """The epoch after `state`. Raises InvariantError if a value is impossible, in or out."""
     invariants.check_state(state, params)
-    invariants.check_inputs(state, inputs)
+    totals = invariants.check_inputs(state, inputs)
+    revenue = totals.revenue_nano_usd
     price = usable_price(inputs, params)
-    revenue = sum(row.charged_nano_usd for row in inputs.usage)
     owed = _owed(state, inputs, params)
     invariants.check_amount("what is owed in all", sum(owed.total))
     paid = _pay(owed, revenue, price, state, params)
-    burned = _burn(revenue, paid, price, state, params)
-    report = _report(owed, paid, burned, price, state, inputs, params)
-    result = EpochResult(state=_state_after(state, report), report=report)
-    invariants.check_epoch(state, inputs, params, result)
+    smoothed = health.smooth(
+        state.smoothed,
+        revenue,
+        sum(owed.obligation),
+        sum(owed.stipend),
+        owed.list_share,
+        params,
+    )
+    burned = _burn(paid, revenue, smoothed, price, state, params)
+    retired = 0 if price is None else payouts.retired_io(state, params)
+    worked = _Worked(totals, owed, paid, burned, smoothed, retired, price)
+    after = _state_after(state, worked, params)
+    result = EpochResult(state=after, report=_report(state, worked, after, params))
+    invariants.check_epoch(state, revenue, params, result)
     return result
 
 
@@ -72,26 +96,29 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 
 
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
-    earned = payouts.obligations(inputs.usage, params)
+    stipends, usage, list_share = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    suppliers = sorted(earned.keys() | debts.keys())
-    obligation = [earned.get(supplier, 0) for supplier in suppliers]
-    debt = [debts.get(supplier, 0) for supplier in suppliers]
-    total = [new + old for new, old in zip(obligation, debt, strict=True)]
-    return _Owed(suppliers, obligation, debt, total)
+    suppliers = sorted(stipends.keys() | usage.keys() | debts.keys())
+    stipend = [stipends.get(supplier, 0) for supplier in suppliers]
+    tokens = [usage.get(supplier, 0) for supplier in suppliers]
+    obligation = list(map(add, stipend, tokens))
+    debt = [debts.get(supplier, 0) for supplier in suppliers] if debts else [0] * len(suppliers)
+    total = list(map(add, obligation, debt)) if debts else obligation
+    return _Owed(suppliers, stipend, obligation, debt, total, list_share)
 
 
 def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: IdeParams) -> _Paid:
     limit = payouts.release_limit_io(state, params)
-    vault = state.fee_vault_nano_usd + revenue - state.buyback_due_nano_usd
-    spendable = max(0, vault - params.fee_vault_floor_nano_usd)
+    spendable = max(0, reserve_nano_usd(state, params) + revenue)
     if params.order is PaymentOrder.REWARD_FIRST:
         io = _pay_io(owed.total, limit, price, state)
-        usd = payouts.pay_usd(_less(owed.total, io.value_nano_usd, io.rounding_nano_usd), spendable)
-    else:
-        usd = payouts.pay_usd(owed.total, spendable)
-        io = _pay_io(_less(owed.total, usd), limit, price, state)
-    unpaid = _less(owed.total, io.value_nano_usd, io.rounding_nano_usd, usd)
+        left = list(map(sub, map(sub, owed.total, io.value_nano_usd), io.rounding_nano_usd))
+        usd = payouts.pay_usd(left, spendable)
+        return _Paid(io, limit, usd, spendable, list(map(sub, left, usd)))
+    usd = payouts.pay_usd(owed.total, spendable)
+    left = list(map(sub, owed.total, usd))
+    io = _pay_io(left, limit, price, state)
+    unpaid = list(map(sub, map(sub, left, io.value_nano_usd), io.rounding_nano_usd))
     return _Paid(io, limit, usd, spendable, unpaid)
 
 
@@ -102,121 +129,130 @@ def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> 
     return payouts.pay_io(owed, limit, state.reward_vault_io, price, state.cap_io)
 
 
-def _less(owed: list[int], *parts: list[int]) -> list[int]:
-    return [whole - sum(paid) for whole, *paid in zip(owed, *parts, strict=True)]
-
-
 def _burn(
-    revenue: int, paid: _Paid, price: int | None, state: IdeState, params: IdeParams
-) -> _Burn:
-    usd_paid = sum(paid.usd)
-    surplus = burn.surplus_nano_usd(revenue, usd_paid, paid.usd_spendable - usd_paid)
-    added = burn.burn_share_nano_usd(surplus, params)
-    if price is None:
-        return _Burn(surplus, added, 0, 0)
-    due = state.buyback_due_nano_usd + added
-    spent, io_burned = burn.buy_back(due, price, state.circulating_io)
-    return _Burn(surplus, added, spent, io_burned)
-
-
-def _report(
-    owed: _Owed,
     paid: _Paid,
-    burned: _Burn,
+    revenue: int,
+    smoothed: Smoothed,
     price: int | None,
     state: IdeState,
-    inputs: EpochInputs,
     params: IdeParams,
-) -> EpochReport:
-    revenue = sum(row.charged_nano_usd for row in inputs.usage)
-    unpaid = sum(paid.unpaid)
-    obligation = sum(owed.obligation)
-    return EpochReport(
+) -> _Burn:
+    usd_paid = sum(paid.usd)
+    reserve = max(0, reserve_nano_usd(state, params))
+    a_month = health.a_month(smoothed.obligation_nano_usd, params)
+    share = burn.burn_share_ppm(reserve, a_month, params)
+    surplus = burn.surplus_nano_usd(revenue, usd_paid, paid.usd_spendable - usd_paid)
+    added = burn.burn_share_nano_usd(surplus, share)
+    if price is None:
+        return _Burn(reserve, share, surplus, added, 0, 0)
+    due = state.buyback_due_nano_usd + added
+    spent, io_burned = burn.buy_back(due, price, state.circulating_io)
+    return _Burn(reserve, share, surplus, added, spent, io_burned)
+
+
+def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeState:
+    paid, burned = worked.paid, worked.burned
+    released, io_paid = paid.io.released_io, sum(paid.io.io)
+    carried = params.shortfall is ShortfallRule.CARRY_DEBT
+    spent = sum(paid.usd) + burned.spent
+    return IdeState(
         epoch=state.epoch + 1,
+        cap_io=state.cap_io,
+        unemitted_io=state.unemitted_io - released - worked.retired_io,
+        reward_vault_io=state.reward_vault_io + released - io_paid,
+        circulating_io=state.circulating_io - burned.io_burned,
+        supplier_io=state.supplier_io + io_paid,
+        burned_circulating_io=state.burned_circulating_io + burned.io_burned,
+        retired_unemitted_io=state.retired_unemitted_io + worked.retired_io,
+        fee_vault_nano_usd=state.fee_vault_nano_usd + worked.totals.revenue_nano_usd - spent,
+        buyback_due_nano_usd=state.buyback_due_nano_usd + burned.added - burned.spent,
+        debts=tuple(
+            Debt(supplier_id=supplier, nano_usd=unpaid)
+            for supplier, unpaid in zip(worked.owed.suppliers, paid.unpaid, strict=True)
+            if unpaid
+        )
+        if carried and any(paid.unpaid)
+        else (),
+        smoothed=worked.smoothed,
+    )
+
+
+def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
+    owed, paid, burned, smoothed = worked.owed, worked.paid, worked.burned, worked.smoothed
+    revenue, obligation = worked.totals.revenue_nano_usd, sum(owed.obligation)
+    unpaid = sum(paid.unpaid)
+    debt_before = sum(owed.debt)
+    debt_after = unpaid if after.debts else 0
+    runway = health.runway_months(
+        smoothed, reserve_nano_usd(after, params) - debt_after, paid.limit_io, worked.price, params
+    )
+    return EpochReport(
+        epoch=after.epoch,
         params_version=params.version,
         order=params.order,
-        io_price_nano_usd=price,
-        prompt_tokens=sum(row.prompt_tokens for row in inputs.usage),
-        completion_tokens=sum(row.completion_tokens for row in inputs.usage),
-        list_cost_nano_usd=sum(row.cost_nano_usd for row in inputs.usage),
+        io_price_nano_usd=worked.price,
+        prompt_tokens=worked.totals.prompt_tokens,
+        completion_tokens=worked.totals.completion_tokens,
+        list_cost_nano_usd=worked.totals.list_cost_nano_usd,
         revenue_nano_usd=revenue,
+        stipend_nano_usd=sum(owed.stipend),
         obligation_nano_usd=obligation,
-        debt_before_nano_usd=sum(owed.debt),
-        psi_raw_ppm=_psi_ppm(revenue, obligation),
+        debt_before_nano_usd=debt_before,
+        psi_raw_ppm=health.psi_ppm(revenue, obligation),
+        psi_smoothed_ppm=health.psi_ppm(smoothed.revenue_nano_usd, smoothed.obligation_nano_usd),
         io_needed=paid.io.needed_io,
         io_limit=paid.limit_io,
         io_released=paid.io.released_io,
-        io_paid=sum(paid.io.io),
+        io_paid=after.supplier_io - state.supplier_io,
         io_value_nano_usd=sum(paid.io.value_nano_usd),
         rounding_nano_usd=sum(paid.io.rounding_nano_usd),
         usd_spendable_nano_usd=paid.usd_spendable,
         usd_paid_nano_usd=sum(paid.usd),
         unpaid_nano_usd=unpaid,
-        debt_after_nano_usd=unpaid if params.shortfall is ShortfallRule.CARRY_DEBT else 0,
+        debt_after_nano_usd=debt_after,
+        reserve_nano_usd=burned.reserve,
+        burn_share_ppm=burned.share_ppm,
         surplus_nano_usd=burned.surplus,
         buyback_added_nano_usd=burned.added,
         buyback_spent_nano_usd=burned.spent,
         io_burned=burned.io_burned,
+        io_retired=worked.retired_io,
+        runway_months=runway,
+        alarms=health.alarms(
+            smoothed, runway, obligation + debt_before, unpaid, worked.price, params
+        ),
+        proposal=proposal(smoothed, params),
         payouts=_payouts(owed, paid),
     )
 
 
 def _payouts(owed: _Owed, paid: _Paid) -> tuple[Payout, ...]:
+    io = paid.io
     rows = zip(
         owed.suppliers,
+        owed.stipend,
         owed.obligation,
         owed.debt,
-        paid.io.io,
-        paid.io.value_nano_usd,
-        paid.io.rounding_nano_usd,
+        io.io,
+        io.value_nano_usd,
+        io.rounding_nano_usd,
         paid.usd,
         paid.unpaid,
         strict=True,
     )
     return tuple(
-        Payout(
-            supplier_id=supplier,
-            obligation_nano_usd=obligation,
-            debt_before_nano_usd=debt,
-            io_paid=io,
-            io_value_nano_usd=value,
-            rounding_nano_usd=rounding,
-            usd_paid_nano_usd=usd,
-            unpaid_nano_usd=unpaid,
-        )
-        for supplier, obligation, debt, io, value, rounding, usd, unpaid in rows
-    )
-
-
-def _psi_ppm(revenue: int, obligation: int) -> int | None:
-    if obligation == 0:
-        return None
-    if revenue * PPM >= PSI_PPM_MAX * obligation:
-        return PSI_PPM_MAX
-    return mul_div_floor(revenue, PPM, obligation)
-
-
-def _state_after(state: IdeState, report: EpochReport) -> IdeState:
-    owed_on = report.debt_after_nano_usd > 0
-    return IdeState(
-        epoch=report.epoch,
-        cap_io=state.cap_io,
-        unemitted_io=state.unemitted_io - report.io_released,
-        reward_vault_io=state.reward_vault_io + report.io_released - report.io_paid,
-        circulating_io=state.circulating_io - report.io_burned,
-        supplier_io=state.supplier_io + report.io_paid,
-        burned_circulating_io=state.burned_circulating_io + report.io_burned,
-        retired_unemitted_io=state.retired_unemitted_io,
-        fee_vault_nano_usd=state.fee_vault_nano_usd
-        + report.revenue_nano_usd
-        - report.usd_paid_nano_usd
-        - report.buyback_spent_nano_usd,
-        buyback_due_nano_usd=state.buyback_due_nano_usd
-        + report.buyback_added_nano_usd
-        - report.buyback_spent_nano_usd,
-        debts=tuple(
-            Debt(supplier_id=row.supplier_id, nano_usd=row.unpaid_nano_usd)
-            for row in report.payouts
-            if owed_on and row.unpaid_nano_usd
-        ),
+        [
+            Payout(
+                supplier_id=supplier,
+                stipend_nano_usd=stipend,
+                obligation_nano_usd=obligation,
+                debt_before_nano_usd=debt,
+                io_paid=io_paid,
+                io_value_nano_usd=value,
+                rounding_nano_usd=rounding,
+                usd_paid_nano_usd=usd,
+                unpaid_nano_usd=unpaid,
+            )
+            for supplier, stipend, obligation, debt, io_paid, value, rounding, usd, unpaid in rows
+        ]
     )

@@ -54,6 +54,8 @@ class LimitKind(StrEnum):
     """What a key may spend in a cycle, in nano-USD."""
     FREE_TOKENS = "free_tokens"
     """Of the account for a model on a UTC day."""
+    QUOTA = "quota"
+    """Tokens of the account for a category of models on a UTC day."""
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):

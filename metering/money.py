@@ -60,18 +60,21 @@ def split_by_weight(total: int, weights: Sequence[int]) -> list[int]:
     remainders, the earlier part first where they are equal.
     Raises MoneyError if an argument is negative, or if there is something to split and no weight.
     """
-    if total < 0 or any(weight < 0 for weight in weights):
+    if total < 0 or min(weights, default=0) < 0:
         raise MoneyError("neither a total nor a weight may be negative")
     whole = sum(weights)
     if whole == 0:
         if total:
             raise MoneyError(f"nobody has any weight to take part in {total}")
         return [0] * len(weights)
-    shares = [divmod(checked(total) * weight, whole) for weight in weights]
-    parts = [part for part, _ in shares]
-    by_remainder = sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))
-    for i in by_remainder[: total - sum(parts)]:
-        parts[i] += 1
+    checked(total)
+    parts = [total * weight // whole for weight in weights]
+    left = total - sum(parts)
+    if left:
+        remainders = [total * weight % whole for weight in weights]
+        largest_first = sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)
+        for i in largest_first[:left]:
+            parts[i] += 1
     return parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -90,7 +91,7 @@ class _PostgresSession:
 @contextlib.contextmanager
 def postgres_snapshot(url: str) -> Iterator[PostgresSnapshot]:
     """Raises LedgerError."""
-    link = PostgresLink(url)
+    link = PostgresLink(url, answer_s=math.inf)  # one answer after another, however many
     with contextlib.closing(link), link.connected() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield PostgresSnapshot(connection)

@@ -5,6 +5,7 @@ anew when the server was gone.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import select
 import time
@@ -19,6 +20,7 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from metering.ledger import ConflictError, LedgerError
+from metering.postgres_watch import ANSWER_S, Plug
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "postgres"
 
@@ -58,11 +60,15 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class PostgresLink:
-    """One connection, for one thread at a time. Raises LedgerError if there is no way to it."""
+    """One connection, for one thread at a time. A server that has not answered for `answer_s` is
+    taken for gone. Raises LedgerError if there is no way to it.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, answer_s: float = ANSWER_S) -> None:
         self._conninfo, self.name = _read_url(url)
+        self._answer_s = math.inf
         self._connection: Connection | None = None
+        self._plug: Plug | None = None
         self._refused = ""
         self._again_s = 0.0
         self.transactions = 0
@@ -70,6 +76,7 @@ class PostgresLink:
         try:
             with self.connected() as connection:
                 _migrate(connection, self.name)
+            self._give_up_after(answer_s)
         except BaseException:
             self.close()
             raise
@@ -81,10 +88,12 @@ class PostgresLink:
         After a failure it may be unknown whether the last commit took place.
         """
         try:
-            if self._connection is None or not _lives(self._connection):
-                self._connection = None
+            if self._connection is None or self._plug is None or not _lives(self._connection):
+                self.close()
                 self._connection = self._connect()
-            yield self._connection
+                self._plug = Plug(self._connection.fileno(), self._answer_s)
+            with self._plug.watched():
+                yield self._connection
         except psycopg.IntegrityError as error:
             raise ConflictError(f"ledger {self.name}: {str(error).strip()}") from error
         except psycopg.Error as error:
@@ -100,9 +109,17 @@ class PostgresLink:
         self.transactions += 1
 
     def close(self) -> None:
+        if self._plug is not None:
+            self._plug.close()
+            self._plug = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _give_up_after(self, answer_s: float) -> None:
+        self._answer_s = answer_s
+        if self._plug is not None:
+            self._plug.answer_s = answer_s
 
     def _connect(self) -> Connection:
         if self._refused and time.monotonic() < self._again_s:

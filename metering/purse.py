@@ -1,8 +1,10 @@
-"""What a request draws from beside its account's balance: a key's spend cap, free tokens. Pure.
+"""What a request draws from beside its account's balance: a key's spend cap, free tokens, a daily
+quota. Pure.
 
     purse   holds                                                  a charge draws
     cap     what a key and its sub-keys may spend in a cycle        what it is charged, in nano-USD
     free    an account's free tokens of a model, of one UTC day     its tokens, at the price FREE
+    quota   an account's tokens of a category, of one UTC day       its tokens, at whatever price
 
 A purse is budgeted as an account is (`budget.py`, `shared_budget.py`), under a name that no account
 can have. What is left of it is its limit less what the ledger's charges drew from it. A charge
@@ -10,6 +12,8 @@ counts in the cycle and the day in which it was reserved, whenever it ends.
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 import msgspec
 
@@ -21,7 +25,24 @@ from metering.usage import Usage
 FREE = named_price(0, 0, 0, reduction=Reduction.FREE_TOKENS, discount_ppm=PPM)
 FOREVER_NS = 2**63 - 1
 _SECOND_NS = 1_000_000_000
-_FREE_PREFIX = "free:"
+_CAP_PREFIX = "cap:"
+
+
+class PurseKind(StrEnum):
+    CAP = "cap"
+    FREE = "free"
+    QUOTA = "quota"
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """What every account may use of these models in a day, whoever pays for it."""
+
+    name: str
+    category: str
+    models: tuple[str, ...]
+    tokens_per_day: int
+    exempt: frozenset[str]
+    """Accounts without it."""
 
 
 class Draw(msgspec.Struct, frozen=True, array_like=True):
@@ -32,18 +53,21 @@ class Draw(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def in_tokens(self) -> bool:
-        return self.purse.startswith(_FREE_PREFIX)
+        return not self.purse.startswith(_CAP_PREFIX)
 
 
 class Purse(msgspec.Struct, frozen=True, kw_only=True):
-    """`limit` in nano-USD for a cap, in tokens for free ones. It counts the charges reserved from
-    `from_ns` until before `until_ns`: a cap those of the key `owner` and its sub-keys, free tokens
-    those of the account `owner` for `model` at the price FREE.
+    """`limit` in nano-USD for a cap, else in tokens. It counts the charges reserved from `from_ns`
+    until before `until_ns`: a cap those of the key `owner` and its sub-keys, a quota those of the
+    account `owner` for `models`, free tokens of these those at the price FREE.
     """
 
+    kind: PurseKind
     name: str
     owner: str
-    model: str | None
+    of: str
+    """The model whose tokens are free, or the quota's name."""
+    models: tuple[str, ...]
     limit: int
     from_ns: int
     until_ns: int
@@ -56,9 +80,11 @@ def cap_purse(key_id: str, cap_nano_usd: int, cycle: Cycle | None, now_ns: int) 
     """The spend cap of a key in the cycle at hand; for life without a cycle."""
     from_ns = 0 if cycle is None else cycle_start_ns(cycle, now_ns)
     return Purse(
-        name=f"cap:{key_id}:{cycle or 'life'}:{from_ns // _SECOND_NS}",
+        kind=PurseKind.CAP,
+        name=f"{_CAP_PREFIX}{key_id}:{cycle or 'life'}:{from_ns // _SECOND_NS}",
         owner=key_id,
-        model=None,
+        of="",
+        models=(),
         limit=cap_nano_usd,
         from_ns=from_ns,
         until_ns=FOREVER_NS if cycle is None else cycle_end_ns(cycle, now_ns),
@@ -69,10 +95,27 @@ def free_purse(account: str, model: str, tokens: int, now_ns: int) -> Purse:
     """The free tokens of an account for a model on the UTC day at hand."""
     from_ns = cycle_start_ns(Cycle.DAILY, now_ns)
     return Purse(
-        name=f"{_FREE_PREFIX}{account}:{from_ns // _SECOND_NS}:{model}",
+        kind=PurseKind.FREE,
+        name=f"free:{account}:{from_ns // _SECOND_NS}:{model}",
         owner=account,
-        model=model,
+        of=model,
+        models=(model,),
         limit=tokens,
+        from_ns=from_ns,
+        until_ns=cycle_end_ns(Cycle.DAILY, now_ns),
+    )
+
+
+def quota_purse(account: str, quota: Quota, now_ns: int) -> Purse:
+    """What an account has of a quota on the UTC day at hand."""
+    from_ns = cycle_start_ns(Cycle.DAILY, now_ns)
+    return Purse(
+        kind=PurseKind.QUOTA,
+        name=f"quota:{account}:{from_ns // _SECOND_NS}:{quota.name}",
+        owner=account,
+        of=quota.name,
+        models=quota.models,
+        limit=quota.tokens_per_day,
         from_ns=from_ns,
         until_ns=cycle_end_ns(Cycle.DAILY, now_ns),
     )

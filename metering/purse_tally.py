@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from metering.database import Session
-from metering.purse import FREE, Purse
+from metering.purse import FREE, Purse, PurseKind
 
 PAGE_ROWS = 10_000
 
@@ -33,11 +33,8 @@ _CAP_TAKEN = _TAKEN.format(
     account="(SELECT account FROM api_key WHERE key_id = ?)",
     drawn="key_id IN (SELECT key_id FROM api_key WHERE key_id = ? OR parent_key_id = ?)",
 )
-_FREE_TAKEN = _TAKEN.format(
-    amount="prompt_tokens + completion_tokens",
-    account="?",
-    drawn=f"account || '' = ? AND model = ? AND price_version = '{FREE.version}'",
-)
+_TOKENS = "prompt_tokens + completion_tokens"
+_OF_ACCOUNT = "account || '' = ? AND model IN ({models})"
 """`|| ''` keeps a database from its index of accounts: of all charges of the day few are new."""
 
 _NEW = """
@@ -56,7 +53,7 @@ class PurseTally:
         self._purse_of = purse_of
         self._taken: dict[str, int] = {}
         self._by_owner: dict[tuple[str, str | None], list[Purse]] = {}
-        """Those that are followed: caps by key, free tokens by account and model."""
+        """Those that are followed: caps by key, the others by account and model."""
         self._parents: dict[str, str | None] = {}
         self._seq = 0
 
@@ -82,34 +79,36 @@ class PurseTally:
             families = {key_id: self._family(key_id) for key_id in {row[1] for row in rows}}
             for _, key_id, account, model, version, created_ns, charged, tokens in rows:
                 for owner in families[key_id]:
-                    self._add((owner, None), created_ns, charged)
-                if version == FREE.version:
-                    self._add((account, model), created_ns, tokens)
+                    for purse in self._by_owner.get((owner, None), ()):
+                        self._add(purse, created_ns, charged)
+                for purse in self._by_owner.get((account, model), ()):
+                    if purse.kind is PurseKind.QUOTA or version == FREE.version:
+                        self._add(purse, created_ns, tokens)
             self._seq = rows[-1][0] if len(rows) == PAGE_ROWS else seq
 
-    def _add(self, owner: tuple[str, str | None], created_ns: int, amount: int) -> None:
-        for purse in self._by_owner.get(owner, ()):
-            if purse.at(created_ns):
-                self._taken[purse.name] += amount
+    def _add(self, purse: Purse, created_ns: int, amount: int) -> None:
+        if purse.at(created_ns):
+            self._taken[purse.name] += amount
 
     def _begin(self, purse: Purse) -> int:
         """Sum what was taken from it up to the row at hand, and follow it from here."""
-        capped = purse.model is None
-        drawn = (purse.owner, purse.owner if capped else purse.model)
+        capped = purse.kind is PurseKind.CAP
+        drawn = (purse.owner, purse.owner) if capped else (purse.owner, *purse.models)
         within = (purse.from_ns, purse.until_ns)
         rows = self._session.query(
-            _CAP_TAKEN if capped else _FREE_TAKEN,
+            _CAP_TAKEN if capped else _tokens_taken(purse),
             *(purse.owner, *within, *drawn),
             *(*drawn, *within, self._seq),
             *(*drawn, *within, self._seq),
         )
         taken: int = rows[0][0]
         self._taken[purse.name] = taken
-        followed = self._by_owner.setdefault((purse.owner, purse.model), [])
-        for over in [known for known in followed if self._purse_of(known.name) is None]:
-            followed.remove(over)
-            del self._taken[over.name]
-        followed.append(purse)
+        for model in purse.models or (None,):
+            followed = self._by_owner.setdefault((purse.owner, model), [])
+            for over in [known for known in followed if self._purse_of(known.name) is None]:
+                followed.remove(over)
+                self._taken.pop(over.name, None)
+            followed.append(purse)
         return taken
 
     def _family(self, key_id: str) -> list[str]:
@@ -122,3 +121,10 @@ class PurseTally:
             rows = self._session.query(_PARENT, key_id)
             self._parents[key_id] = rows[0][0] if rows else None
         return self._parents[key_id]
+
+
+def _tokens_taken(purse: Purse) -> str:
+    drawn = _OF_ACCOUNT.format(models=", ".join("?" * len(purse.models)))
+    if purse.kind is PurseKind.FREE:
+        drawn += f" AND price_version = '{FREE.version}'"
+    return _TAKEN.format(amount=_TOKENS, account="?", drawn=drawn)

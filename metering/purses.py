@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 
 from metering.cycle import Cycle
-from metering.purse import FOREVER_NS, Purse, cap_purse, free_purse
+from metering.purse import FOREVER_NS, Purse, PurseKind, Quota, cap_purse, free_purse, quota_purse
 
 KEPT_NS = 3_600_000_000_000
 """So long a purse is known after its end: for charges that end late, and clocks that differ."""
@@ -27,6 +27,8 @@ class Purses:
         """The latest one of each key, and its cycle."""
         self._free: dict[tuple[str, str], Purse] = {}
         """The latest one of each account and model."""
+        self._quotas: dict[tuple[str, str], Purse] = {}
+        """The latest one of each account and quota."""
         self._ends: list[tuple[int, str]] = []
         """A heap of those that end: when, and which."""
 
@@ -59,6 +61,15 @@ class Purses:
         self._free[account, model] = purse
         return purse
 
+    def quota(self, account: str, quota: Quota, now_ns: int) -> Purse:
+        """The purse of an account's quota at that time."""
+        purse = self._quotas.get((account, quota.name))
+        if purse is not None and purse.limit == quota.tokens_per_day and purse.at(now_ns):
+            return purse
+        purse = self._known(quota_purse(account, quota, now_ns), now_ns)
+        self._quotas[account, quota.name] = purse
+        return purse
+
     def _known(self, purse: Purse, now_ns: int) -> Purse:
         before = self._by_name.get(purse.name)
         self._by_name[purse.name] = purse
@@ -79,9 +90,14 @@ class Purses:
             if not self._forget(name):
                 heapq.heappush(self._ends, (now_ns, name))
                 continue
-            purse = self._by_name.pop(name)
-            if purse.model is not None:
-                if self._free.get((purse.owner, purse.model)) is purse:
-                    del self._free[purse.owner, purse.model]
-            elif purse.owner in self._caps and self._caps[purse.owner][1] is purse:
+            self._drop(self._by_name.pop(name))
+
+    def _drop(self, purse: Purse) -> None:
+        """It is nobody's latest any more."""
+        if purse.kind is PurseKind.CAP:
+            if purse.owner in self._caps and self._caps[purse.owner][1] is purse:
                 del self._caps[purse.owner]
+            return
+        latest = self._free if purse.kind is PurseKind.FREE else self._quotas
+        if latest.get((purse.owner, purse.of)) is purse:
+            del latest[purse.owner, purse.of]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from books import closed, deposit, opened, used
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -19,11 +22,16 @@ from ide.chain.plan import ChainTerms, EpochDue, Funds
 from ide.chain.setup import make_nonce_accounts, vm_genesis, vm_mint
 from ide.chain.vm_chain import VmChain
 from ide.chain.wallet_store import WalletEntry, WalletStore
+from ide.params import IdeParams
+from ide.settlement import settle
 from metering.backend import open_database
 from metering.database import Database
+from metering.posting import close_group, hold_group
+from metering.sqlite_ledger import SqliteLedger
 
 SUPPLY_IO = 80_000_000_000_000_000
 ROOT = "ab" * 32
+HEAD = "cd" * 32
 
 
 class DiedError(BaseException):
@@ -77,6 +85,7 @@ def due_of(epoch: int, suppliers: int, burn_io: int = 777) -> EpochDue:
     return EpochDue(
         epoch=epoch,
         root=ROOT,
+        head_hash=HEAD,
         payouts={f"s{number:05}": 1_000 + number for number in range(suppliers)},
         burn_io=burn_io,
     )
@@ -95,6 +104,15 @@ class World:
             mint=vm_mint(authority),
             **{"nonce_accounts": 2, **terms},
         )
+
+    def copy(self, folder: Path) -> World:
+        """The same once more, in SQLite, to go its own way."""
+        folder.mkdir()
+        assert isinstance(self._where, Path)
+        files = [shutil.copy(file, folder) for file in (self._where, self._vm_file)]
+        copied = World(Path(files[0]), Path(files[1]))
+        copied.terms = self.terms
+        return copied
 
     @contextlib.contextmanager
     def chain(self) -> Iterator[VmChain]:
@@ -136,3 +154,16 @@ class World:
 
     def funds(self, chain: Chain, database: Database) -> Funds:
         return self.payer(chain, database).funds()
+
+
+def settled_books(path: Path, suppliers: int) -> None:
+    """A ledger file with one epoch settled at a dollar for an IO: everybody served another sum."""
+    ledger = SqliteLedger(path)
+    groups = [deposit("alice", 10**12)]
+    for number in range(suppliers):
+        opening, closing = opened(f"c{number}"), closed(f"c{number}", used(100 + number))
+        closing = msgspec.structs.replace(closing, supplier_id=f"s{number:05}")
+        groups += [hold_group(opening), close_group(opening, closing)]
+    assert all(answer.booked for answer in ledger.post("test", groups))
+    settle(ledger, IdeParams(), io_price_nano_usd=10**9, now_ns=1)
+    ledger.close()

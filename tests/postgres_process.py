@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -110,6 +111,20 @@ class PostgresProcess:
                     os.kill(pid, signal.SIGKILL)
                     return
         raise AssertionError("nobody is connected")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes what it is sent, and answers nothing."""
+        assert self._process is not None
+        stopped = [self._process.pid, *self._children()]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:

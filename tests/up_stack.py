@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -140,6 +141,12 @@ class Stack:
     def gateway_pid(self) -> int:
         return int(self.state["gateway_pid"])
 
+    def kill_gateway(self) -> None:
+        """`kill -9`, and until the next one serves."""
+        killed = self.gateway_pid()
+        os.kill(killed, signal.SIGKILL)
+        self.eventually(lambda: self.gateway_pid() != killed and self.serves(), within_s=60)
+
     def serves(self) -> bool:
         try:
             return bool(json.loads(get(f"http://127.0.0.1:{self.port}/readyz"))["ready"])
@@ -188,6 +195,10 @@ class Stack:
     def usage(self) -> list[dict[str, Any]]:
         """All charges in the ledger, oldest first."""
         return [json.loads(line) for line in self._run("usage", "--json").splitlines()]
+
+    def paid_since(self, before: int) -> list[dict[str, Any]]:
+        """Of the charges after the first `before` those that cost something."""
+        return [charge for charge in self.usage()[before:] if charge["cost_nano_usd"]]
 
     def usage_after(self, before: int, count: int) -> list[dict[str, Any]]:
         """The charges after the first `before`, once there are `count`; more are a failure."""

@@ -188,7 +188,12 @@ class Admission:
             prompt_tokens_max=prompt_tokens,
             completion_tokens_max=completion_tokens,
         )
+        tokens = prompt_tokens + completion_tokens
         capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
+        draws = self._caps(key, hold, created_ns) if capped else ()
+        if model.quota is not None and key.account not in model.quota.exempt:
+            purse = self._till.purses.quota(key.account, model.quota, created_ns)
+            draws += (Draw(purse.name, tokens),)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -199,9 +204,8 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
-            draws=self._caps(key, hold, created_ns) if capped else (),
+            draws=draws,
         )
-        tokens = prompt_tokens + completion_tokens
         if model.free_tokens_per_day is not None:
             charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
         if charge.price is not FREE:
@@ -308,8 +312,9 @@ class Admission:
         )
         if tokens > purse.limit:
             return paid
+        quota = tuple(draw for draw in paid.draws if draw.in_tokens)
         charge = msgspec.structs.replace(
-            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens),)
+            paid, price=FREE, hold_nano_usd=0, draws=(Draw(purse.name, tokens), *quota)
         )
         shortage = self._till.reserve(charge, limits, tokens, now_ns)
         if shortage is None:
@@ -334,11 +339,13 @@ class Admission:
         if source.worth_asking(shortage, charge, own, tokens, tries):
             raise Pending("tries", find)
         of_money = shortage.kind in (LimitKind.CREDIT, LimitKind.CAP)
-        never = shortage.wait_ns is None and not of_money
+        never = shortage.asked > shortage.limit and not of_money
         if source.away and not never:
             raise errors.limits_unknown()
         if shortage.kind is LimitKind.CAP:
             raise errors.cap_reached(shortage, charge.created_ns)
+        if shortage.kind is LimitKind.QUOTA:
+            raise errors.quota_used(shortage, charge.model, charge.created_ns)
         if shortage.kind is not LimitKind.CREDIT:
             raise errors.rate_limited(shortage, charge.model, charge.key_id)
         raise errors.no_credit(

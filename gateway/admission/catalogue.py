@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gateway.config import ConfigError, ModelConfig
 from gateway.openai.request import Question
 from metering.price_book import PriceList, Tariff
 from metering.prices import ModelPrice
+from metering.purse import Quota
 from metering.tokens import TokenCounter, TokenizerError
 from metering.usage import Usage
 
@@ -22,8 +23,10 @@ BYTES_PER_TOKEN = 4
 class Model:
     """One model. Raises ConfigError if its tokenizer file cannot be used."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, quota: Quota | None = None) -> None:
         self.config = config
+        self.quota = quota
+        """What of it and its like an account may use in a day."""
         self.id = config.id
         self.prices = PriceList([config.tariff()])
         self._in_force = self.prices.at(0)
@@ -72,8 +75,12 @@ class Model:
 
 
 class Catalogue:
-    def __init__(self, configs: tuple[ModelConfig, ...]) -> None:
-        self._models = {config.id: Model(config) for config in configs}
+    def __init__(
+        self, configs: tuple[ModelConfig, ...], quotas: Mapping[str, Quota] | None = None
+    ) -> None:
+        """`quotas` by model."""
+        quotas = quotas or {}
+        self._models = {config.id: Model(config, quotas.get(config.id)) for config in configs}
 
     def get(self, model_id: str) -> Model | None:
         return self._models.get(model_id)

@@ -17,13 +17,18 @@ from metering.family_limits import SubKeyLimits, pools_of
 from metering.limits import REFUSED, KeyPools, Limiter, LimitKind, Limits, Shortage
 from metering.poster import Poster
 from metering.posting import cost_of
-from metering.purse import FOREVER_NS, Draw, drawn
+from metering.purse import FOREVER_NS, Draw, PurseKind, drawn
 from metering.purses import Purses
 from metering.spool import Spool
 
 OnDurable = Callable[[Exception | None], None]
 Row = OpenCharge | ChargeProgress | CloseCharge
 
+_OF_PURSE = {
+    PurseKind.CAP: LimitKind.CAP,
+    PurseKind.FREE: LimitKind.FREE_TOKENS,
+    PurseKind.QUOTA: LimitKind.QUOTA,
+}
 _SERVED_FREE = frozenset({ChargeOutcome.CLIENT_GONE, ChargeOutcome.EMPTY})
 """Free, but a request all the same. Whatever else is free was refused, or was our own failure."""
 
@@ -203,7 +208,7 @@ class Till:
         assert purse is not None, f"{draw.purse} was let go of before it was over"
         ends = purse.until_ns != FOREVER_NS
         return Shortage(
-            kind=LimitKind.FREE_TOKENS if draw.in_tokens else LimitKind.CAP,
+            kind=_OF_PURSE[purse.kind],
             limit=purse.limit,
             free=min(self._budget.available(draw.purse), draw.amount - 1),
             asked=draw.amount,

@@ -18,6 +18,8 @@ _COMMANDS = {
     "route": "Compare policies of choosing a node in simulated worlds.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
+    "oracle": "The price of IO, read once from its sources.",
+    "stake": "The least stake of a device; slashing, with evidence.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +27,13 @@ from metering.accounts import AccountError
 from metering.ledger import Ledger
 from metering.money import MoneyError
 
+_ON_CHAIN = {
+    "pay": ("gateway.cli.settle_pay", "pay"),
+    "payments": ("gateway.cli.settle_pay", "payments"),
+    "wallet": ("gateway.cli.settle_wallet", "wallet"),
+    "chain-setup": ("gateway.cli.settle_chain", "setup"),
+    "chain-check": ("gateway.cli.settle_chain", "check"),
+}
 _NAMED = (AccountError, ConfigError, InvariantError, MoneyError, ParamsError, SettlementError)
 
 _params_file = click.option(
@@ -35,7 +44,33 @@ _params_file = click.option(
 )
 
 
-@click.group()
+class _WithChain(click.Group):
+    """Adds the commands on Solana, which need a package of their own, once they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_ON_CHAIN]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ON_CHAIN:
+            return super().get_command(ctx, cmd_name)
+        module, name = _ON_CHAIN[cmd_name]
+        if importlib.util.find_spec("solders") is None:
+            return _without_solders(cmd_name)
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+def _without_solders(name: str) -> click.Command:
+    problem = "needs solders, which is not installed: pip install 'tollgate[solana]'"
+
+    def refuse() -> None:
+        raise click.ClickException(f"settle {name} {problem}")
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, anything, callback=refuse, help=f"It {problem}.")
+
+
+@click.group(cls=_WithChain)
 def command() -> None:
     """Close epochs: pay suppliers, buy back and burn IO."""
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from gateway.admission.catalogue import Catalogue
 from gateway.routes.allowances import allowances
 from gateway.routes.auth import Authenticate
+from gateway.routes.daily_quotas import daily_quotas
 from gateway.routes.key_report import key_report
 from metering.customer_store import CustomerStore
 from metering.key_store import KeyStore
@@ -31,6 +32,7 @@ def routes(
         now_ns = time.time_ns()
         report = key_report(caller, store, usage, customers, now_ns)
         report["allowances"] = allowances(caller.account, catalogue, usage, now_ns)
+        report["daily_quotas"] = daily_quotas(caller.account, catalogue, usage, now_ns)
         return Response(msgspec.json.encode({"data": report}), media_type="application/json")
 
     return api

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway import errors
 from gateway.enrolment.node_store import UnknownNodeError
 from gateway.errors import ApiError
+from ide.settlement import SettlementError
 from metering.accounts import AccountError
 from metering.credit_line import CreditLineError
 from metering.customer_store import CustomerError
@@ -46,6 +47,7 @@ REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the firs
     UnknownDepositError: _unknown,
     DepositError: _invalid,
     MonthError: _invalid,
+    SettlementError: _unknown,
     StatementError: _own_fault,
     KeyTermsError: _invalid,
     CreditLineError: _conflict,

@@ -14,8 +14,10 @@ from fastapi import APIRouter, Depends
 from msgspec import Meta
 
 from gateway import errors
+from gateway.admission.catalogue import Catalogue
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import query_of
+from gateway.routes.daily_quotas import daily_quotas
 from gateway.routes.views import seconds, usd
 from metering.charge import ChargeRecord
 from metering.cycle import Cycle, cycle_start_ns
@@ -42,7 +44,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The `next_cursor` of the page before."""
 
 
-def routes(authenticate: Authenticate, store: UsageStore) -> APIRouter:
+def routes(authenticate: Authenticate, store: UsageStore, catalogue: Catalogue) -> APIRouter:
     api = APIRouter(tags=["usage"])
 
     @api.get("/v1/usage")
@@ -56,7 +58,9 @@ def routes(authenticate: Authenticate, store: UsageStore) -> APIRouter:
                 code="key_management_not_allowed",
             )
         own = caller.key_id if caller.parent_key_id is not None else None
-        return usage_json(store, caller.account, query, own)
+        page = usage_json(store, caller.account, query, own)
+        quotas = daily_quotas(caller.account, catalogue, store, time.time_ns())
+        return page | {"daily_quotas": quotas}
 
     return api
 

@@ -22,7 +22,9 @@ _VALUE = slice(40, 72)
 def read_mint(address: Pubkey, account: AccountState | None) -> Mint:
     """Raises ChainError unless it is the mint of a token with IO's decimals."""
     if account is None:
-        raise ChainError(f"there is no account {address} on this chain: check mint and rpc_url")
+        raise ChainError(
+            f"there is no mint {address} on this chain: check mint and url of [solana]"
+        )
     if account.owner != TOKEN_PROGRAM or len(account.data) != len(bytes(Mint.default())):
         raise ChainError(f"{address} is no mint of the SPL token program: check mint")
     mint = Mint.from_bytes(account.data)

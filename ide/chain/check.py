@@ -58,18 +58,15 @@ def check_chain(
     """
     paid = {name: io for name, io in paid_io.items() if name != CLOSING}
     burned = paid_io.get(CLOSING, 0)
-    moved = sum(paid.values()) - opening.paid_io + burned - opening.burned_io
     expected_supply = opening.supply_io - (burned - opening.burned_io)
-    vault_least = opening.vault_io - moved
+    least = vault_least(opening, paid_io)
     differences = [*_differ(settled_io, ledger_io), *_overpaid(ledger_io, paid_io)]
     if funds.supply_io != expected_supply:
         differences.append(
             Difference(where="supply", expected_io=expected_supply, found_io=funds.supply_io)
         )
-    if funds.vault_io < vault_least:
-        differences.append(
-            Difference(where="vault", expected_io=vault_least, found_io=funds.vault_io)
-        )
+    if funds.vault_io < least:
+        differences.append(Difference(where="vault", expected_io=least, found_io=funds.vault_io))
     in_ledger = sum(io for name, io in ledger_io.items() if name != CLOSING)
     return ChainCheck(
         paid_io=sum(paid.values()),
@@ -78,10 +75,15 @@ def check_chain(
         burn_owed_io=ledger_io.get(CLOSING, 0) - burned,
         supply_io=funds.supply_io,
         vault_io=funds.vault_io,
-        topped_up_io=max(0, funds.vault_io - vault_least),
+        topped_up_io=max(0, funds.vault_io - least),
         differences=tuple(differences),
         wallets=tuple(wallets),
     )
+
+
+def vault_least(opening: Opening, paid_io: Mapping[str, int]) -> int:
+    """What the vault must still hold: only finalized payments and burns take out of it."""
+    return opening.vault_io - (sum(paid_io.values()) - opening.paid_io - opening.burned_io)
 
 
 def _differ(settled: Mapping[str, int], ledger: Mapping[str, int]) -> list[Difference]:

@@ -98,7 +98,7 @@ def _late(waiting: dict[Attempt, Verdict]) -> ChainError:
         return ChainError(
             f"the nonce of transaction {unknown[0].signature} (epoch {unknown[0].epoch}) has moved,"
             " but this chain's node does not know what became of it. Name one that keeps the whole"
-            " history as rpc_url and run again; nothing else is paid until then"
+            " history as url of [solana] and run again; nothing else is paid until then"
         )
     return ChainError(
         f"{len(waiting)} transactions are sent but not final yet, the first is"

@@ -5,23 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from ide.chain.chain import ChainError
 from ide.chain.plan import CLOSING, EpochDue
+from ide.commitment import head_of
 from ide.settlement import stored_result
 from metering import accounts
 from metering.accounts import Asset
-from metering.ledger import AccountBalance, EpochRow
+from metering.ledger import AccountBalance, EpochRow, Ledger
 
 _SUPPLIER_IO = accounts.supplier(Asset.IO, "x").removesuffix("x")
 
 
-def due_of(row: EpochRow, root: str) -> EpochDue:
-    """`root` is what the epoch's memo commits to, in hex."""
-    report = stored_result(row).report
+def due_of(ledger: Ledger, epoch: int) -> EpochDue:
+    """Raises ChainError if the epoch is not settled, or has no seal to commit to."""
+    if ledger.epoch(epoch) is None:
+        raise ChainError(f"epoch {epoch} is not settled yet: see `tollgate settle status`")
+    seals = ledger.seals(before=epoch + 1)
+    if not seals or seals[0].epoch != epoch:
+        raise ChainError(f"epoch {epoch} was closed by an early version: it has no root to name")
+    head = head_of(seals[0])
+    payouts = {row.supplier_id: row.io_paid for row in ledger.payouts(epoch) if row.io_paid}
+    if sum(payouts.values()) != head.io_paid:
+        raise ChainError(f"the payouts of epoch {epoch} are not the {head.io_paid} of its head")
     return EpochDue(
-        epoch=row.epoch,
-        root=root,
-        payouts={each.supplier_id: each.io_paid for each in report.payouts if each.io_paid},
-        burn_io=report.io_burned,
+        epoch=epoch,
+        root=head.root,
+        head_hash=seals[0].hash,
+        payouts=payouts,
+        burn_io=head.io_burned,
     )
 
 
@@ -29,9 +40,9 @@ def settled_io(rows: Iterable[EpochRow]) -> dict[str, int]:
     """What all epochs pay by supplier, and burn under `CLOSING`."""
     sums: Counter[str] = Counter()
     for row in rows:
-        due = due_of(row, row.hash)
-        sums.update(due.payouts)
-        sums[CLOSING] += due.burn_io
+        report = stored_result(row).report
+        sums.update({each.supplier_id: each.io_paid for each in report.payouts})
+        sums[CLOSING] += report.io_burned
     return dict(sums)
 
 

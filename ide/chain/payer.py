@@ -18,6 +18,7 @@ from solders.pubkey import Pubkey
 from ide.chain.account_data import TOKEN_ACCOUNT_SIZE, read_mint, read_nonce, read_vault
 from ide.chain.address import parse_wallet, token_address
 from ide.chain.chain import AccountState, Chain, ChainError
+from ide.chain.check import vault_least
 from ide.chain.courier import Courier
 from ide.chain.instructions import signed
 from ide.chain.payment import Attempt, Opening, Payment
@@ -77,8 +78,9 @@ class Payer:
 
         First ends what an earlier run left on its way, of whichever epoch.
         """
-        self._check_opening()
+        opening = self._check_opening()
         self._courier.finish(self._store.live())
+        self._check_vault(opening)
         plan = self.plan(due)
         self._check_affordable(plan)
         done = 0
@@ -107,7 +109,17 @@ class Payer:
         )
 
     def open(self, reason: str) -> Opening:
-        """Note what the chain holds now, from where `chain-check` counts on."""
+        """Note what the chain holds now, from where `chain-check` counts on.
+
+        Raises ChainError while anything is on its way, or if the books are paid in another token.
+        """
+        before = self._store.opening()
+        if before is not None and before.mint != str(self._terms.mint):
+            raise ChainError(
+                f"on this chain these books are paid in mint {before.mint}: set mint back"
+            )
+        if self._store.live():
+            raise ChainError("transactions are on their way: run `tollgate settle pay` first")
         funds = self.funds()
         paid = self._store.paid_by_supplier()
         burned = paid.pop(CLOSING, 0)
@@ -125,7 +137,7 @@ class Payer:
         self._store.open(opening)
         return opening
 
-    def _check_opening(self) -> None:
+    def _check_opening(self) -> Opening:
         """On one chain the books are paid in one token by one wallet: else paid looks unpaid."""
         opening = self._store.opening() or self.open("first payment")
         now = (str(self._terms.mint), str(self._terms.authority))
@@ -133,6 +145,18 @@ class Payer:
             raise ChainError(
                 f"on this chain these books are paid in mint {opening.mint} by {opening.authority},"
                 f" not in {now[0]} by {now[1]}: set mint and authority_key_file back"
+            )
+        return opening
+
+    def _check_vault(self, opening: Opening) -> None:
+        """Books that were restored from an older backup would pay again what they forgot."""
+        least = vault_least(opening, self._store.paid_by_supplier())
+        held = self.funds().vault_io
+        if held < least:
+            raise ChainError(
+                f"the vault holds {held} base units of IO and should hold {least}: something else"
+                " took from it, or these books are older than the payments made. Nothing was sent;"
+                " look into it before `tollgate settle chain-check --accept`"
             )
 
     def _check_affordable(self, plan: Plan) -> None:

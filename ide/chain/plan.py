@@ -29,7 +29,7 @@ _UNITS_TRANSFER = 10_000
 _UNITS_CREATE = 35_000
 _UNITS_MISS = 3_000
 _UNITS_BURN = 10_000
-_UNITS_MEMO = 60_000
+_UNITS_MEMO = 100_000
 """Bounds, from the older and dearer of the token programs in use."""
 
 _LAMPORTS_SIGNATURE = 5_000
@@ -39,11 +39,12 @@ _MICRO = 1_000_000
 class EpochDue(msgspec.Struct, frozen=True, kw_only=True):
     """What a settled epoch moves on chain, in base units of IO by supplier, none of them zero.
 
-    `root` is the hex of what the memo commits to.
+    The memo commits to `root`, of the payouts, and to `head_hash`, of all epochs so far: both hex.
     """
 
     epoch: int
     root: str
+    head_hash: str
     payouts: Mapping[str, int]
     burn_io: int
 
@@ -167,14 +168,10 @@ def closing_batch(due: EpochDue, terms: ChainTerms) -> Batch:
     return Batch(
         payees=(),
         burn_io=due.burn_io,
-        memo=memo_text(due.epoch, due.root),
+        memo=f"tollgate epoch {due.epoch} root {due.root} head {due.head_hash}",
         units=units,
         lamports=_fee(units, terms),
     )
-
-
-def memo_text(epoch: int, root: str) -> str:
-    return f"tollgate epoch {epoch} root {root}"
 
 
 def _payouts(payees: Sequence[Payee], terms: ChainTerms, rent_lamports: int) -> Batch:

@@ -41,7 +41,7 @@ class Rpc:
         """Raises ChainError if the URL is none of HTTP's."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ChainError("rpc_url must be an http:// or https:// URL")
+            raise ChainError("[solana] url must be one of http:// or https://")
         self._url = url
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)

@@ -12,7 +12,7 @@ from collections import Counter
 import msgspec
 
 from .arithmetic import percentiles_ms
-from .asker import Asker, request
+from .asker import Asker
 from .job import Job, Report
 from .open_loop import OpenLoop
 
@@ -21,9 +21,7 @@ class Flood(OpenLoop):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         assert job.shape is not None, "a flood asks for streams"
-        target = job.target
         self._shape = job.shape
-        self._request = request(target.port, target.path, target.headers, target.model, job.shape)
         self._statuses: Counter[str] = Counter()
         self._refused_s = array("d")
         self._served = 0

@@ -40,6 +40,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Streams, and what a flood asks for."""
     stall_s: float | None = None
     """Open loop: an answer that takes this long is no latency but a stall."""
+    own_sessions: bool = False
+    """Open loop and flood: each request is of a session of its own, so that none keeps a node."""
     cut: bool = False
     """Leave at the end of the window instead of reading streams to their ends."""
 

@@ -21,6 +21,7 @@ from .window import Window
 
 END_S = 60.0
 START_S = 0.05
+_SESSION = "x-session-id: its own"
 
 
 class OpenLoop:
@@ -29,14 +30,16 @@ class OpenLoop:
     def __init__(self, job: Job) -> None:
         self._job = job
         target = job.target
-        self._request = request(target.port, target.path, target.headers, target.model, None)
+        headers = (*target.headers, _SESSION) if job.own_sessions else target.headers
+        whole = request(target.port, target.path, headers, target.model, job.shape)
+        self._request = whole.partition(_SESSION.encode()) if job.own_sessions else whole
         self._warm = int(job.rate_per_s * job.warm_s)
         self._total = self._warm + int(job.rate_per_s * job.window_s)
         self._window = Window(target)
         self._counted = Counted()
         self._idle: list[Asker] = []
         self._connecting: set[asyncio.Task[None]] = set()
-        self._started = self._ended = 0
+        self._started = self._asked = self._ended = 0
         self._all_ended = asyncio.Event()
         self._latency_s, self._late_s = array("d"), array("d")
 
@@ -129,8 +132,12 @@ class OpenLoop:
 
     def _ask(self, asker: Asker, due_s: float) -> None:
         self._counted.sent += 1
+        self._asked += 1
         asker.due_s = due_s
-        asker.ask(self._request)
+        asked = self._request
+        if type(asked) is tuple:
+            asked = b"%bx-session-id: %d%b" % (asked[0], self._asked, asked[2])
+        asker.ask(asked)
         if due_s >= self._first_measured_s:
             self._late_s.append(asker.asked_s - due_s)
 

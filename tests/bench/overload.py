@@ -41,6 +41,7 @@ def overload(cores: Cores, tell: Tell, *, capacity_each: int, window_s: float) -
             kind="flood",
             target=NOWHERE,
             rate_per_s=OVERLOAD * per_s,
+            own_sessions=True,
             shape=STREAM,
             warm_s=1,
             window_s=window_s,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import openai
 import pytest
 
@@ -21,16 +18,10 @@ ENDLESS = {
 }
 
 
-def restart_the_gateway(stack):
-    killed = stack.gateway_pid()
-    os.kill(killed, signal.SIGKILL)
-    stack.eventually(lambda: stack.gateway_pid() != killed and stack.serves(), within_s=60)
-
-
 def test_a_conversation_goes_on_after_the_gateway_was_killed(stack, client):
     asked = {"model": stack.model, "max_output_tokens": 60}
     first = client.responses.create(**asked, input="What is Tollgate?")
-    restart_the_gateway(stack)
+    stack.kill_gateway()
     events = list(
         client.responses.create(
             **asked, input="Tell me a story.", previous_response_id=first.id, stream=True

@@ -17,6 +17,8 @@ from served import Served, configuration, serve
 from gateway.home import Home
 from gateway.openai.request import ENDPOINT_OF_PATH
 from gateway.wiring import Gateway
+from ide.params import IdeParams
+from ide.settlement import settle
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +95,7 @@ async def test_every_line_does_what_the_page_says(tmp_path: Path) -> None:
     (home / "admin_key").write_text(ADMIN_KEY + "\n")
     async with FakeNode() as node, serve(home, configuration([node])) as gateway:
         await let_manage_keys(gateway)
+        await let_an_epoch_settle(gateway)
         variables = {
             "BASE": gateway.base_url,
             "KEY": gateway.secret,
@@ -111,6 +114,14 @@ async def let_manage_keys(gateway: Served) -> None:
         f"/admin/v1/keys/{key['key_id']}", headers=admin, json={"manages_keys": True}
     )
     assert changed.status_code == 200, changed.text
+
+
+async def let_an_epoch_settle(gateway: Served) -> None:
+    asked = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+    (await gateway.client.post("/v1/chat/completions", json=asked)).raise_for_status()
+    await gateway.charges(1)
+    with gateway.ledger() as ledger:
+        settle(ledger, IdeParams(), io_price_nano_usd=160_000_000, now_ns=1)
 
 
 def test_every_endpoint_is_on_the_page(tmp_path: Path) -> None:

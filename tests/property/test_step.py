@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ide.canonical import canonical_json, record_hash
-from ide.epoch import EpochInputs, EpochResult, SupplierUsage
+from ide.epoch import EpochInputs, EpochResult, SupplierTime, SupplierUsage
 from ide.explain import explain, payout_lines
 from ide.invariants import supply_io
 from ide.params import IdeParams, PaymentOrder, ShortfallRule, TokenRate
@@ -48,7 +48,22 @@ def all_inputs(draw: st.DrawFn) -> EpochInputs:
         )
         for supplier, model in keys
     )
-    return EpochInputs(usage=rows, io_price_nano_usd=draw(prices))
+    there = draw(
+        st.lists(
+            st.tuples(st.sampled_from("abcf"), st.sampled_from(("B200", "T4", "abacus"))),
+            unique=True,
+        )
+    )
+    availability = tuple(
+        SupplierTime(
+            supplier_id=supplier,
+            gpu_class=gpu_class,
+            gpu_s=draw(st.sampled_from((0, 1, 3_600, 10**9))),
+            quality_ppm=draw(st.integers(0, 10**6)),
+        )
+        for supplier, gpu_class in there
+    )
+    return EpochInputs(usage=rows, io_price_nano_usd=draw(prices), availability=availability)
 
 
 @st.composite
@@ -60,6 +75,10 @@ def all_params(draw: st.DrawFn) -> IdeParams:
         burn_share_ppm=draw(st.sampled_from((500_000, 500_001, 777_777, 1_000_000))),
         usage_share_ppm=draw(st.sampled_from((0, 333_333, 700_000, 1_000_000))),
         release_ppb_per_hour=draw(st.sampled_from((0, 15_600, 10**6, 10**9))),
+        retire_ppb_per_hour=draw(st.sampled_from((0, 15_600, 10**9))),
+        reserve_high_months=draw(st.sampled_from((6, 12))),
+        smoothing_s=draw(st.sampled_from((1, 36_000, 2_592_000))),
+        proposal_after_s=draw(st.sampled_from((0, 7_200))),
         retire_target_io=draw(st.sampled_from((0, 115_000_000 * IO_UNIT, 2**62))),
         fee_vault_floor_nano_usd=draw(st.sampled_from((0, 1, 1_000 * USD_UNIT))),
         price_floor_nano_usd=draw(st.sampled_from((1, 1_000_000))),
@@ -89,6 +108,7 @@ def test_conservation_over_hostile_epochs(params: IdeParams, epochs: list[EpochI
         itertools.pairwise(states), results, epochs, strict=True
     ):
         check_supply(before, after)
+        assert after.retired_unemitted_io <= params.retire_target_io
         check_balances(after)
         check_usd(before, after, result, inputs)
         check_debts(before, after, result, params)
@@ -100,6 +120,7 @@ def check_supply(before: IdeState, after: IdeState) -> None:
     assert supply_io(after) == 800_000_000 * IO_UNIT
     assert issued_io(before) <= issued_io(after) <= after.cap_io
     assert after.burned_circulating_io >= before.burned_circulating_io
+    assert after.retired_unemitted_io >= before.retired_unemitted_io
 
 
 def check_balances(state: IdeState) -> None:

@@ -23,7 +23,7 @@ def environment(gateway: Target) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("script", ["openai.test.mjs", "ai.test.mjs"])
+@pytest.mark.parametrize("script", ["openai.test.mjs", "kept.test.mjs", "ai.test.mjs"])
 async def test_a_client(gateway: Target, script: str) -> None:
     await asyncio.to_thread(run, script, environment(gateway))
 

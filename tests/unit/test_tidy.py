@@ -37,6 +37,7 @@ NOT_MONEY = {
     "metering/drift.py": "a slope and its error: statistics of token counts",
     "metering/poster.py": "seconds: how long rows gather, when to ask again",
     "metering/postgres_link.py": "seconds: when to try again to connect",
+    "metering/postgres_watch.py": "seconds: how long to wait for an answer",
     "metering/redis_pools.py": "seconds: how long to wait for Redis",
     "metering/spool.py": "seconds: how long rows have waited",
     "metering/spool_queue.py": "seconds: how long rows gather, and their pace",

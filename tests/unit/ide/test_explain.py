@@ -53,7 +53,10 @@ def test_each_figure_with_the_numbers_it_came_from() -> None:
     )
     assert lines["USD paid"][0] == "$409.676594368"
     assert lines["surplus"][0] == "$590.323405632"
-    assert lines["to buy back"] == ("$295.161702816", "50% of the surplus, rounded up")
+    assert lines["to buy back"] == (
+        "$295.161702816",
+        "50% of the surplus, rounded up; the reserve is $0",
+    )
     assert lines["IO burned"] == ("1,844.7606426 IO", "for $295.161702816 of the Fee Vault")
 
 
@@ -130,7 +133,7 @@ def test_payouts_and_supply() -> None:
         supplier_io=state.supplier_io - 1,
         exchange_io=0,
         burned_io=state.burned_circulating_io,
-        retired_io=0,
+        retired_io=state.retired_unemitted_io,
         fee_vault_nano_usd=0,
     )
     lines = {line.part: line[1:3] for line in supply_lines(state, books)}
@@ -138,3 +141,23 @@ def test_payouts_and_supply() -> None:
     assert lines["sum"] == ("800,000,000", "799,999,999.99999999")
     later = msgspec.structs.replace(books, supplier_io=state.supplier_io)
     assert {line.in_ledger for line in supply_lines(state, later)[-2:]} == {"800,000,000"}
+
+
+def test_how_it_stands() -> None:
+    lines = lines_of(1_000 * USD_UNIT, 1_000 * USD_UNIT)
+    assert lines["psi smoothed"] == (
+        "1.428571",
+        "revenue / obligation, each smoothed over 30 days",
+    )
+    assert lines["runway"][0] == "120 months or more"
+    assert lines["IO retired"][0] == "1,794 IO"
+    assert "alarm" not in lines
+
+
+def test_a_lasting_deficit_is_explained_with_what_would_end_it() -> None:
+    params = IdeParams(proposal_after_s=3_600)
+    lines = lines_of(1_000 * USD_UNIT, 350 * USD_UNIT, params=params)
+    assert lines["alarm"][0] == "unpaid"
+    assert lines["proposal: usage share"][0] == "35%"
+    assert lines["proposal: hardware price"][0] == "not enough"
+    assert "$255,675 a month are missing" in lines["proposal: usage share"][1]

@@ -77,6 +77,11 @@ def test_toml_overrides_what_it_names_and_keeps_the_rest() -> None:
             {"token_rates": [{"model": "m", "prompt_nano_usd": 1, "completion_nano_usd": 1}] * 2},
             "names a model twice",
         ),
+        ({"stipends": [{"gpu_class": "L4", "nano_usd_per_hour": 1}] * 2}, "names a class twice"),
+        ({"gpu_table": "2019-01"}, "is not in this release"),
+        ({"retire_ppb_per_hour": 10**9, "epoch_s": 7_200}, "more than the whole pool"),
+        ({"reserve_low_months": 13}, "is above reserve_high_months"),
+        ({"proposal_after_s": -1}, "proposal_after_s"),
         (
             {"token_rates": [{"model": "m", "prompt_nano_usd": 1, "completion": 1}]},
             "unknown field",

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ide.epoch import SupplierUsage
-from ide.params import IdeParams, TokenRate
-from ide.payouts import obligations, pay_io, pay_usd, releasable_io, release_limit_io
+from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
+from ide.params import IdeParams, Stipend, TokenRate, stipend_rates
+from ide.payouts import earned, pay_io, pay_usd, releasable_io, release_limit_io, retired_io
 from ide.state import opening_state
 from metering.money import IO_UNIT
 
@@ -24,15 +24,50 @@ def usage(supplier: str, model: str, cost: int) -> SupplierUsage:
     )
 
 
-def test_obligation_is_the_share_of_list_cost_added_over_models() -> None:
+def inputs(*rows: SupplierUsage, there: tuple[SupplierTime, ...] = ()) -> EpochInputs:
+    return EpochInputs(usage=rows, io_price_nano_usd=CENTS_16, availability=there)
+
+
+def gpus(supplier: str, gpu_class: str, gpu_s: int, quality_ppm: int = 1_000_000) -> SupplierTime:
+    return SupplierTime(
+        supplier_id=supplier, gpu_class=gpu_class, gpu_s=gpu_s, quality_ppm=quality_ppm
+    )
+
+
+def test_usage_earns_the_share_of_list_cost_added_over_models() -> None:
     rows = [usage("a", "m", 1_000), usage("a", "n", 101), usage("b", "m", 1)]
-    assert obligations(rows, IdeParams()) == {"a": 770, "b": 0}
+    worked = earned(inputs(*rows), IdeParams())
+    assert worked.usage == {"a": 770, "b": 0}
+    assert (worked.list_share, worked.stipend) == (770, {})
 
 
 def test_a_token_rate_pays_tokens_whatever_the_customer_paid() -> None:
     rate = TokenRate(model="m", prompt_nano_usd=30, completion_nano_usd=200)
     rows = [usage("a", "m", 1), usage("a", "other", 1_000)]
-    assert obligations(rows, IdeParams(token_rates=(rate,))) == {"a": 10 * 30 + 5 * 200 + 700}
+    worked = earned(inputs(*rows), IdeParams(token_rates=(rate,)))
+    assert worked.usage == {"a": 10 * 30 + 5 * 200 + 700}
+    assert worked.list_share == 700
+
+
+def test_a_stipend_is_rate_times_verified_time_times_quality() -> None:
+    rates = stipend_rates(IdeParams())
+    assert (rates["H100-PCIe"], rates["L4"]) == (300_000_000, 7_500_000)
+    there = (
+        gpus("a", "H100-PCIe", 8 * 3_600),
+        gpus("a", "L4", 1_800),
+        gpus("b", "H100-PCIe", 3_600, quality_ppm=900_000),
+        gpus("c", "A10", 3_600),  # dropped from the table
+        gpus("c", "abacus", 3_600),
+    )
+    worked = earned(inputs(there=there), IdeParams())
+    assert worked.stipend == {"a": 2_400_000_000 + 3_750_000, "b": 270_000_000, "c": 0}
+
+
+def test_a_stipend_of_ones_own_stands_in_for_the_tables() -> None:
+    own = Stipend(gpu_class="abacus", nano_usd_per_hour=7_200)
+    params = IdeParams(stipends=(own,))
+    worked = earned(inputs(there=(gpus("a", "abacus", 1_800),)), params)
+    assert worked.stipend == {"a": 3_600}
 
 
 def test_io_is_floored_for_the_payee_and_the_rest_is_rounding() -> None:
@@ -90,3 +125,13 @@ def test_the_release_stops_before_what_is_to_be_retired() -> None:
     assert release_limit_io(drained, params) == 0
     retired = msgspec.structs.replace(drained, retired_unemitted_io=params.retire_target_io)
     assert releasable_io(retired, params) == params.retire_target_io
+
+
+def test_what_is_never_to_be_emitted_leaves_the_pool_at_its_own_pace() -> None:
+    params = IdeParams()
+    state = opening_state(params)
+    assert retired_io(state, params) == 115_000_000 * IO_UNIT * 15_600 // 10**9
+    done = msgspec.structs.replace(state, retired_unemitted_io=params.retire_target_io)
+    assert retired_io(done, params) == 0
+    little = msgspec.structs.replace(state, unemitted_io=10**9)
+    assert retired_io(little, params) == 15_600

@@ -205,6 +205,6 @@ def test_an_epoch_without_a_seal_has_no_proof(monkeypatch: pytest.MonkeyPatch) -
         return keeps(row, groups, writer)
 
     monkeypatch.setattr(made, "post_epoch", forgets)
-    settle(made, IdeParams(), io_price_nano_usd=None, now_ns=1, epoch=1)
+    settle(made, IdeParams(), io_price_nano_usd=None, now_ns=1, even_if_empty=True)
     with pytest.raises(SettlementError, match="sealed none"):
         proof_of(made, "a")

@@ -3,11 +3,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ide.epoch import EpochInputs, Payout, SupplierUsage
+from ide.epoch import EpochInputs, Payout, SupplierTime, SupplierUsage
+from ide.health import PSI_PPM_MAX
 from ide.invariants import InvariantError
 from ide.params import IdeParams, PaymentOrder, ShortfallRule
-from ide.state import Debt, IdeState, opening_state
-from ide.step import PSI_PPM_MAX, step
+from ide.state import Debt, IdeState, Smoothed, opening_state
+from ide.step import step
 from metering.money import IO_UNIT, USD_UNIT
 
 CENTS_16 = 160_000_000
@@ -31,6 +32,12 @@ def epoch(*rows: SupplierUsage, price: int | None = CENTS_16) -> EpochInputs:
     return EpochInputs(usage=rows, io_price_nano_usd=price)
 
 
+def there(times: int = 1, **fields: object) -> EpochInputs:
+    row = SupplierTime(supplier_id="a", gpu_class="T4", gpu_s=1, quality_ppm=1)
+    rows = (msgspec.structs.replace(row, **fields),) * times
+    return EpochInputs(usage=(), io_price_nano_usd=CENTS_16, availability=rows)
+
+
 def with_balances(**fields: object) -> IdeState:
     return msgspec.structs.replace(OPENING, **fields)
 
@@ -52,6 +59,7 @@ def test_the_reward_vault_pays_all_while_within_its_limit() -> None:
     assert report.payouts == (
         Payout(
             supplier_id="a",
+            stipend_nano_usd=0,
             obligation_nano_usd=70 * USD_UNIT,
             debt_before_nano_usd=0,
             io_paid=437_50000000,
@@ -165,9 +173,51 @@ def test_only_what_customers_paid_is_revenue() -> None:
 
 def test_nothing_happened() -> None:
     result = step(OPENING, epoch(), PARAMS)
-    assert result.state == with_balances(epoch=1)
+    idle = Smoothed(
+        revenue_nano_usd=0,
+        obligation_nano_usd=0,
+        stipend_nano_usd=0,
+        list_share_nano_usd=0,
+        deficit_s=0,
+    )
+    kept, retired = OPENING.unemitted_io - 1_794 * IO_UNIT, 1_794 * IO_UNIT
+    assert result.state == with_balances(
+        epoch=1, unemitted_io=kept, retired_unemitted_io=retired, smoothed=idle
+    )
     assert result.report.psi_raw_ppm is None
     assert result.report.payouts == ()
+    assert result.report.alarms == ()
+
+
+def test_a_stipend_is_owed_without_any_usage() -> None:
+    there = SupplierTime(supplier_id="a", gpu_class="H100-PCIe", gpu_s=3_600, quality_ppm=1_000_000)
+    inputs = msgspec.structs.replace(epoch(), availability=(there,))
+    result = step(OPENING, inputs, PARAMS)
+    (payout,) = result.report.payouts
+    assert payout.stipend_nano_usd == payout.obligation_nano_usd == 300_000_000
+    assert result.report.stipend_nano_usd == 300_000_000
+    assert payout.io_paid == 187500000
+    assert result.report.psi_raw_ppm == 0
+
+
+def test_all_of_a_surplus_is_burned_once_the_reserve_is_full() -> None:
+    month = 731 * 70 * USD_UNIT
+    full = with_balances(fee_vault_nano_usd=12 * month)
+    report = step(full, epoch(usage("a", 100 * USD_UNIT)), PARAMS).report
+    assert report.burn_share_ppm == 1_000_000
+    assert report.buyback_added_nano_usd == report.surplus_nano_usd == 100 * USD_UNIT
+    half = with_balances(fee_vault_nano_usd=730_5 * 9 * 7 * USD_UNIT)
+    assert step(half, epoch(usage("a", 100 * USD_UNIT)), PARAMS).report.burn_share_ppm == 750_000
+
+
+def test_what_is_to_be_retired_is_in_twenty_years_and_not_one_unit_more() -> None:
+    params = IdeParams(epoch_s=2_629_800)
+    state = opening_state(params)
+    for _ in range(240):
+        state = step(state, epoch(), params).state
+    retired = state.retired_unemitted_io
+    assert 107_000_000 * IO_UNIT < retired <= params.retire_target_io
+    assert state.unemitted_io + retired == params.unemitted_opening_io
 
 
 def test_psi_saturates() -> None:
@@ -187,6 +237,10 @@ def test_psi_saturates() -> None:
         (OPENING, epoch(usage("a", 1), usage("a", 2)), "two rows"),
         (OPENING, epoch(usage("", 1)), "names no supplier"),
         (OPENING, epoch(price=-1), "price of IO is -1"),
+        (OPENING, there(gpu_s=-1), "least gpu_s of all availability is -1"),
+        (OPENING, there(quality_ppm=1_000_001), "quality_ppm is 1000001"),
+        (OPENING, there(supplier_id=""), "availability has a row that names no supplier"),
+        (OPENING, there(times=2), "availability has two rows"),
         (OPENING, epoch(usage("a", 0, 2**62), usage("b", 0, 2**62)), "charged_nano_usd of all"),
         (with_balances(fee_vault_nano_usd=2**63 - 1), epoch(usage("a", 0, 1)), "Fee Vault with"),
         (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -17,6 +19,7 @@ from metering.ledger import LedgerError, PostResult
 from metering.postgres_database import PostgresDatabase
 from metering.postgres_ledger import PostgresLedger
 from metering.postgres_link import MIGRATIONS, PostgresLink, numbered
+from metering.postgres_watch import Plug
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,27 @@ def test_a_transaction_that_hangs_holds_nobody_up_for_ever(postgres_url, monkeyp
         with one.transaction(), pytest.raises(LedgerError, match="lock timeout"):
             other.query("DELETE FROM gateway_register")
         assert other.query("DELETE FROM gateway_register") == []
+
+
+def test_a_server_that_never_answers_is_given_up_and_taken_back(server):
+    with contextlib.closing(PostgresLink(server.url, answer_s=0.2)) as link:
+        with server.frozen(), pytest.raises(LedgerError), link.connected() as connection:
+            connection.execute("SELECT 1")
+        with link.connected() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_only_who_is_waited_on_is_given_up():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        plug = Plug(ours.fileno(), answer_s=1)
+        plug.pull_if_late(time.monotonic() + 10)
+        ours.send(b"a")
+        with plug.watched():
+            plug.pull_if_late(time.monotonic())
+            ours.send(b"b")
+            plug.pull_if_late(time.monotonic() + 2)
+            with pytest.raises(BrokenPipeError):
+                ours.send(b"c")
+        assert theirs.recv(9) == b"ab"
+        plug.close()

@@ -13,7 +13,7 @@ from metering.cycle import Cycle
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
 from metering.posting import whole_group
-from metering.purse import FREE
+from metering.purse import FREE, Quota
 from metering.purse_tally import PurseTally
 from metering.purses import Purses
 from metering.usage_hours import sum_up
@@ -157,3 +157,43 @@ def test_sums_by_the_hour_may_be_behind_the_row_at_hand_or_ahead_of_it(books, su
         tally = books.tally()
         left = tally.left([cap.name, free.name], seq)
         assert left == {cap.name: 100_000 - count * COST, free.name: 1000 - count * 15}
+
+
+def quota(*models, tokens=1000):
+    return Quota(
+        name="chat", category="chat", models=models, tokens_per_day=tokens, exempt=frozenset()
+    )
+
+
+def test_a_quota_counts_all_tokens_of_its_models_at_whatever_price(books):
+    key = books.key()
+    purse = books.purses.quota("alice", quota("tiny", "small"), NOON_NS)
+    free = books.purses.free("alice", "tiny", 1000, NOON_NS)
+    begun, follower = books.tally(), books.tally()
+    assert books.left(follower, purse) == 1000
+    books.charge(key)
+    books.charge(key, free=True)
+    books.charge(key, model="small")
+    books.charge(key, model="other")
+    books.charge(key, purse.until_ns)
+    for tally in (begun, follower):
+        assert books.left(tally, purse) == 1000 - 3 * 15
+        assert books.left(tally, free) == 1000 - 15
+    sum_up(books.database)
+    assert books.left(books.tally(), purse) == 1000 - 3 * 15
+    books.charge(key, model="small")
+    for tally in (begun, follower, books.tally()):
+        assert books.left(tally, purse) == 1000 - 4 * 15
+        assert books.left(tally, free) == 1000 - 15
+
+
+def test_a_quota_that_is_over_is_let_go_of_with_all_its_models(books):
+    over = books.purses.quota("alice", quota("tiny", "small"), NOON_NS)
+    tally = books.tally()
+    books.left(tally, over)
+    later_ns = over.until_ns + 3_600_000_000_000
+    new = books.purses.quota("alice", quota("tiny", "small"), later_ns)
+    assert books.purses.get(over.name) is None
+    assert books.left(tally, new) == 1000
+    books.charge(books.key(), later_ns, model="small")
+    assert books.left(tally, new) == 1000 - 15

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metering.cycle import Cycle
-from metering.purse import Draw, drawn, free_purse, is_purse
+from metering.purse import Draw, Quota, drawn, free_purse, is_purse
 from metering.purses import KEPT_NS, Purses
 from metering.usage import Usage
 
@@ -88,3 +88,22 @@ def test_a_cap_is_drawn_in_money_and_free_tokens_in_tokens():
     assert (drawn(cap, usage, 60), drawn(free, usage, 60)) == (60, 12)
     assert (drawn(cap, usage, 600), drawn(free, None, 0)) == (100, 0)
     assert drawn(Draw("free:acme:0:m", 10), usage, 0) == 10
+
+
+def test_a_quota_is_one_purse_a_day_and_drawn_from_in_tokens():
+    heard = Heard()
+    chat = Quota(
+        name="chat", category="chat", models=("m",), tokens_per_day=100, exempt=frozenset()
+    )
+    today = heard.purses.quota("acme", chat, NOON_NS)
+    assert heard.purses.quota("acme", chat, today.until_ns - 1) is today
+    assert (today.limit, today.from_ns, today.until_ns) == (100, 20_000 * DAY_NS, 20_001 * DAY_NS)
+    free = heard.purses.free("acme", "chat", 100, NOON_NS)
+    assert len({today.name, free.name, heard.purses.quota("b", chat, NOON_NS).name}) == 3
+    assert is_purse(today.name)
+    used = Usage(prompt_tokens=7, completion_tokens=5)
+    assert drawn(Draw(today.name, 50), used, 9_000) == 12
+    assert drawn(Draw(today.name, 50), None, 0) == 0
+    tomorrow = heard.purses.quota("acme", chat, today.until_ns + KEPT_NS)
+    assert today.name in heard.forgotten
+    assert heard.purses.quota("acme", chat, today.until_ns + KEPT_NS) is tomorrow

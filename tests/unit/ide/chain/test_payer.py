@@ -7,6 +7,7 @@ import struct
 import msgspec
 import pytest
 from chain_world import (
+    HEAD,
     ROOT,
     SUPPLY_IO,
     DiedError,
@@ -46,20 +47,25 @@ def local(tmp_path):
 
 
 def expect_paid_once(world, due) -> None:
+    """As the chain and the database are for a process that starts now."""
     with world.chain() as chain, world.database() as database:
-        suppliers = len(due.payouts)
-        assert world.balances(chain, suppliers) == [1_000 + n for n in range(suppliers)]
-        funds = world.funds(chain, database)
-        assert funds.supply_io == SUPPLY_IO - due.burn_io
-        assert funds.vault_io == SUPPLY_IO - due.burn_io - sum(due.payouts.values())
-        store = PaymentStore(database, chain.identity())
-        paid = store.payments(due.epoch)
-        assert {each.state for each in paid} == {TransactionState.FINALIZED}
-        assert {each.payment.supplier_id: each.payment.io for each in paid} == {
-            **due.payouts,
-            CLOSING: due.burn_io,
-        }
-        assert store.live() == []
+        expect_paid(world, chain, database, due)
+
+
+def expect_paid(world, chain, database, due) -> None:
+    suppliers = len(due.payouts)
+    assert world.balances(chain, suppliers) == [1_000 + n for n in range(suppliers)]
+    funds = world.funds(chain, database)
+    assert funds.supply_io == SUPPLY_IO - due.burn_io
+    assert funds.vault_io == SUPPLY_IO - due.burn_io - sum(due.payouts.values())
+    store = PaymentStore(database, chain.identity())
+    paid = store.payments(due.epoch)
+    assert {each.state for each in paid} == {TransactionState.FINALIZED}
+    assert {each.payment.supplier_id: each.payment.io for each in paid} == {
+        **due.payouts,
+        CLOSING: due.burn_io,
+    }
+    assert store.live() == []
 
 
 def test_an_epoch_is_paid_and_burned_to_the_base_unit(world):
@@ -83,20 +89,21 @@ def points_of(world) -> int:
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_every_point_and_resumed_nobody_is_paid_twice_or_missed(tmp_path, after):
     due = due_of(1, SUPPLIERS)
-    whole = World(tmp_path / "whole.db", tmp_path / "whole-vm.db")
-    whole.set_wallets(SUPPLIERS)
-    points = points_of(whole)
+    first = World(tmp_path / "first.db", tmp_path / "first-vm.db")
+    first.set_wallets(SUPPLIERS)
+    with first.chain():
+        pass
+    points = points_of(first.copy(tmp_path / "whole"))
     assert points > 20, "too few points to prove anything"
     for point in range(1, points + 1):
-        world = World(tmp_path / f"{point}.db", tmp_path / f"{point}-vm.db")
-        world.set_wallets(SUPPLIERS)
+        world = first.copy(tmp_path / str(point))
         with world.chain() as chain, world.database() as database:
             fuse = Fuse(point, after=after)
             with pytest.raises(DiedError):
                 world.payer(chain, database, fuse).pay(due)
         with world.chain() as chain, world.database() as database:
             world.payer(chain, database).pay(due)
-        expect_paid_once(world, due)
+            expect_paid(world, chain, database, due)
 
 
 def test_killed_again_and_again_every_run_gets_further(local):
@@ -219,7 +226,6 @@ def test_a_cap_stops_an_epoch_before_anything_is_sent(local, terms, problem):
 
 
 def test_a_cap_counts_what_was_paid_before(local):
-    """Nine epochs' worth of payouts in one would pass it, in whatever portions."""
     local.terms = msgspec.structs.replace(local.terms, io_per_epoch_max=20_967)
     with local.chain() as chain, local.database() as database:
         local.payer(chain, database).pay(due_of(1, SUPPLIERS))
@@ -233,6 +239,23 @@ def test_more_than_the_vault_holds_is_refused_before_anything_is_sent(local):
         with pytest.raises(ChainError, match="the vault holds"):
             local.payer(chain, database).pay(due_of(1, 1, burn_io=SUPPLY_IO))
         assert PaymentStore(database, chain.identity()).live() == []
+
+
+def test_books_older_than_the_payments_made_pay_nothing_again(tmp_path):
+    first = World(tmp_path / "first.db", tmp_path / "first-vm.db")
+    first.set_wallets(SUPPLIERS)
+    with first.chain() as chain, first.database() as database:
+        first.payer(chain, database).pay(due_of(1, 0))
+    older = first.copy(tmp_path / "older")
+    with first.chain() as chain, first.database() as database:
+        first.payer(chain, database).pay(due_of(2, SUPPLIERS))
+    with first.chain() as chain, older.database() as database:
+        payer = first.payer(chain, database)
+        with pytest.raises(ChainError, match="these books are older than the payments made"):
+            payer.pay(due_of(2, SUPPLIERS))
+        assert first.balances(chain, SUPPLIERS) == [1_000 + n for n in range(SUPPLIERS)]
+        payer.open("looked into")
+        payer.pay(due_of(3, 0))
 
 
 def test_a_trial_run_that_fails_signs_nothing(local):
@@ -273,5 +296,5 @@ def test_the_memo_says_the_epoch_and_its_root(local):
 
         local.payer(Listening(), database).pay(due_of(12, 0, burn_io=5))
         (sent,) = seen
-    assert f"tollgate epoch 12 root {ROOT}".encode() in sent
+    assert f"tollgate epoch 12 root {ROOT} head {HEAD}".encode() in sent
     assert struct.pack("<BQB", 15, 5, 8) in sent
