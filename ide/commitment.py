@@ -27,7 +27,7 @@ NO_HEAD = ""
 
 
 class PayoutLeaf(msgspec.Struct, frozen=True, kw_only=True):
-    """What one supplier is paid, and what it served and had there for it. `charges_root` is hex."""
+    """What one supplier is paid, and what it served and was there for. `charges_root` is in hex."""
 
     epoch: int
     payout: Payout
@@ -60,6 +60,7 @@ class EpochHead(msgspec.Struct, frozen=True, kw_only=True):
     usd_paid_nano_usd: int
     unpaid_nano_usd: int
     io_burned: int
+    io_retired: int
     payouts: int
     root: str
     writers: tuple[WriterEnd, ...]
@@ -104,6 +105,7 @@ def seal_epoch(
         usd_paid_nano_usd=report.usd_paid_nano_usd,
         unpaid_nano_usd=report.unpaid_nano_usd,
         io_burned=report.io_burned,
+        io_retired=report.io_retired,
         payouts=len(payouts),
         root=tree.root.hex(),
         writers=tuple(writers),
@@ -136,16 +138,16 @@ def _payout_rows(
     usage: dict[str, list[SupplierUsage]] = {}
     for served in inputs.usage:
         usage.setdefault(served.supplier_id, []).append(served)
-    there: dict[str, list[SupplierTime]] = {}
-    for time in inputs.availability:
-        there.setdefault(time.supplier_id, []).append(time)
+    availability: dict[str, list[SupplierTime]] = {}
+    for there in inputs.availability:
+        availability.setdefault(there.supplier_id, []).append(there)
     for place, payout in enumerate(report.payouts):
         root = roots.get(payout.supplier_id)
         leaf = PayoutLeaf(
             epoch=report.epoch,
             payout=payout,
             usage=tuple(usage.get(payout.supplier_id, ())),
-            availability=tuple(there.get(payout.supplier_id, ())),
+            availability=tuple(availability.get(payout.supplier_id, ())),
             charges=root.leaves if root else 0,
             charges_root=(root.root if root else EMPTY).hex(),
         )

@@ -137,23 +137,21 @@ def _check_payout(leaf: PayoutLeaf, head: EpochHead, params: IdeParams, params_h
         raise ProofError(f"the IO paid are worth {worth} nano-USD, not {payout.io_value_nano_usd}")
     if params_hash != head.params_hash:
         raise ProofError("the parameters are not those that the epoch was closed with")
-    suppliers = {row.supplier_id for row in leaf.usage} | {
-        at.supplier_id for at in leaf.availability
-    }
-    if not suppliers <= {payout.supplier_id}:
+    _check_earned(leaf, params)
+
+
+def _check_earned(leaf: PayoutLeaf, params: IdeParams) -> None:
+    payout, supplier = leaf.payout, leaf.payout.supplier_id
+    named = [row.supplier_id for row in leaf.usage]
+    named += [row.supplier_id for row in leaf.availability]
+    if any(name != supplier for name in named):
         raise ProofError("the usage is that of another supplier")
-    inputs = EpochInputs(usage=leaf.usage, availability=leaf.availability, io_price_nano_usd=None)
-    by_part = earned(inputs, params)
-    usage_nano_usd = sum(by_part.usage.values())
-    stipend_nano_usd = sum(by_part.stipend.values())
-    if stipend_nano_usd != payout.stipend_nano_usd:
+    inputs = EpochInputs(usage=leaf.usage, io_price_nano_usd=None, availability=leaf.availability)
+    stipends, usage, _ = earned(inputs, params)
+    stipend, tokens = stipends.get(supplier, 0), usage.get(supplier, 0)
+    if (stipend, stipend + tokens) != (payout.stipend_nano_usd, payout.obligation_nano_usd):
         raise ProofError(
-            f"being there earns {stipend_nano_usd} nano-USD, not {payout.stipend_nano_usd}"
-        )
-    if usage_nano_usd + stipend_nano_usd != payout.obligation_nano_usd:
-        raise ProofError(
-            f"the usage earns {usage_nano_usd} nano-USD and being there {stipend_nano_usd}, not "
-            f"{payout.obligation_nano_usd}"
+            f"the usage earns {stipend + tokens} nano-USD, not {payout.obligation_nano_usd}"
         )
 
 

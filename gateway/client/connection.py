@@ -24,6 +24,7 @@ from typing import Protocol, cast
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway import errors
+from gateway.admission.keyring import Caller
 from gateway.client.answer import Headers, error_answer
 from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
@@ -90,6 +91,7 @@ class ClientConnection(asyncio.Protocol):
         "_unsent",
         "_write_paused",
         "awaits_continue",
+        "caller",
         "deadline_ns",
         "flow",
         "keep_alive",
@@ -107,6 +109,7 @@ class ClientConnection(asyncio.Protocol):
         self.origin = b""
         self.awaits_continue = False
         """The client sends the body only when it is told to."""
+        self.caller: Caller | None = None  # who asked last
         self.deadline_ns = NEVER_NS
         self._listener = listener
         self._loop = loop

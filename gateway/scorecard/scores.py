@@ -38,7 +38,7 @@ class Scores:
         slot = card.slot(now_ns)
         streaming = question.stream and attempt.first_byte_ns is not None
         if outcome not in _WHOLE:
-            end = end_of_outcome(outcome, streaming=streaming)
+            end = end_of_outcome(outcome, streaming=exchange.headed)
         elif _failed(question, attempt):
             end = End.ERROR_FINISH
         else:
@@ -80,4 +80,7 @@ def _failed(question: Question, attempt: Attempt) -> bool:
     """
     if question.stream:
         return attempt.meter.failed
-    return question.endpoint in _GENERATING and _ERROR_FINISH.search(attempt.body) is not None
+    answer = attempt.body
+    if b'"error"' not in answer:  # eight times as fast as the pattern, and nearly always so
+        return False
+    return question.endpoint in _GENERATING and _ERROR_FINISH.search(answer) is not None
