@@ -60,7 +60,7 @@ def command(
     world = _scenario(scenario)
     plan = Plan(
         scenario=world,
-        days=365 * (years or world.years),
+        days=(years or world.years) * 1_461 // 4,
         epoch_s=_EPOCHS[epoch],
         seed=seed,
         paths=paths,

@@ -8,6 +8,7 @@ from gateway.errors import ApiError
 from gateway.exchange.actions import Respond, Send
 from gateway.openai.request import Endpoint
 from metering.charge import OpenCharge
+from metering.stream_meter import in_openais_words
 
 DONE_LINE = b"data: [DONE]\n\n"
 _JSON = b"application/json"
@@ -40,7 +41,7 @@ def whole(answer: bytes, elapsed_ns: int) -> Respond:
     """`elapsed_ns` is the time since the request was accepted."""
     for field in _NO_NULLS:
         answer = answer.replace(field, b"")  # inside a string the quotes would be escaped
-    return Respond(200, _JSON, answer, (_processing(elapsed_ns),))
+    return Respond(200, _JSON, in_openais_words(answer), (_processing(elapsed_ns),))
 
 
 def refusal(error: ApiError, elapsed_ns: int) -> Respond:

@@ -38,7 +38,7 @@ class Scores:
         slot = card.slot(now_ns)
         streaming = question.stream and attempt.first_byte_ns is not None
         if outcome not in _WHOLE:
-            end = end_of_outcome(outcome, streaming=streaming)
+            end = end_of_outcome(outcome, streaming=exchange.headed)
         elif _failed(question, attempt):
             end = End.ERROR_FINISH
         else:

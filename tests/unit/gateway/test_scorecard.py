@@ -76,6 +76,9 @@ def test_against_a_provider_count_exactly_these() -> None:
         (ChargeOutcome.TIMED_OUT, False, End.RATE_LIMITED),
         (ChargeOutcome.UNRECORDED, False, End.RATE_LIMITED),
         (ChargeOutcome.UNRECORDED, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.NO_CAPACITY, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.TIMED_OUT, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.REFUSED_BY_NODE, True, End.MID_STREAM_ERROR),
     ],
 )
 def test_what_an_outcome_counts_as(outcome: ChargeOutcome, streaming: bool, end: End) -> None:
