@@ -9,13 +9,18 @@
 # make overload   ten times more than there is room for: what is refused, and how fast; half a minute
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
+# make route-sim   policies of choosing a node in simulated worlds; TRACE=a file of requests; a minute
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana
+# make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
+# make ide-scenarios   what every built-in scenario comes to; a minute
+# make ide-fuzz    20,000 sequences of hostile epochs; minutes
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim
 
 ARGS ?=
+TRACE ?=
 BIN := .venv/bin
 
 install:
@@ -69,3 +74,18 @@ structured: install
 
 solana: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chain $(ARGS)
+
+build/radcad:
+	@python3 -m venv $@ && $@/bin/pip install --quiet radcad msgspec typing_extensions || { rm -rf $@; exit 1; }
+
+ide-bench: install build/radcad
+	@$(BIN)/python -m tests.ide_bench pace --radcad build/radcad/bin/python $(ARGS)
+
+ide-fuzz: install
+	@$(BIN)/python -m tests.ide_bench hostile $(ARGS)
+
+ide-scenarios: install
+	@$(BIN)/python -m tests.ide_bench scenarios
+route-sim: install
+	@test -n "$(TRACE)" || { echo "name a file of requests: make route-sim TRACE=FILE; docs/routing.md says which" >&2; exit 2; }
+	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

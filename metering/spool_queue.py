@@ -21,7 +21,7 @@ T = TypeVar("T")
 OnDurable = Callable[[Exception | None], None]
 
 GATHER_S = 0.002
-GATHER_MAX_S = 0.01
+GATHER_MAX_S = 0.02
 ENOUGH_ROWS = 32
 """So many awaited ones that an fsync costs each little: they are not kept waiting for more."""
 BUSY_ROWS_PER_S = 1_000
@@ -60,11 +60,11 @@ class SpoolQueue(Generic[T]):
 
     def take(self, most: int) -> list[tuple[T, OnDurable | None]]:
         """Wait for rows; return at most so many, in their order. None after a while without any."""
+        if self._pace.is_busy(time.monotonic()) or self.told_after_s > GATHER_S:
+            self._sleep(ENOUGH_ROWS, min(max(GATHER_S, self.told_after_s), GATHER_MAX_S))
         self._sleep(1, UNAWAITED_S)
         if not self._rows:
             self.told_after_s = 0.0  # of a time that is over
-        if self._pace.is_busy(time.monotonic()) or self.told_after_s > GATHER_S:
-            self._sleep(ENOUGH_ROWS, min(max(GATHER_S, self.told_after_s), GATHER_MAX_S))
         taken = self._rows[:most]
         del self._rows[: len(taken)]  # not [:most]: more may have come since
         awaited = sum(on_durable is not None for _, on_durable in taken)

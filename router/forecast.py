@@ -37,18 +37,6 @@ def wait_ns(view: NodeView, ask: Ask) -> float:
     return wait
 
 
-def own_ns(view: NodeView, ask: Ask) -> float:
-    """To compute what the node has not in its cache of this prompt, way and all."""
-    pace = view.pace
-    computed = ask.features.prompt_tokens
-    if ask.matches:
-        computed -= ask.cached_tokens(view.slot)
-    own = computed * pace.prefill.slope
-    if pace.slowdown > 1.01:
-        own *= pace.slowdown_at(ask.now_ns)
-    return pace.prefill.base + own
-
-
 def late_ns(view: NodeView, ask: Ask) -> float:
     """How much longer than its own prompt takes uncached it would wait for its turn. A long prompt
     may wait longer, and one that is cached as long as if it were not.
@@ -56,20 +44,39 @@ def late_ns(view: NodeView, ask: Ask) -> float:
     return wait_ns(view, ask) - ask.features.prompt_tokens * view.pace.prefill.slope
 
 
-def cost_ns(view: NodeView, ask: Ask) -> float:
-    """The forecast of the whole answer, as it counts; more for a node whose word is doubted."""
-    line = view.pace.decode
-    step = line.base + line.slope * view.in_flight
-    cost = wait_ns(view, ask) + own_ns(view, ask) + DECODE_WEIGHT * ask.expected_tokens * step
-    if ask.matches:
-        best = min(ask.matches[0][0] * ask.features.block_tokens, ask.features.prompt_tokens)
-        wasted = best - ask.cached_tokens(view.slot)
-        cost += WASTE_WEIGHT * wasted * view.pace.prefill.slope
-    cost = cost / view.standing
-    unused = (ask.now_ns - view.sent_ns) * UNUSED_WEIGHT
-    return cost - (unused if unused < UNUSED_NS_MAX else UNUSED_NS_MAX)
-
-
 def nearness(view: NodeView, ask: Ask) -> float:
-    """A scorer: the lower the cost, the higher."""
-    return -cost_ns(view, ask)
+    """A scorer: the less the whole answer costs by the forecast, the better; less for a node whose
+    word is doubted. In ns, below 0. Written out in one: it is most of what a choice takes.
+    """
+    features, now_ns = ask.features, ask.now_ns
+    pace, load = view.pace, view.load
+    slope = pace.prefill.slope
+    computed = features.prompt_tokens
+    wasted = 0
+    if ask.matches:
+        slot, cached = view.slot, 0
+        for blocks, mask in ask.matches:
+            if mask >> slot & 1:
+                cached = blocks * features.block_tokens
+                if cached > computed:
+                    cached = computed
+                break
+        wasted = ask.cached_most - cached
+        computed -= cached
+    own = computed * slope
+    if pace.slowdown > 1.01:
+        own *= pace.slowdown_at(now_ns)
+    if load is None:
+        wait = view.clear_at_ns - now_ns
+        if wait < now_ns - view.due_ns:
+            wait = now_ns - view.due_ns
+        if wait > 0:
+            own += wait
+    else:
+        own += wait_ns(view, ask)
+    decode = pace.decode
+    step = decode.base + decode.slope * view.in_flight
+    own += pace.prefill.base + DECODE_WEIGHT * ask.expected_tokens * step
+    own += WASTE_WEIGHT * wasted * slope
+    unused = (now_ns - view.sent_ns) * UNUSED_WEIGHT
+    return (unused if unused < UNUSED_NS_MAX else UNUSED_NS_MAX) - own / view.standing

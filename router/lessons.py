@@ -44,19 +44,31 @@ class Lessons:
         matches = self.prefixes.matches(features.blocks) if features.blocks else ()
         expected = self._answer_tokens.get(features.model, _ANSWER_TOKENS)
         most = features.completion_tokens_max
-        champions = self._champions(matches[0][1], draw) if matches else ()
+        if not matches:
+            return Ask(
+                features,
+                now_ns,
+                excluded,
+                preferred,
+                expected_tokens=expected if expected < most else most,
+            )
+        cached = min(matches[0][0] * features.block_tokens, features.prompt_tokens)
         return Ask(
             features,
             now_ns,
             excluded,
             preferred,
             matches,
-            champions,
+            self._champions(matches[0][1], draw),
+            cached,
             expected if expected < most else most,
         )
 
     def _champions(self, mask: int, draw: int) -> tuple[int, ...]:
         """Places of nodes of the mask, which ones being left to chance if they are many."""
+        if not mask & (mask - 1):
+            node = self._by_slot.get(mask.bit_length() - 1)
+            return () if node is None or node.index < 0 else (node.index,)
         bits = mask.bit_length()
         turned = draw % bits
         mask = mask >> turned | (mask & (1 << turned) - 1) << bits - turned

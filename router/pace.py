@@ -52,9 +52,13 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         k_base, k_slope = g_base / spread, g_slope / spread
         off = y - has_base * self.base - x * self.slope
         base, slope = self.base + k_base * off, self.slope + k_slope * off
+        if base < self.base * _HALF or slope < self.slope * _HALF:
+            # As far as it may; it is known no better for that.
+            base, slope = max(base, self.base * _HALF), max(slope, self.slope * _HALF)
+            return Line(base, slope, p_base, p_both, p_slope)
         return Line(
-            max(base, self.base * _HALF),
-            max(slope, self.slope * _HALF),
+            base,
+            slope,
             min((p_base - k_base * g_base) * FORGETS, _P_MAX),
             (p_both - k_base * g_slope) * FORGETS,
             min((p_slope - k_slope * g_slope) * FORGETS, _P_MAX),

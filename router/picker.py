@@ -7,6 +7,8 @@ cost of a choice hardly grows with the number of nodes.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from math import gcd
 
 from router.filters import Filter
 from router.scorers import Scorer
@@ -97,28 +99,46 @@ def best_of(sampled: int) -> Picker:
         draw: int,
         few: Sequence[int] | None = None,
     ) -> NodeView | None:
-        places = list(ask.champions)
+        if few is not None:
+            drawn = list(few)
+        elif sampled >= len(views):
+            drawn = list(range(len(views)))
+        else:
+            drawn = _some(len(views), sampled, draw)
+        drawn += ask.champions
         if ask.preferred >= 0:
-            places.append(ask.preferred)
-        places += range(len(views)) if few is None else few
-        known = len(places) - (len(views) if few is None else len(few))
-        rest = len(places) - known
-        if not rest:
-            return None
-        best: NodeView | None = None
-        best_score = 0.0
-        start, stride = draw % rest, 1
-        if sampled < rest:
-            stride += (draw >> 64) % (rest - 1)
-        for number in range(known + rest):
-            if number >= known + sampled and best is not None:
-                break
-            place = places[number if number < known else known + (start + number * stride) % rest]
-            view = views[place]
-            if why_not(view, ask) is None:
-                value = score(view, ask)
-                if best is None or value > best_score:
-                    best, best_score = view, value
+            drawn.append(ask.preferred)
+        best = _best([views[place] for place in drawn], ask, why_not, score, draw)
+        if best is None and few is None:
+            return _best(views, ask, why_not, score, draw)
         return best
 
     return pick
+
+
+def _best(
+    views: Sequence[NodeView], ask: Ask, why_not: Filter, score: Scorer, draw: int
+) -> NodeView | None:
+    """The best of the allowed; of equals, any."""
+    best: NodeView | None = None
+    best_score = 0.0
+    first = draw % len(views) if views else 0
+    for view in (*views[first:], *views[:first]):
+        if why_not(view, ask) is None:
+            value = score(view, ask)
+            if best is None or value > best_score:
+                best, best_score = view, value
+    return best
+
+
+def _some(count: int, wanted: int, draw: int) -> list[int]:
+    """So many distinct places, from a random one on in steps of a random length."""
+    strides = _strides(count)
+    place, stride = (draw >> 64) % count, strides[(draw >> 128) % len(strides)]
+    return [(place + number * stride) % count for number in range(wanted)]
+
+
+@cache
+def _strides(count: int) -> tuple[int, ...]:
+    """Some that come by every place before they come by one again."""
+    return tuple(stride for stride in range(1, min(count, 256)) if gcd(stride, count) == 1)

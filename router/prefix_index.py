@@ -13,9 +13,6 @@ from collections.abc import Sequence
 BLOCKS_MAX = 1_000_000
 """Over all nodes."""
 BLOCKS_OF_NODE_MAX = 8_192
-BLOCK_BYTES = 200
-"""What one block of one node takes in memory, at most; measured in tests/bench."""
-
 Match = tuple[int, int]
 """(blocks, mask of the nodes that have as many)"""
 

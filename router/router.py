@@ -223,7 +223,7 @@ class Router:
 
     def _show(self, node: KnownNode) -> None:
         if node.index >= 0:
-            self._fleets[node.record.model].show(node.index, node.view())
+            self._fleets[node.record.model].show(node.index, node.view(self.policy.learns))
 
     def _relist(self, now_ns: int) -> None:
         """Take over the registry's nodes; what is known of an id outlives its listing."""
@@ -233,7 +233,9 @@ class Router:
         for node_id, record in self._registry.nodes.items():
             node = self._known.get(node_id) or self._know(record)
             node.record = record
-            node.index = self._fleets.setdefault(record.model, Fleet()).add(node.view())
+            node.index = self._fleets.setdefault(record.model, Fleet()).add(
+                node.view(self.policy.learns)
+            )
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
         for node_id in gone:
             self.lessons.forget(self._known.pop(node_id))

@@ -198,6 +198,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Who has how many blocks of the prompt in cache, by `NodeView.slot`; the longest first."""
     champions: tuple[int, ...] = ()
     """Where in `Decision.seen` some of those are."""
+    cached_most: int = 0
+    """Of the prompt, what the one that has most of it has, in tokens."""
     expected_tokens: float = 0.0
     """How long the answer will be, as answers go."""
 

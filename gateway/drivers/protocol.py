@@ -21,6 +21,7 @@ from gateway.drivers.driver import Driver, Watcher
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.told_limits import limit_lines
 from gateway.nodes.upstream import Upstream
 from metering.keys import ApiKey
 
@@ -210,13 +211,16 @@ class ProtocolDriver(Driver, Request):
             connection.keep_alive = connection.keep_alive and self._chunked
         else:
             length = len(answer.body)
+        exchange = self.exchange
+        limits = exchange.limits
         head = answer_head(
             answer.status,
             answer.content_type,
-            self.exchange.charge.request_id,
-            (*answer.headers, *self._cors),
+            exchange.charge.request_id,
+            (*answer.headers, *self._cors) if self._cors else answer.headers,
             length=length,
             keep_alive=connection.keep_alive,
+            lines=b"" if limits is None else limit_lines(limits, monotonic_ns()),
         )
         self._out.append(head)
         if answer.body is not None:

@@ -64,7 +64,7 @@ class Exchange:
     """When `expired` is due; None while nothing is waited for."""
     keep_alive_at_ns = NEVER_NS
     """When to look whether the client must be told that we are still here."""
-    _headed = False
+    headed = False
     """A stream's head was passed on."""
     _responded = False
     """Something of the answer was, so no other node is tried."""
@@ -251,9 +251,9 @@ class Exchange:
         return [*self._stream_head(), Send(data)]
 
     def _stream_head(self) -> list[Action]:
-        if self._headed:
+        if self.headed:
             return []
-        self._headed = True
+        self.headed = True
         return [answers.STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
@@ -357,7 +357,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self.owed = self._failure(error, now_ns, in_stream=self._headed)
+        self.owed = self._failure(error, now_ns, in_stream=self.headed)
         return self._settle(outcome, termination, None, now_ns)
 
     def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
@@ -369,7 +369,7 @@ class Exchange:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
         self.state, self.deadline_ns = State.ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
-        in_stream = self._headed and self._opened and Respond not in map(type, self.owed)
+        in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
         return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ FAN_POINTS = 60
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. A year is 365 days."""
+    """What to run."""
 
     scenario: Scenario
     days: int

@@ -29,7 +29,7 @@ class Run:
         self.begun = False
         self.cached_tokens = 0
         self.left_tokens = job.prompt_tokens
-        """Of the prompt, still to compute: what it will be, while no step has begun with it."""
+        """Of the prompt, still to compute; until a step has begun with it: as it should be."""
         self.ends_at_step = 0
 
 

@@ -6,8 +6,7 @@ what a gateway would see, when a gateway would see it.
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from router.registry import Registry
 from router.router import Lease, Router
@@ -22,6 +21,14 @@ SCRAPE_NS = 1_000_000_000
 MODEL = "sim"
 _JITTER = 0.05
 _NONE: frozenset[str] = frozenset()
+
+
+class Chance(Protocol):
+    """`random.Random` has it."""
+
+    def expovariate(self, lambd: float, /) -> float:
+        """Return a draw from the exponential distribution."""
+        ...
 
 
 class _Request:
@@ -42,7 +49,7 @@ class _Request:
 class World:
     """`chance` draws the network's jitter. Run once."""
 
-    def __init__(self, sites: Sequence[Site], chance: Random) -> None:
+    def __init__(self, sites: Sequence[Site], chance: Chance) -> None:
         self.sites = {site.record.node_id: site for site in sites}
         self.registry = Registry()
         self.now_ns = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import click
@@ -33,16 +32,19 @@ def main(
         folder = Path(made)
 
         def ask(url: str, key: str) -> int:
-            asked = partial(run, folder, url=url, key=key, model=model)
-            runs = [asked(examples=examples, paths=paths)]
             good = {"mode": "positive", "examples": 5 * examples}
-            runs.append(asked(paths=paths or ANSWERING, phases=["fuzzing"], **good))
-            # What was made is read, listed, cancelled and deleted.
-            kept = [] if paths else kept_paths()
-            runs += [asked(paths=group, phases=["stateful"], **good) for group in kept]
-            for done in runs:
+            runs = [
+                {"examples": examples, "paths": paths},
+                {"paths": paths or ANSWERING, "phases": ["fuzzing"], **good},
+            ]
+            if not paths:  # what was made is read, listed, cancelled and deleted
+                runs += [{"paths": group, "phases": ["stateful"], **good} for group in kept_paths()]
+            code = 0
+            for options in runs:
+                done = run(folder, url=url, key=key, model=model, **options)
                 click.echo(done.stdout)
-            return max(done.returncode for done in runs)
+                code = code or done.returncode
+            return code
 
         code = uvloop.run(over_fake_node(folder, ask)) if url is None else ask(url, key or "")
     sys.exit(code)
