@@ -20,7 +20,7 @@
 .PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim
 
 ARGS ?=
-TRACE ?= ../shared/data/azure-llm-2023-conversation.csv
+TRACE ?=
 BIN := .venv/bin
 
 install:
@@ -87,4 +87,5 @@ ide-fuzz: install
 ide-scenarios: install
 	@$(BIN)/python -m tests.ide_bench scenarios
 route-sim: install
+	@test -n "$(TRACE)" || { echo "name a file of requests: make route-sim TRACE=FILE; docs/routing.md says which" >&2; exit 2; }
 	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

@@ -350,8 +350,10 @@ class ClientConnection(asyncio.Protocol):
         if self._write_paused:
             self._await_flush(self._listener.timeouts.stall_ns)
             return
-        self.deadline_ns = self._listener.now_ns + self._listener.timeouts.idle_ns
-        self.read_on()
+        listener = self._listener
+        self.deadline_ns = listener.now_ns + listener.timeouts.idle_ns
+        if self.flow.read_paused:
+            self.read_on()
         if self._held:
             self._loop.call_soon(self._go_on)  # not at once: a long pipeline would be a deep stack
 

@@ -63,6 +63,7 @@ class Driver:
                 self._dial(action)  # type: ignore[arg-type]
             elif kind is End:
                 self.end()
+                written = False
             elif kind is HangUp:
                 self._hang_up()
             else:
@@ -86,6 +87,7 @@ class Driver:
         """Nothing more is to be sent for now."""
 
     def end(self) -> None:
+        """The answer is whole; what was not flushed goes out with its end."""
         raise NotImplementedError
 
     def drop(self) -> None:

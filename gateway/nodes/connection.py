@@ -176,7 +176,8 @@ class NodeConnection(asyncio.Protocol):
         transport = self._transport
         if transport is not None:
             if not self._spent and not transport.get_write_buffer_size():
-                self.resume_reading()
+                if self._paused:
+                    self.resume_reading()
                 self._pool.give_back(self)
             else:
                 transport.close()

@@ -27,13 +27,12 @@ class Scores:
         self.cards = cards
         self._now_ns = now_ns
 
-    def ended(self, exchange: Exchange) -> None:
+    def ended(self, exchange: Exchange, now_ns: int) -> None:
         """Called once for every exchange: 1.5 us of every request, keep it at that."""
         outcome, question, attempt = exchange.outcome, exchange.question, exchange.attempt
         assert outcome is not None
         if question.batch:
             return  # no aggregator waits for it
-        now_ns = self._now_ns()
         card = self.cards.get(question.model) or self._new_card(question.model)
         slot = card.slot(now_ns)
         streaming = question.stream and attempt.first_byte_ns is not None
