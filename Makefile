@@ -14,10 +14,13 @@
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana route-sim
+# make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
+# make ide-scenarios   what every built-in scenario comes to; a minute
+# make ide-fuzz    20,000 sequences of hostile epochs; minutes
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim
 
 ARGS ?=
-TRACE ?= ../shared/data/azure-llm-2023-conversation.csv
+TRACE ?=
 BIN := .venv/bin
 
 install:
@@ -72,5 +75,17 @@ structured: install
 solana: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chain $(ARGS)
 
+build/radcad:
+	@python3 -m venv $@ && $@/bin/pip install --quiet radcad msgspec typing_extensions || { rm -rf $@; exit 1; }
+
+ide-bench: install build/radcad
+	@$(BIN)/python -m tests.ide_bench pace --radcad build/radcad/bin/python $(ARGS)
+
+ide-fuzz: install
+	@$(BIN)/python -m tests.ide_bench hostile $(ARGS)
+
+ide-scenarios: install
+	@$(BIN)/python -m tests.ide_bench scenarios
 route-sim: install
+	@test -n "$(TRACE)" || { echo "name a file of requests: make route-sim TRACE=FILE; docs/routing.md says which" >&2; exit 2; }
 	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

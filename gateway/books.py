@@ -29,7 +29,9 @@ from gateway.housekeeping import (
 )
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
+from gateway.settlement.config import price_of_io
 from gateway.settlement.epochs import Epochs
+from gateway.settlement.price_watch import PriceWatch
 from gateway.settlement.settler import Settler
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
@@ -161,6 +163,7 @@ class Books:
         return Settler(
             home,
             config.settlement,
+            PriceWatch(price_of_io(config.settlement, config.oracle)),
             where,
             ledger=self.admin_ledger,
             database=self._reports,

@@ -31,9 +31,10 @@ from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
-from gateway.settlement.config import SettlementConfig
+from gateway.settlement.config import SettlementConfig, price_of_io
 from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
+from ide.price_sources import OracleConfig
 from metering.limits import Limits
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
@@ -237,6 +238,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sla: tuple[SlaConfig, ...] = ()
     quota: tuple[QuotaConfig, ...] = ()
     settlement: SettlementConfig = SettlementConfig()
+    oracle: OracleConfig | None = None
     responses: ResponsesConfig = ResponsesConfig()
     solana: SolanaConfig = SolanaConfig()
 
@@ -305,7 +307,7 @@ def _check(config: Config) -> None:
         config.redis.address()
     config.billing.check()
     config.solana.check()
-    config.settlement.io_price_nano_usd()
+    price_of_io(config.settlement, config.oracle)
     _refuse_doubles("sla", [sla.name for sla in config.sla])
     for sla in config.sla:
         sla.objective()

@@ -65,9 +65,9 @@ def epoch_page(seal: EpochSeal, head: EpochHead, result: EpochResult, params: Id
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Epoch {head.epoch}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>Epoch {head.epoch}</h1>{_when(head)}{_tiles(report)}{_owed(report)}"
-        f"{_figures(result, params)}{_payouts(report)}{_supply(result)}"
-        f"{_proof(seal, head)}</body></html>\n"
+        f"<h1>Epoch {head.epoch}</h1>{_when(head)}{_alarms(result, params)}"
+        f"{_tiles(report)}{_owed(report)}{_figures(result, params)}{_payouts(report)}"
+        f"{_supply(result)}{_proof(seal, head)}</body></html>\n"
     )
 
 
@@ -81,15 +81,24 @@ def _when(head: EpochHead) -> str:
     )
 
 
+def _alarms(result: EpochResult, params: IdeParams) -> str:
+    lines = [line for line in explain(result, params) if line.label in ("alarm", "proposal")]
+    shown = "".join(
+        f"<p><strong>{escape(line.value)}</strong>: {escape(line.formula)}</p>" for line in lines
+    )
+    return f'<div class="warn">{shown}</div>' if shown else ""
+
+
 def _tiles(report: EpochReport) -> str:
-    psi, price = report.psi_raw_ppm, report.io_price_nano_usd
+    psi, price = report.psi_smoothed_ppm, report.io_price_nano_usd
     tiles = (
         ("Owed to suppliers", usd(report.obligation_nano_usd + report.debt_before_nano_usd)),
         ("Paid in IO", io(report.io_paid)),
         ("Paid in USD", usd(report.usd_paid_nano_usd)),
         ("Unpaid", usd(report.unpaid_nano_usd)),
         ("Burned", io(report.io_burned)),
-        ("Revenue / obligation", "none owed" if psi is None else f"{psi // 10_000} %"),
+        ("Revenue / obligation, smoothed", "none owed" if psi is None else f"{psi // 10_000} %"),
+        ("Runway", f"{report.runway_months} months"),
         ("IO price", "none" if price is None else usd(price)),
     )
     shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles)

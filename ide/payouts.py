@@ -113,13 +113,24 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
         covered = cap_io * price <= total * IO_UNIT
         needed = cap_io if covered else mul_div_floor(total, IO_UNIT, price)
         budget = limit_io
-        io = [
-            units if units * price <= usd * IO_UNIT else units - 1
-            for units, usd in zip(split_by_weight(limit_io, owed), owed, strict=True)
-        ]
+        io = _split_limit(limit_io, owed, total, price)
         value = [-(-units * price // IO_UNIT) for units in io]
         rounding = [0] * len(owed)
     return IoPayment(needed, max(0, budget - vault_io), io, value, rounding)
+
+
+def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list[int]:
+    """Shares of the limit by largest remainder, but never a base unit worth more than is owed."""
+    products = [limit_io * usd for usd in owed]
+    io = [product // total for product in products]
+    left = limit_io - sum(io)
+    if left:
+        remainders = [product % total for product in products]
+        largest_first = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)
+        for i in largest_first[:left]:
+            if (io[i] + 1) * price <= owed[i] * IO_UNIT:
+                io[i] += 1
+    return io
 
 
 def pay_usd(owed: list[int], spendable_nano_usd: int) -> list[int]:

@@ -40,8 +40,11 @@ class _Paid(NamedTuple):
     io: payouts.IoPayment
     limit_io: int
     usd: list[int]
-    usd_spendable: int
     unpaid: list[int]
+    usd_spendable: int
+    io_sum: int
+    usd_sum: int
+    unpaid_sum: int
 
 
 class _Burn(NamedTuple):
@@ -98,7 +101,7 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     stipends, usage, list_share = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    suppliers = sorted(stipends.keys() | usage.keys() | debts.keys())
+    suppliers = sorted({**stipends, **usage, **debts})
     stipend = [stipends.get(supplier, 0) for supplier in suppliers]
     tokens = [usage.get(supplier, 0) for supplier in suppliers]
     obligation = list(map(add, stipend, tokens))
@@ -114,12 +117,13 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
         io = _pay_io(owed.total, limit, price, state)
         left = list(map(sub, map(sub, owed.total, io.value_nano_usd), io.rounding_nano_usd))
         usd = payouts.pay_usd(left, spendable)
-        return _Paid(io, limit, usd, spendable, list(map(sub, left, usd)))
-    usd = payouts.pay_usd(owed.total, spendable)
-    left = list(map(sub, owed.total, usd))
-    io = _pay_io(left, limit, price, state)
-    unpaid = list(map(sub, map(sub, left, io.value_nano_usd), io.rounding_nano_usd))
-    return _Paid(io, limit, usd, spendable, unpaid)
+        unpaid = list(map(sub, left, usd))
+    else:
+        usd = payouts.pay_usd(owed.total, spendable)
+        left = list(map(sub, owed.total, usd))
+        io = _pay_io(left, limit, price, state)
+        unpaid = list(map(sub, map(sub, left, io.value_nano_usd), io.rounding_nano_usd))
+    return _Paid(io, limit, usd, unpaid, spendable, sum(io.io), sum(usd), sum(unpaid))
 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
@@ -137,7 +141,7 @@ def _burn(
     state: IdeState,
     params: IdeParams,
 ) -> _Burn:
-    usd_paid = sum(paid.usd)
+    usd_paid = paid.usd_sum
     reserve = max(0, reserve_nano_usd(state, params))
     a_month = health.a_month(smoothed.obligation_nano_usd, params)
     share = burn.burn_share_ppm(reserve, a_month, params)
@@ -152,9 +156,9 @@ def _burn(
 
 def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeState:
     paid, burned = worked.paid, worked.burned
-    released, io_paid = paid.io.released_io, sum(paid.io.io)
+    released, io_paid = paid.io.released_io, paid.io_sum
     carried = params.shortfall is ShortfallRule.CARRY_DEBT
-    spent = sum(paid.usd) + burned.spent
+    spent = paid.usd_sum + burned.spent
     return IdeState(
         epoch=state.epoch + 1,
         cap_io=state.cap_io,
@@ -171,7 +175,7 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
             for supplier, unpaid in zip(worked.owed.suppliers, paid.unpaid, strict=True)
             if unpaid
         )
-        if carried and any(paid.unpaid)
+        if carried and paid.unpaid_sum
         else (),
         smoothed=worked.smoothed,
     )
@@ -180,7 +184,7 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
 def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
     owed, paid, burned, smoothed = worked.owed, worked.paid, worked.burned, worked.smoothed
     revenue, obligation = worked.totals.revenue_nano_usd, sum(owed.obligation)
-    unpaid = sum(paid.unpaid)
+    unpaid = paid.unpaid_sum
     debt_before = sum(owed.debt)
     debt_after = unpaid if after.debts else 0
     runway = health.runway_months(
@@ -203,11 +207,11 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
         io_needed=paid.io.needed_io,
         io_limit=paid.limit_io,
         io_released=paid.io.released_io,
-        io_paid=after.supplier_io - state.supplier_io,
+        io_paid=paid.io_sum,
         io_value_nano_usd=sum(paid.io.value_nano_usd),
         rounding_nano_usd=sum(paid.io.rounding_nano_usd),
         usd_spendable_nano_usd=paid.usd_spendable,
-        usd_paid_nano_usd=sum(paid.usd),
+        usd_paid_nano_usd=paid.usd_sum,
         unpaid_nano_usd=unpaid,
         debt_after_nano_usd=debt_after,
         reserve_nano_usd=burned.reserve,

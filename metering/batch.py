@@ -53,6 +53,8 @@ class Batch:
         self._books = Books()
         self._books.now_ns = self._now_ns = now_ns
         self._bookings: list[Booking] = []
+        self._held: list[Transfer] = []  # what makes a hold, or ends one
+        self._balances_before: dict[str, list[int]] = {}
 
     def load(self, groups: Sequence[Group], *, careful: bool) -> None:
         """Read the balances and holds that these groups touch; careful, also what exists."""
@@ -78,7 +80,8 @@ class Batch:
         for known in books.transfers.values():
             touched.add(known.debit)
             touched.add(known.credit)
-        books.balances.update(self._balances(touched))
+        self._balances_before = self._balances(touched)
+        books.balances.update({id_: [*kept] for id_, kept in self._balances_before.items()})
 
     def _load_holds(self, pending_ids: set[str]) -> None:
         known = self._holds
@@ -100,25 +103,24 @@ class Batch:
         )
         stands_at, links, link = found[0] if found else (0, 0, chain.GENESIS)
         first = seq = self._db.query("SELECT coalesce(max(seq), 0) + 1 FROM transfer")[0][0]
-        booked_ns = self._now_ns
+        booked_ns, writer = self._now_ns, self._writer
         transfers: list[object] = []
-        charges: list[object] = []
+        charges: list[tuple[str, int, ChargeRecord]] = []
         record: msgspec.Struct | None = epoch
         for booking in self._bookings:
             charge = booking.charge
             if charge is not None:
                 record = charge
-                charges.append(seq)
-                charges += charge_values(charge)
+                charges.append((charge.account, seq, charge))
             for transfer in booking.transfers:
                 link = chain.link(link, seq, booked_ns, transfer, record)
                 record = None
-                transfers.append(seq)
-                transfers += transfer_values(transfer)
-                transfers += (booked_ns, self._writer, bytearray(link))
+                if transfer.pending_id is not None or transfer.kind is TransferKind.PENDING:
+                    self._held.append(transfer)
+                transfers += (seq, *transfer_values(transfer), booked_ns, writer, bytearray(link))
                 seq += 1
         self._db.insert("transfer", _TRANSFER_PLACES, transfers)
-        self._db.insert("charge", _CHARGE_PLACES, charges)
+        self._db.insert("charge", _CHARGE_PLACES, _by_account(charges))
         if epoch is not None:
             values = (*msgspec.structs.astuple(epoch), first if transfers else None)
             self._db.insert("epoch", len(values), values)
@@ -130,23 +132,19 @@ class Batch:
 
     def remember_holds(self, most: int) -> None:
         """After the commit: keep new holds for the batch that will resolve them."""
-        for booking in self._bookings:
-            for transfer in booking.transfers:
-                if transfer.kind is TransferKind.PENDING:
-                    if len(self._holds) < most:
-                        self._holds[transfer.id] = transfer
-                elif transfer.pending_id is not None:
-                    self._holds.pop(transfer.pending_id, None)
+        for transfer in self._held:
+            if transfer.pending_id is not None:
+                self._holds.pop(transfer.pending_id, None)
+            elif len(self._holds) < most:
+                self._holds[transfer.id] = transfer
 
     def _write_balances(self) -> None:
-        touched = {
-            account
-            for booking in self._bookings
-            for transfer in booking.transfers
-            for account in (transfer.debit, transfer.credit)
-        }
-        balances = self._books.balances
-        values = [value for id_ in sorted(touched) for value in (id_, *balances[id_])]
+        before = self._balances_before
+        balances = sorted(self._books.balances.items())
+        values: list[object] = []
+        for account, balance in balances:
+            if before.get(account) != balance:
+                values += (account, *balance)
         self._db.insert("account", 5, values, _REPLACE_ACCOUNT)
 
     def _transfers(self, ids: Iterable[str]) -> dict[str, Transfer]:
@@ -175,6 +173,14 @@ class Batch:
             f"SELECT * FROM account WHERE id IN {self._db.listed}", listing(accounts)
         )
         return {row[0]: list(row[1:]) for row in rows}
+
+
+def _by_account(charges: list[tuple[str, int, ChargeRecord]]) -> list[object]:
+    """Their values, account after account: each page of an index by account is looked for once."""
+    values: list[object] = []
+    for _, seq, charge in sorted(charges):
+        values += (seq, *charge_values(charge))
+    return values
 
 
 def listing(names: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ class ChargeOutcome(StrEnum):
     """Could not be made durable, so nothing was served. Only metrics ever show it."""
 
 
-class OpenCharge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="open"):
+class OpenCharge(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="open"):
     charge_id: str
     request_id: str
     account: str
@@ -58,7 +58,9 @@ class OpenCharge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag
     """What it sets aside beside the hold: of caps, and of free tokens."""
 
 
-class ChargeProgress(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="progress"):
+class ChargeProgress(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="progress"
+):
     """How far an open charge is; the latest one counts."""
 
     charge_id: str
@@ -67,7 +69,9 @@ class ChargeProgress(msgspec.Struct, frozen=True, kw_only=True, array_like=True,
     usage: Usage
 
 
-class CloseCharge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="close"):
+class CloseCharge(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="close"
+):
     """The end of a charge. `usage` None: nothing to pay."""
 
     charge_id: str
@@ -84,7 +88,7 @@ class CloseCharge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, ta
 Row = OpenCharge | ChargeProgress | CloseCharge
 
 
-class ChargeRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ChargeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A finished charge as the ledger keeps it and `tollgate usage --json` prints it.
 
     One that was voided is kept too, at no cost. `usage_source` is None if no usage was billed.
@@ -159,7 +163,8 @@ class OpenCharges:
         """
         charge_id = row.charge_id
         if isinstance(row, CloseCharge):
-            self._progress.pop(charge_id, None)
+            if self._progress:
+                self._progress.pop(charge_id, None)
             return self._open.pop(charge_id, None)
         known = self._open.get(charge_id)
         if isinstance(row, ChargeProgress):

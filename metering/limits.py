@@ -183,7 +183,12 @@ class KeyLimits(KeyPools):
             self._begin_slot(now_ns)
         slot = self._slot
         return [
-            Standing(kind, window.limit, max(0, window.free), window.reset_ns(slot, now_ns))
+            Standing(
+                kind,
+                window.limit,
+                window.free if window.free > 0 else 0,
+                window.reset_ns(slot, now_ns),
+            )
             for kind, window in self._told
         ]
 

@@ -52,7 +52,8 @@ class Window:
     def reset_ns(self, slot: int, now_ns: int) -> int:
         """Until all of the limit is free if nothing else is taken; `slot` is the one at hand."""
         if self.free != self._free_at_first:
-            return max(0, (slot + WINDOW_SLOTS) * SLOT_NS - now_ns)
+            left_ns = (slot + WINDOW_SLOTS) * SLOT_NS - now_ns
+            return left_ns if left_ns > 0 else 0
         for earlier, taken in reversed(self._past.items()):
             if taken:
                 return max(0, (earlier + WINDOW_SLOTS) * SLOT_NS - now_ns)

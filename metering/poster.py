@@ -21,14 +21,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
 from metering import accounts
 from metering.budget import BalanceUpdate
-from metering.charge import CloseCharge, OpenCharge, OpenCharges, Row
-from metering.ledger import Balance, Group, Ledger, LedgerError
-from metering.posting import change_of_close, change_of_open, close_group, hold_group, whole_group
-from metering.purse import drawn, is_purse
+from metering.charge import OpenCharges, Row
+from metering.ledger import Balance, Ledger, LedgerError, PostResult
+from metering.purse import is_purse
+from metering.ready_rows import Change, ReadyRows, change_of, make_ready
 from metering.spool import Spool
 from metering.spool_file import SpoolError
 
@@ -38,8 +36,10 @@ OnPosted = Callable[[list[BalanceUpdate]], None]
 
 BATCH_ROWS = 1024
 GATHER_S = 0.1
-"""Rows gather for this long before they are booked: nobody waits for the ledger, a batch costs
-little more than a row, and a charge that ends meanwhile is one transfer instead of two."""
+GATHER_TIMES = 5
+"""Rows gather for so many times so long before they are booked, or until they are a batch: hardly
+anybody waits for the ledger, a batch costs little more than a row, and a charge that ends meanwhile
+is one transfer instead of two. Who does wait ends it."""
 POLL_INTERVAL_S = 1.0
 """How often the ledger is asked whether someone else wrote to it, such as a deposit."""
 FORGET_ROWS = 4096
@@ -49,19 +49,6 @@ BACKOFF_MAX_S = 5.0
 
 class _RefusedError(Exception):
     """The books and the spool disagree about a row."""
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    """Rows made ready for the ledger. Kept until it has them: they are taken from the log once."""
-
-    groups: list[Group]
-    changes: dict[str, int]
-    """What the rows add to what each account has available."""
-    paid: dict[str, int]
-    """What they take off its posted balance."""
-    released: dict[str, int]
-    """What those that end leave of their holds."""
-    upto_seq: int
 
 
 class Tally(Protocol):
@@ -93,21 +80,21 @@ class Poster:
         self._on_changed = on_changed
         self._tally = tally
         self._open = OpenCharges()
-        self._prepared: _Batch | None = None
+        self._prepared: ReadyRows | None = None
         self._seq = 0
         self._watermark = 0
         self._forgotten_seq = 0
         self._recovered_seq = 0
         self._watched: set[str] = set()
-        self._untold: dict[str, int] = {}
-        self._paid: dict[str, int] = {}
-        self._released: dict[str, int] = {}
+        self._untold: dict[str, Change] = {}
         self._questions: queue.SimpleQueue[tuple[str, Future[None]]] = queue.SimpleQueue()
         self._heard: list[Future[None]] = []
         self._data_version = 0
         self._polled_at = 0.0
         self._ended = False
         self._stopping = threading.Event()
+        self._hurried = threading.Event()  # somebody waits: no gathering now
+        self._drains = 0
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
 
@@ -145,6 +132,7 @@ class Poster:
         """
         asked: Future[None] = Future()
         self._questions.put((account, asked))
+        self._hurried.set()
         self._spool.grown.set()
         if self._ended:
             self._dismiss()
@@ -153,14 +141,18 @@ class Poster:
     def drain(self, deadline_s: float) -> bool:
         """Wait until the ledger has all that is durable in the spool now. False if it has not."""
         target = self._spool.last_seq
-        self._spool.grown.set()
         with self._moved:
+            self._drains += 1
+            self._hurried.set()
+            self._spool.grown.set()
             self._moved.wait_for(lambda: self._seq >= target or self.failed is not None, deadline_s)
+            self._drains -= 1
         return self._seq >= target
 
     def stop(self) -> None:
         """End after the batch at hand; the rest is booked after the next start."""
         self._stopping.set()
+        self._hurried.set()
         self._spool.grown.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -219,71 +211,40 @@ class Poster:
         while self._seq < target and not self._stopping.is_set():
             if self._prepared is None:
                 if target - self._seq < BATCH_ROWS:
-                    self._stopping.wait(GATHER_S)
-                self._prepared = self._prepare(self._spool.read(self._seq, BATCH_ROWS))
+                    self._gather()
+                self._prepared = self._ready(self._spool.read(self._seq, BATCH_ROWS))
             self._book(self._prepared)
             self._prepared = None
             if self._watermark - self._forgotten_seq >= FORGET_ROWS:
                 self._forget()
             self._tell()
 
-    def _prepare(self, rows: Iterable[Row]) -> _Batch:
-        groups: list[Group | OpenCharge | None] = []
-        opened: dict[str, int] = {}  # in these rows, and where in groups
-        changes: dict[str, int] = {}
-        paid: dict[str, int] = {}
-        released: dict[str, int] = {}
-        seq = self._seq
-        for row in rows:
-            seq += 1
-            charge = self._open.take(row)
-            if charge is None:
-                continue
-            if isinstance(row, CloseCharge):
-                index = opened.pop(charge.charge_id, None)
-                if index is None:
-                    group = close_group(charge, row)
-                else:
-                    groups[index] = None
-                    group = whole_group(charge, row)
-                groups.append(group)
-                change = change_of_close(charge, group)
-            else:
-                opened[charge.charge_id] = len(groups)
-                groups.append(charge)
-                change = change_of_open(charge)
-            if seq > self._recovered_seq:
-                account = charge.account
-                changes[account] = changes.get(account, 0) + change
-                if isinstance(row, CloseCharge):
-                    charged = charge.hold_nano_usd - change
-                    paid[account] = paid.get(account, 0) + charged
-                    released[account] = released.get(account, 0) + change
-                    for draw in charge.draws:
-                        took = drawn(draw, row.usage, charged)
-                        changes[draw.purse] = changes.get(draw.purse, 0) - took
-                        paid[draw.purse] = paid.get(draw.purse, 0) + took
-        holds_made = [hold_group(g) if isinstance(g, OpenCharge) else g for g in groups]
-        ready = [group for group in holds_made if group is not None]
-        return _Batch(ready, changes, paid, released, seq)
+    def _gather(self) -> None:
+        for _ in range(GATHER_TIMES):
+            if self._spool.last_seq - self._seq >= BATCH_ROWS or self._drains:
+                return
+            if self._hurried.wait(GATHER_S):
+                return
 
-    def _book(self, batch: _Batch) -> None:
+    def _ready(self, rows: list[Row]) -> ReadyRows:
+        return make_ready(rows, self._seq, self._open, self._recovered_seq)
+
+    def _book(self, batch: ReadyRows) -> None:
         if batch.groups:
             results = self._ledger.post(self._spool.writer, batch.groups, batch.upto_seq)
             for group, result in zip(batch.groups, results, strict=True):
-                if not result.booked:
+                if result is not PostResult.OK and not result.booked:
                     raise _RefusedError(
                         f"the ledger refused transfer {group.transfers[0].id} of writer "
                         f"{self._spool.writer}: {result}. Run `tollgate ledger verify`; the row "
                         "and all after it stay in the spool"
                     )
             self._watermark = batch.upto_seq
-        for account, change in batch.changes.items():
-            self._untold[account] = self._untold.get(account, 0) + change
-        for account, paid in batch.paid.items():
-            self._paid[account] = self._paid.get(account, 0) + paid
-        for account, released in batch.released.items():
-            self._released[account] = self._released.get(account, 0) + released
+        for name, change in batch.changes.items():
+            untold = change_of(self._untold, name)
+            untold.available += change.available
+            untold.paid += change.paid
+            untold.released += change.released
         self._spool.booked(batch.upto_seq)
         with self._moved:
             self._seq = batch.upto_seq
@@ -303,18 +264,19 @@ class Poster:
         if version == self._data_version:
             return
         for account in self._watched:
-            self._untold.setdefault(account, 0)
+            change_of(self._untold, account)
         if self._on_changed is not None:
             self._spool.notify(self._on_changed)
         self._data_version = version
 
     def _hear_questions(self) -> None:
+        self._hurried.clear()  # first: who asks from here on sets it again
         while not self._questions.empty():
             account, asked = self._questions.get_nowait()
             if asked.set_running_or_notify_cancel():
                 self._heard.append(asked)
                 self._watched.add(account)
-                self._untold.setdefault(account, 0)
+                change_of(self._untold, account)
 
     def _tell(self) -> None:
         """Hand over the balances of all accounts that changed, with what changed them."""
@@ -333,18 +295,17 @@ class Poster:
             updates += [self._update(name, left, left, seq) for name, left in told.items()]
             self._watched.difference_update(name for name in purses if name not in told)
         self._untold = {}
-        self._paid = {}
-        self._released = {}
         self._spool.notify(partial(self._on_posted, updates))
 
     def _update(self, name: str, available: int, posted: int, seq: int) -> BalanceUpdate:
+        change = self._untold[name]
         return BalanceUpdate(
             account=name,
             available_nano_usd=available,
-            booked_nano_usd=self._untold[name],
+            booked_nano_usd=change.available,
             posted_nano_usd=posted,
-            paid_nano_usd=self._paid.get(name, 0),
-            released_nano_usd=self._released.get(name, 0),
+            paid_nano_usd=change.paid,
+            released_nano_usd=change.released,
             seq=seq,
         )
 

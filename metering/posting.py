@@ -97,17 +97,6 @@ def cost_of(charge: OpenCharge, close: CloseCharge) -> int:
     return 0 if close.usage is None else cost_nano_usd(charge.price, close.usage)
 
 
-def change_of_open(charge: OpenCharge) -> int:
-    """Nano-USD that an open adds to what its account has available (so, it is negative)."""
-    return -charge.hold_nano_usd
-
-
-def change_of_close(charge: OpenCharge, closed: Group) -> int:
-    """Nano-USD that its close gives back: the hold less what the customer pays of the cost."""
-    assert closed.charge is not None
-    return charge.hold_nano_usd - closed.charge.charged_nano_usd
-
-
 def _hold_id(charge: OpenCharge) -> str:
     return f"{charge.charge_id}:hold"
 

@@ -33,7 +33,7 @@ class Reduction(StrEnum):
     FREE_TOKENS = "free-tokens"
 
 
-class ModelPrice(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class ModelPrice(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """Nano-USD for one token of each kind, and for the request as such.
 
     `version` names this price for ever: a charge keeps it. Raises MoneyError on a negative price.

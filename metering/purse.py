@@ -45,7 +45,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """Accounts without it."""
 
 
-class Draw(msgspec.Struct, frozen=True, array_like=True):
+class Draw(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The most that a charge draws from a purse, set aside when it was opened."""
 
     purse: str

@@ -25,6 +25,10 @@ ID_CHARS_MAX = 128
 
 _NOTHING = (0, 0, 0, 0)
 
+_OK, _EXISTS = PostResult.OK, PostResult.EXISTS
+_SINGLE, _PENDING = TransferKind.SINGLE, TransferKind.PENDING
+"""Looking up a member of an enum takes 50 ns, and each charge looks up ten."""
+
 _RESOLVED = {
     TransferKind.POST: PostResult.PENDING_ALREADY_POSTED,
     TransferKind.VOID: PostResult.PENDING_ALREADY_VOIDED,
@@ -35,7 +39,7 @@ _FALLS_BACK = (PostResult.EXCEEDS_CREDITS, PostResult.EXISTS_WITH_DIFFERENT_DEBI
 """The second of each: that is how a repeat of what was booked otherwise is told."""
 
 
-class Booking(msgspec.Struct, frozen=True):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """A group's result and, if it is OK, its transfers with their accounts filled in."""
 
     result: PostResult
@@ -60,15 +64,15 @@ class Books:
     def post(self, group: Group) -> Booking:
         """Book a group, or say why not and leave no trace of it."""
         result, booked = self._book(group.transfers)
-        if result is not PostResult.OK and group.bearer is not None:
+        if result is not _OK and group.bearer is not None:
             result, booked = self._fall_back(result, group.transfers, group.bearer)
         if group.charge is None:
             return Booking(result, booked)
-        if result is PostResult.OK:
+        if result is _OK:
             charge = _with_payment(group.charge, booked)
             self.charges[booked[0].id] = charge
             return Booking(result, booked, charge)
-        if result is PostResult.EXISTS and self._charge_differs(group):
+        if result is _EXISTS and self._charge_differs(group):
             return Booking(PostResult.EXISTS_WITH_DIFFERENT_CHARGE)
         return Booking(result)
 
@@ -90,13 +94,16 @@ class Books:
         if pending_id is None or self.resolved.get(pending_id) is not TransferKind.EXPIRE:
             return transfer
         between = _between(transfer, self.transfers[pending_id])
-        return msgspec.structs.replace(between, kind=TransferKind.SINGLE, pending_id=None)
+        return msgspec.structs.replace(between, kind=_SINGLE, pending_id=None)
 
     def _book(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
         if len(transfers) != 1:
             return self._link(transfers)
         result = self._judge(transfers[0])
-        return result, ((self._apply(transfers[0]),) if result is PostResult.OK else ())
+        if result is not _OK:
+            return result, ()
+        applied = self._apply(transfers[0])
+        return result, transfers if applied is transfers[0] else (applied,)
 
     def _link(self, transfers: tuple[Transfer, ...]) -> tuple[PostResult, tuple[Transfer, ...]]:
         booked: list[Transfer] = []
@@ -104,17 +111,17 @@ class Books:
         self._created = []
         for transfer in transfers:
             result = self._judge(transfer)
-            if result is PostResult.OK:
+            if result is _OK:
                 booked.append(self._apply(transfer))
-            elif result is PostResult.EXISTS:
+            elif result is _EXISTS:
                 exist += 1
             else:
                 self._undo(booked)
                 return result, ()
         if not exist:
-            return (PostResult.OK if booked else PostResult.INVALID_GROUP), tuple(booked)
+            return (_OK if booked else PostResult.INVALID_GROUP), tuple(booked)
         if not booked:
-            return PostResult.EXISTS, ()
+            return _EXISTS, ()
         self._undo(booked)
         return PostResult.LINKED_FAILED, ()
 
@@ -126,7 +133,7 @@ class Books:
             return PostResult.INVALID_ID
         if not 0 <= transfer.amount <= INT64_MAX:
             return PostResult.INVALID_AMOUNT
-        if transfer.kind is TransferKind.SINGLE or transfer.kind is TransferKind.PENDING:
+        if transfer.kind is _SINGLE or transfer.kind is _PENDING:
             return self._judge_movement(transfer)
         return self._judge_resolution(transfer)
 
@@ -148,7 +155,7 @@ class Books:
         _, _, pending, posted = self.balances.get(credit, _NOTHING)
         if debits > INT64_MAX or pending + posted + amount > INT64_MAX:
             return PostResult.EXCEEDS_INT64
-        return PostResult.OK
+        return _OK
 
     def _judge_resolution(self, transfer: Transfer) -> PostResult:
         if transfer.pending_id is None:
@@ -156,7 +163,7 @@ class Books:
         pending = self.transfers.get(transfer.pending_id)
         if pending is None:
             return PostResult.PENDING_NOT_FOUND
-        if pending.kind is not TransferKind.PENDING:
+        if pending.kind is not _PENDING:
             return PostResult.PENDING_NOT_PENDING
         by = self.resolved.get(pending.id)
         if by is not None:
@@ -165,14 +172,14 @@ class Books:
             return PostResult.PENDING_HAS_DIFFERENT_ACCOUNTS
         if transfer.kind is TransferKind.POST:
             fits = transfer.amount <= pending.amount
-            return PostResult.OK if fits else PostResult.EXCEEDS_PENDING_AMOUNT
+            return _OK if fits else PostResult.EXCEEDS_PENDING_AMOUNT
         if transfer.amount != 0:
             return PostResult.INVALID_AMOUNT
         if transfer.kind is TransferKind.EXPIRE:
             ends_ns = expires_ns(pending)
             if ends_ns is None or ends_ns > self.now_ns:
                 return PostResult.PENDING_NOT_EXPIRED
-        return PostResult.OK
+        return _OK
 
     def _apply(self, transfer: Transfer) -> Transfer:
         if transfer.pending_id is not None:
@@ -181,7 +188,7 @@ class Books:
                 transfer = _between(transfer, pending)
             self.resolved[pending.id] = transfer.kind
             self._move(transfer, -pending.amount, transfer.amount)
-        elif transfer.kind is TransferKind.PENDING:
+        elif transfer.kind is _PENDING:
             self._move(transfer, transfer.amount, 0)
         else:
             self._move(transfer, 0, transfer.amount)
@@ -195,7 +202,7 @@ class Books:
                 del self.resolved[transfer.pending_id]
                 held = self.transfers[transfer.pending_id].amount
                 self._move(transfer, held, -transfer.amount)
-            elif transfer.kind is TransferKind.PENDING:
+            elif transfer.kind is _PENDING:
                 self._move(transfer, -transfer.amount, 0)
             else:
                 self._move(transfer, 0, -transfer.amount)
@@ -241,7 +248,7 @@ def _compare(existing: Transfer, transfer: Transfer) -> PostResult:
         return PostResult.EXISTS_WITH_DIFFERENT_PENDING_ID
     if existing.detail != transfer.detail:
         return PostResult.EXISTS_WITH_DIFFERENT_DETAIL
-    return PostResult.EXISTS
+    return _EXISTS
 
 
 def _borne_by(account: str, transfers: tuple[Transfer, ...]) -> tuple[Transfer, ...]:
@@ -265,8 +272,8 @@ def _between(transfer: Transfer, pending: Transfer) -> Transfer:
 def _with_payment(charge: ChargeRecord, booked: tuple[Transfer, ...]) -> ChargeRecord:
     """The charge with what its customer really paid: nothing, if the shortfall bore the hold."""
     account = accounts.customer(charge.account)
-    paid = 0
-    for transfer in booked:
+    paid = booked[0].amount if booked[0].debit == account else 0
+    for transfer in booked[1:]:
         if transfer.debit == account:
             paid += transfer.amount
     if paid == charge.charged_nano_usd:

@@ -235,8 +235,13 @@ class Spool:
             self.commit([row for row, _ in in_hand])
         callbacks = [on_durable for _, on_durable in in_hand if on_durable is not None]
         if callbacks:
-            self.notify(partial(_tell, callbacks, None))
+            self.notify(partial(self._durable, callbacks, time.monotonic()))
         return bool(in_hand)
+
+    def _durable(self, callbacks: list[OnDurable], since_s: float) -> None:
+        """On the thread that appends."""
+        self._queue.told_after_s = time.monotonic() - since_s
+        _tell(callbacks, None)
 
     def commit(self, rows: list[Row]) -> None:
         """Make rows durable on the calling thread: the writer's, once it was started.

@@ -69,8 +69,9 @@ class SqlLedger:
             with self._writes.transaction() as db:
                 batch = Batch(db, writer, self._holds, self._clock_ns())
                 batch.load(groups, careful=False)
-                if any(batch.book(group).result is not PostResult.OK for group in groups):
-                    raise _NotNewError
+                for group in groups:
+                    if batch.book(group).result is not PostResult.OK:
+                        raise _NotNewError
                 batch.write(watermark)
         except (_NotNewError, ConflictError):
             return None

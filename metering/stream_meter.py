@@ -122,6 +122,12 @@ def text_of_answer(body: bytes) -> str:
     return "".join(part for part in parts if part)
 
 
+def in_openais_words(answer: bytes) -> bytes:
+    """vLLM's name for tokens written to a cache, told as OpenAI's; null is left out."""
+    answer = answer.replace(b',"created_cache_tokens":null', b"")
+    return answer.replace(b'"created_cache_tokens":', b'"cache_write_tokens":')
+
+
 class StreamMeter:
     """Feed it the body of an event stream; it returns what the client may see, whole events only.
 
@@ -289,8 +295,8 @@ class StreamMeter:
         if read.usage is not None and not read.choices:
             self._closing = read.usage
             if self._keep_closing:
-                return event
-            self.closing_event = payload
+                return event if self._keep_running else in_openais_words(event)
+            self.closing_event = in_openais_words(payload)
             return b""
         if read.usage is not None and read.choices:
             index = read.choices[0].index

@@ -23,7 +23,7 @@ class TransferKind(StrEnum):
     EXPIRE = "expire"
 
 
-class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+class Transfer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Amount in the smallest unit of the accounts' asset: nano-USD, or base units of IO.
 
     A POST, VOID or EXPIRE names its `pending_id` and may leave the accounts empty: they are the
@@ -49,7 +49,7 @@ class BookedTransfer(msgspec.Struct, frozen=True):
     booked_ns: int
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class Group(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Linked transfers: all are booked or none. A charge is kept with the group that closes it.
 
     `bearer` is the account to debit instead if the transfers would overdraw theirs. A group with

@@ -11,7 +11,7 @@ class UsageError(ValueError):
     """Counts that cannot be: negative, or a part larger than its whole."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
     """Tokens of one request, all choices together. Raises UsageError on impossible counts.
 
     `cached_tokens` are those of the prompt that the node had in its prefix cache;

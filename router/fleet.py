@@ -46,6 +46,11 @@ class Fleet:
             self._perhaps.discard(index)
 
     @property
+    def is_full(self) -> bool:
+        """Nobody can take a request, whatever is asked."""
+        return not self._perhaps
+
+    @property
     def few(self) -> Sequence[int] | None:
         """Outside of these places nobody can take a request; None if they are not few."""
         if len(self._perhaps) * 4 > len(self.views):

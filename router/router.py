@@ -170,6 +170,16 @@ class Router:
             self.log.note(decision)
         return decision
 
+    @property
+    def is_full(self) -> bool:
+        """No node of any model can take a request, whatever is asked."""
+        if self._registry_version != self._registry.version:
+            return False
+        for fleet in self._fleets.values():
+            if not fleet.is_full:
+                return False
+        return bool(self._fleets)
+
     def start(self, decision: Decision) -> Lease:
         """Count a request against the chosen node, which may have been delisted since.
 

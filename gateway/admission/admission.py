@@ -19,7 +19,7 @@ import msgspec
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.admission.ids import Ids
-from gateway.admission.keyring import Keyring
+from gateway.admission.keyring import Caller, Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
 from gateway.errors import ApiError
@@ -103,6 +103,8 @@ class Admission:
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
+        self._refusing = False
+        """The last choice found no room, so that there may be none at all."""
 
     def new_request_id(self) -> str:
         return self._ids.request_id()
@@ -122,6 +124,36 @@ class Admission:
         if key.expires_ns is not None and key.expires_ns <= self._ids.now_ns():
             raise errors.key_expired(key.key_id, key.expires_ns)
         return key
+
+    def caller(self, authorization: bytes, last: Caller | None, known: Known) -> Caller:
+        """Whose key this is; the same as `last` as long as nothing has changed, and it takes no
+        hashing to say so. Raises ApiError (401), Pending.
+        """
+        if (
+            last is not None
+            and last.authorization == authorization
+            and last.keys is self._keyring.version
+            and last.key.expires_ns is None
+        ):
+            return last
+        key = self.authenticate({b"authorization": authorization}, known)
+        return Caller(authorization, key, self._keyring.version)
+
+    def check_overload(self, key: ApiKey) -> None:
+        """Refuse what nobody could take whatever it asks, before it is read.
+
+        Raises ApiError (429).
+        """
+        if not self._refusing:
+            return
+        if not self._router.is_full:
+            self._refusing = False
+            return
+        only = self._catalogue.only
+        error = errors.no_capacity("any model" if only is None else only.id, 0)
+        error.model = None if only is None else only.id
+        error.more_headers = self.limit_headers(key)
+        raise error
 
     def admit(
         self,
@@ -234,6 +266,7 @@ class Admission:
         """Raises ApiError (429) if no node can take it."""
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
+            self._refusing = True
             raise errors.no_capacity(features.model, decision.retry_after_ns)
         return decision, decision.node
 

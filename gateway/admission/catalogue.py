@@ -85,5 +85,10 @@ class Catalogue:
     def get(self, model_id: str) -> Model | None:
         return self._models.get(model_id)
 
+    @property
+    def only(self) -> Model | None:
+        """The one model on sale, if there is one alone."""
+        return next(iter(self._models.values())) if len(self._models) == 1 else None
+
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())

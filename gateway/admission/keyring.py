@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 from metering.key_bounds import by_digest
 from metering.keys import ApiKey
 
@@ -20,6 +22,15 @@ class KeySource(Protocol):
     def load_all(self) -> Iterable[ApiKey]: ...
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who asked last on a connection: nearly always who asks next."""
+
+    authorization: bytes
+    key: ApiKey
+    keys: object
+    """The keyring's version in which it was found."""
+
+
 class Keyring:
     """All keys, revoked ones included (their refusal needs no reload)."""
 
@@ -30,6 +41,11 @@ class Keyring:
         self._version: int | None = None
         self._begun_ns = 0
         self._lock = asyncio.Lock()
+
+    @property
+    def version(self) -> object:
+        """Another one whenever a key has changed."""
+        return self._keys
 
     def find(self, digest: bytes) -> ApiKey | None:
         return self._keys.get(digest)

@@ -21,6 +21,7 @@ _COMMANDS = {
     "oracle": "The price of IO, read once from its sources.",
     "stake": "The least stake of a device; slashing, with evidence.",
     "settle": "Close epochs: pay suppliers, buy back and burn.",
+    "simulate": "The engine through a scenario, beside the old schedule.",
 }
 
 

@@ -12,20 +12,17 @@ from pathlib import Path
 
 import click
 
-from gateway.cli import settle_proof
+from gateway.cli import settle_proof, settle_status
 from gateway.cli import settle_view as view
 from gateway.cli.home import Usd, config_file, echo_json, home_option, json_option, open_ledger
-from gateway.config_error import ConfigError
 from gateway.home import Home
-from gateway.settlement.config import settlement_config
+from gateway.settlement.config import price_of_io_in
 from gateway.settlement.params_file import params_of_file
-from ide.invariants import InvariantError
-from ide.params import IdeParams, ParamsError, parameter_table
+from gateway.settlement.price_watch import read_once
+from ide.params import IdeParams, parameter_table
 from ide.replay import replay
-from ide.settlement import SettlementError, SettlementStatus, settle
-from metering.accounts import AccountError
+from ide.settlement import SettlementStatus, settle
 from metering.ledger import Ledger
-from metering.money import MoneyError
 
 _ON_CHAIN = {
     "pay": ("gateway.cli.settle_pay", "pay"),
@@ -34,7 +31,6 @@ _ON_CHAIN = {
     "chain-setup": ("gateway.cli.settle_chain", "setup"),
     "chain-check": ("gateway.cli.settle_chain", "check"),
 }
-_NAMED = (AccountError, ConfigError, InvariantError, MoneyError, ParamsError, SettlementError)
 
 _params_file = click.option(
     "--params",
@@ -83,7 +79,7 @@ def command() -> None:
     "--io-price",
     "io_price_nano_usd",
     type=Usd(),
-    help="USD for one IO; that of [settlement] if not given. Without any no IO is moved.",
+    help="USD for one IO; else that of the configuration. Without any no IO is moved.",
 )
 @click.option("--epoch", type=int, help="Close this epoch, even if empty; one closed stays as is.")
 @click.option("--even-if-empty", is_flag=True, help="Close the next epoch without any charge too.")
@@ -133,19 +129,6 @@ def show(epoch: int | None, home: Path, as_json: bool) -> None:
         view.print_epoch(row, ledger)
 
 
-@command.command("status", epilog="Example: tollgate settle status --json")
-@home_option
-@json_option
-def status(home: Path, as_json: bool) -> None:
-    """The last epoch, what waits for the next one, and the vaults."""
-    with _ledger(home) as ledger:
-        facts = view.status_json(ledger)
-        if as_json:
-            echo_json(facts)
-            return
-        view.print_status(ledger)
-
-
 @command.command("replay", epilog="Example: tollgate settle replay")
 @home_option
 @json_option
@@ -169,7 +152,7 @@ def replay_(home: Path, as_json: bool) -> None:
 @json_option
 def params(params_file: Path | None, home: Path, as_json: bool) -> None:
     """The parameters the next epoch is closed with, each with where it comes from."""
-    with _named_errors():
+    with view.named_errors():
         table = parameter_table(_params(params_file, home))
     if as_json:
         echo_json({row.name: row._asdict() for row in table})
@@ -179,21 +162,13 @@ def params(params_file: Path | None, home: Path, as_json: bool) -> None:
 
 command.add_command(settle_proof.proof)
 command.add_command(settle_proof.check)
+command.add_command(settle_status.status)
 
 
 @contextlib.contextmanager
 def _ledger(home: Path) -> Iterator[Ledger]:
-    with _named_errors(), open_ledger(home) as ledger:
+    with view.named_errors(), open_ledger(home) as ledger:
         yield ledger
-
-
-@contextlib.contextmanager
-def _named_errors() -> Iterator[None]:
-    """What can go wrong over an epoch ends the command with one line."""
-    try:
-        yield
-    except _NAMED as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _params(file: Path | None, home: Path) -> IdeParams:
@@ -205,4 +180,4 @@ def _price(given: int | None, home: Path) -> int | None:
     file = config_file(home)
     if given is not None or file is None:
         return given
-    return settlement_config(file).io_price_nano_usd()
+    return read_once(price_of_io_in(file))

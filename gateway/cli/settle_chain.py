@@ -76,7 +76,7 @@ def _check(books: ChainBooks) -> ChainCheck:
         )
     return check_chain(
         ledger_io=ledger_io(books.ledger.trial_balance()),
-        settled_io=settled_io(books.ledger.epochs()),
+        settled_io=settled_io(books.ledger),
         paid_io=books.payments.paid_by_supplier(),
         opening=opening,
         funds=books.payer.funds(),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 import msgspec
 
 from gateway.cli.home import echo_table
+from gateway.config_error import ConfigError
 from ide.commitment import head_of
-from ide.explain import Line, explain, payout_lines, supply_lines, usd
-from ide.invariants import Books, supply_io
+from ide.explain import Line, explain, payout_lines, supply_lines
+from ide.invariants import Books, InvariantError, supply_io
 from ide.journal import books_of, posted_balances
-from ide.params import Parameter
+from ide.params import Parameter, ParamsError
 from ide.replay import Replay
 from ide.settlement import (
     Settlement,
@@ -21,12 +23,23 @@ from ide.settlement import (
     SettlementStatus,
     stored_params,
     stored_result,
-    unsettled_span,
-    usage_over,
 )
 from ide.state import IdeState
+from metering.accounts import AccountError
 from metering.epoch_seal import EpochSeal
 from metering.ledger import EpochRow, Ledger
+from metering.money import MoneyError
+
+_NAMED = (AccountError, ConfigError, InvariantError, MoneyError, ParamsError, SettlementError)
+
+
+@contextlib.contextmanager
+def named_errors() -> Iterator[None]:
+    """What can go wrong over an epoch ends the command with one line."""
+    try:
+        yield
+    except _NAMED as error:
+        raise click.ClickException(str(error)) from error
 
 
 def epoch_or_last(ledger: Ledger, epoch: int | None) -> EpochRow:
@@ -68,28 +81,7 @@ def epoch_json(row: EpochRow, ledger: Ledger) -> dict[str, Any]:
         "state": result.state,
         "params": params,
         "explanation": [line._asdict() for line in explain(result, params)],
-        "supply": _supply_json(result.state, _books(ledger)),
-    }
-
-
-def status_json(ledger: Ledger) -> dict[str, Any]:
-    last = ledger.latest_epoch()
-    span = unsettled_span(ledger, last)
-    usage = usage_over(ledger, span)
-    books = _books(ledger)
-    state = stored_result(last).state if last else None
-    return {
-        "last_epoch": last.epoch if last else None,
-        "to_seq": span[0],
-        "last_seq": span[1],
-        "unsettled_charges": sum(row.charges for row in usage),
-        "unsettled_cost_nano_usd": sum(row.cost_nano_usd for row in usage),
-        "unsettled_revenue_nano_usd": sum(row.charged_nano_usd for row in usage),
-        "debt_nano_usd": sum(debt.nano_usd for debt in state.debts) if state else 0,
-        "buyback_due_nano_usd": state.buyback_due_nano_usd if state else 0,
-        "fee_vault_nano_usd": books.fee_vault_nano_usd,
-        "books": books,
-        "supply": _supply_json(state, books) if state else None,
+        "supply": supply_json(result.state, books(ledger)),
     }
 
 
@@ -103,33 +95,17 @@ def print_epoch(row: EpochRow, ledger: Ledger) -> None:
     title = f"Epoch {row.epoch}: ledger rows {row.from_seq + 1} to {row.to_seq}"
     if row.from_seq == row.to_seq:
         title = f"Epoch {row.epoch}: no ledger rows"
-    _print_lines(f"{title}, parameters version {params.version}", explain(result, params))
+    print_lines(f"{title}, parameters version {params.version}", explain(result, params))
     if result.report.payouts:
         _print_table(
             "Payouts: owed = worth of IO + USD + rounding + unpaid",
             ["supplier", "owed ", "IO ", "USD ", "rounding ", "unpaid "],
             payout_lines(result.report),
         )
-    _print_supply(row.epoch, result.state, _books(ledger))
+    print_supply(row.epoch, result.state, books(ledger))
     click.echo(f"state hash {row.hash}")
     if seal := seal_of(row.epoch, ledger):
         click.echo(f"payouts root {seal.root}\nhead hash {seal.hash}")
-
-
-def print_status(ledger: Ledger) -> None:
-    facts, last = status_json(ledger), ledger.latest_epoch()
-    lines = [
-        Line("last epoch", str(facts["last_epoch"] or "none"), f"ledger rows to {facts['to_seq']}"),
-        Line("unsettled charges", f"{facts['unsettled_charges']:,}", "since then"),
-        Line("their list cost", usd(facts["unsettled_cost_nano_usd"]), "tokens x price"),
-        Line("paid by customers", usd(facts["unsettled_revenue_nano_usd"]), "the next revenue"),
-        Line("Fee Vault", usd(facts["fee_vault_nano_usd"]), "in the ledger now"),
-        Line("buyback due", usd(facts["buyback_due_nano_usd"]), "part of it, waits for a price"),
-        Line("debt", usd(facts["debt_nano_usd"]), "owed to suppliers by earlier epochs"),
-    ]
-    _print_lines("Settlement", lines)
-    if last is not None:
-        _print_supply(last.epoch, stored_result(last).state, _books(ledger))
 
 
 def print_params(table: list[Parameter]) -> None:
@@ -140,7 +116,7 @@ def print_params(table: list[Parameter]) -> None:
     )
 
 
-def _print_supply(epoch: int, state: IdeState, books: Books) -> None:
+def print_supply(epoch: int, state: IdeState, books: Books) -> None:
     _print_table(
         "IO supply identity: the parts add up to the cap",
         ["IO", f"after epoch {epoch} ", "in the ledger now ", "which is"],
@@ -148,7 +124,7 @@ def _print_supply(epoch: int, state: IdeState, books: Books) -> None:
     )
 
 
-def _print_lines(title: str, lines: list[Line]) -> None:
+def print_lines(title: str, lines: list[Line]) -> None:
     _print_table(title, ["figure", "value ", "how it came about"], lines)
 
 
@@ -157,7 +133,7 @@ def _print_table(title: str, columns: list[str], rows: Iterable[tuple[str, ...]]
     click.echo()
 
 
-def _books(ledger: Ledger) -> Books:
+def books(ledger: Ledger) -> Books:
     return books_of(posted_balances(ledger.trial_balance()))
 
 
@@ -172,7 +148,7 @@ def _seal_json(epoch: int, ledger: Ledger) -> dict[str, Any] | None:
     return None if seal is None else {"root": seal.root, "hash": seal.hash, "head": head_of(seal)}
 
 
-def _supply_json(state: IdeState, books: Books) -> dict[str, Any]:
+def supply_json(state: IdeState, books: Books) -> dict[str, Any]:
     """The identity as figures: four that must be one."""
     figures = {
         "cap_io": state.cap_io,

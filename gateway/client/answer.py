@@ -20,15 +20,18 @@ def answer_head(
     *,
     length: int | None,
     keep_alive: bool,
+    lines: bytes = b"",
 ) -> bytes:
-    """The status line and headers of an answer; `length` None is a stream."""
+    """The status line and headers of an answer; `length` None is a stream. `lines` are headers as
+    they are sent, each with its end.
+    """
     head = b"%b%b\r\n" % (_opening(status, content_type, length is None, keep_alive),
                           request_id.encode())  # fmt: skip
     if length is not None:
         head += b"content-length: %d\r\n" % length
     for header in headers:
         head += b"%b: %b\r\n" % header
-    return head + b"\r\n"
+    return head + lines + b"\r\n"
 
 
 def error_answer(error: ApiError, request_id: str, headers: Headers, *, keep_alive: bool) -> bytes:

@@ -24,6 +24,7 @@ from typing import Protocol, cast
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway import errors
+from gateway.admission.keyring import Caller
 from gateway.client.answer import Headers, error_answer
 from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
@@ -90,6 +91,7 @@ class ClientConnection(asyncio.Protocol):
         "_unsent",
         "_write_paused",
         "awaits_continue",
+        "caller",
         "deadline_ns",
         "flow",
         "keep_alive",
@@ -107,6 +109,7 @@ class ClientConnection(asyncio.Protocol):
         self.origin = b""
         self.awaits_continue = False
         """The client sends the body only when it is told to."""
+        self.caller: Caller | None = None  # who asked last
         self.deadline_ns = NEVER_NS
         self._listener = listener
         self._loop = loop
@@ -347,8 +350,10 @@ class ClientConnection(asyncio.Protocol):
         if self._write_paused:
             self._await_flush(self._listener.timeouts.stall_ns)
             return
-        self.deadline_ns = self._listener.now_ns + self._listener.timeouts.idle_ns
-        self.read_on()
+        listener = self._listener
+        self.deadline_ns = listener.now_ns + listener.timeouts.idle_ns
+        if self.flow.read_paused:
+            self.read_on()
         if self._held:
             self._loop.call_soon(self._go_on)  # not at once: a long pipeline would be a deep stack
 

@@ -20,7 +20,8 @@ _RATES = b", ".join(
 )
 _EXPOSED = (
     b"access-control-expose-headers",
-    b"x-request-id, retry-after, x-should-retry, " + _RATES,
+    b"x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
+    b"idempotent-replayed, " + _RATES,
 )
 _VARY = (b"vary", b"origin")
 

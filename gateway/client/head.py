@@ -65,16 +65,29 @@ def read_head(raw: bytes) -> Head:
     lower = raw.lower()
     if lower.count(b"\r\nhost:") != 1 and (http_1_1 or b"\r\nhost:" in lower):
         raise errors.bad_http("there must be one Host header")
+    at = lower.find(b"\r\ncontent-length:")
+    if at >= 0:
+        body_bytes: int | None = int(lower[at + 17 : lower.find(b"\r\n", at + 17)])
+    else:
+        body_bytes = _unsized_body(lower, http_1_1)
+    closes = b"\r\nconnection:" in lower and b"close" in _value(lower, lower, b"\r\nconnection:")
+    origin = session_id = expects = b""  # to look before asking for a value: most have none of them
+    if b"\r\norigin:" in lower:
+        origin = _value(raw, lower, b"\r\norigin:")
+    if b"\r\nx-session-id:" in lower:
+        session_id = _value(raw, lower, b"\r\nx-session-id:")
+    if b"\r\nexpect:" in lower:
+        expects = _value(lower, lower, b"\r\nexpect:")
     return Head(
         raw,
         endpoint,
         http_1_1,
-        http_1_1 and b"close" not in _value(lower, lower, b"\r\nconnection:"),
-        _body_bytes(lower, http_1_1),
+        http_1_1 and not closes,
+        body_bytes,
         _value(raw, lower, b"\r\nauthorization:"),
-        _value(raw, lower, b"\r\norigin:"),
-        http_1_1 and _value(raw, lower, b"\r\nexpect:").lower() == b"100-continue",
-        _value(raw, lower, b"\r\nx-session-id:").decode("latin-1"),
+        origin,
+        http_1_1 and expects == b"100-continue",
+        session_id.decode("latin-1"),
         b"\r\nidempotency-key:" in lower,
     )
 
@@ -95,10 +108,8 @@ def _judge(raw: bytes) -> None:
         raise errors.bad_http(str(error)) from None
 
 
-def _body_bytes(lower: bytes, http_1_1: bool) -> int | None:
-    at = lower.find(b"\r\ncontent-length:")
-    if at >= 0:
-        return int(lower[at + 17 : lower.find(b"\r\n", at + 17)])
+def _unsized_body(lower: bytes, http_1_1: bool) -> int | None:
+    """Of a head without Content-Length."""
     coding = _value(lower, lower, b"\r\ntransfer-encoding:")
     if not coding:
         return 0

@@ -110,6 +110,7 @@ class InferenceApp:
         headers = dict(scope["headers"])
         admission = self._admission
         key = await settled(lambda known: admission.authenticate(headers, known))
+        admission.check_overload(key)
         body = await _read_body(headers, receive, admission.body_bytes_max)
         endpoint = ENDPOINT_OF_PATH[scope["path"]]
         session_id = headers.get(b"x-session-id", b"").decode("latin-1")

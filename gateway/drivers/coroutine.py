@@ -7,12 +7,14 @@ further until the coroutine has caught up.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from gateway.admission.till import Till
 from gateway.drivers.driver import Driver, Watcher
 from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.told_limits import limit_headers
 from gateway.nodes.upstream import Upstream
 
 QUEUE_BYTES_HIGH = 256 * 1024
@@ -70,6 +72,10 @@ class CoroutineDriver(Driver):
     # -- the client's side ------------------------------------------------------------------------
 
     def respond(self, answer: Respond) -> None:
+        limits = self.exchange.limits
+        if limits is not None:
+            headers = answer.headers + limit_headers(limits, time.monotonic_ns())
+            answer = Respond(answer.status, answer.content_type, answer.body, headers)
         self._answer = answer
         self._wake.set()
 

@@ -13,9 +13,7 @@ from gateway.admission.till import Till
 from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.state import State
-from gateway.exchange.told_limits import limit_headers
 from gateway.nodes.upstream import Call, Upstream
-from metering.limits import KeyPools
 from router.types import Termination
 
 _ENDED = State.ENDED
@@ -59,15 +57,13 @@ class Driver:
                 self.send(action.data)  # type: ignore[union-attr]
                 written = True
             elif kind is Respond:
-                limits = self.exchange.limits
-                if limits is not None:
-                    action = _telling_limits(action, limits)  # type: ignore[arg-type]
                 self.respond(action)  # type: ignore[arg-type]
                 written = True
             elif kind is Dial:
                 self._dial(action)  # type: ignore[arg-type]
             elif kind is End:
                 self.end()
+                written = False
             elif kind is HangUp:
                 self._hang_up()
             else:
@@ -81,6 +77,7 @@ class Driver:
     # -- the client's side, for subclasses --------------------------------------------------------
 
     def respond(self, answer: Respond) -> None:
+        """Begin the answer; where the key stands with its limits goes with its headers."""
         raise NotImplementedError
 
     def send(self, data: bytes) -> None:
@@ -90,6 +87,7 @@ class Driver:
         """Nothing more is to be sent for now."""
 
     def end(self) -> None:
+        """The answer is whole; what was not flushed goes out with its end."""
         raise NotImplementedError
 
     def drop(self) -> None:
@@ -161,8 +159,3 @@ class Driver:
             self._call.detach()
             self._call = None
         self._watcher.ended(self)
-
-
-def _telling_limits(answer: Respond, limits: KeyPools) -> Respond:
-    headers = answer.headers + limit_headers(limits, time.monotonic_ns())
-    return Respond(answer.status, answer.content_type, answer.body, headers)

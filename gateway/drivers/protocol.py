@@ -21,11 +21,15 @@ from gateway.drivers.driver import Driver, Watcher
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.told_limits import limit_lines
 from gateway.nodes.upstream import Upstream
 from metering.keys import ApiKey
 
 COPIED_BYTES_MAX = 64 * 1024
 """An answer longer than this is not copied to be written with its head."""
+
+READ_BYTES_MAX = 64 * 1024
+"""A body up to this is read even if it is refused whatever it says: its connection lives on."""
 
 _NOTHING_KNOWN: Known = {}
 
@@ -54,8 +58,13 @@ def infer(shared: Inference, connection: ClientConnection, head: Head, body: byt
         Intake(shared, connection, head, request_id, []).judge()
         return
     try:
-        key = admission.authenticate({b"authorization": head.authorization}, _NOTHING_KNOWN)
-        exchange = admission.admit(request_id, key, endpoint, body, _NOTHING_KNOWN, head.session_id)
+        caller = connection.caller = admission.caller(
+            head.authorization, connection.caller, _NOTHING_KNOWN
+        )
+        admission.check_overload(caller.key)
+        exchange = admission.admit(
+            request_id, caller.key, endpoint, body, _NOTHING_KNOWN, head.session_id
+        )
     except ApiError as error:
         connection.refuse(error, endpoint.value, request_id)
     except Pending:
@@ -113,6 +122,8 @@ class Intake(Request):
         try:
             if self._key is None:
                 self._key = self._authenticate(_NOTHING_KNOWN)
+            if type(self._body) is bytes or _is_large(self._head):
+                self._shared.admission.check_overload(self._key)
             if type(self._body) is bytes:
                 self._start(self._admit(_NOTHING_KNOWN))
             elif self._connection.awaits_continue:
@@ -165,6 +176,11 @@ class Intake(Request):
             self._connection.refuse(error, endpoint.value, self._request_id)
 
 
+def _is_large(head: Head) -> bool:
+    """Its body is dearer to read than its client's connection is to end."""
+    return head.body_bytes is None or head.body_bytes > READ_BYTES_MAX
+
+
 class ProtocolDriver(Driver, Request):
     """An exchange whose client is one of our connections."""
 
@@ -195,13 +211,16 @@ class ProtocolDriver(Driver, Request):
             connection.keep_alive = connection.keep_alive and self._chunked
         else:
             length = len(answer.body)
+        exchange = self.exchange
+        limits = exchange.limits
         head = answer_head(
             answer.status,
             answer.content_type,
-            self.exchange.charge.request_id,
-            (*answer.headers, *self._cors),
+            exchange.charge.request_id,
+            (*answer.headers, *self._cors) if self._cors else answer.headers,
             length=length,
             keep_alive=connection.keep_alive,
+            lines=b"" if limits is None else limit_lines(limits, monotonic_ns()),
         )
         self._out.append(head)
         if answer.body is not None:

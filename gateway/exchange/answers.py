@@ -8,9 +8,11 @@ from gateway.errors import ApiError
 from gateway.exchange.actions import Respond, Send
 from gateway.openai.request import Endpoint
 from metering.charge import OpenCharge
+from metering.stream_meter import in_openais_words
 
 DONE_LINE = b"data: [DONE]\n\n"
 _JSON = b"application/json"
+_PROCESSING = b"openai-processing-ms"
 STREAM_HEAD = Respond(200, b"text/event-stream; charset=utf-8")
 KEEP_ALIVE = Send(b": keep-alive\n\n")
 _ERROR_TYPES = {
@@ -40,16 +42,13 @@ def whole(answer: bytes, elapsed_ns: int) -> Respond:
     """`elapsed_ns` is the time since the request was accepted."""
     for field in _NO_NULLS:
         answer = answer.replace(field, b"")  # inside a string the quotes would be escaped
-    return Respond(200, _JSON, answer, (_processing(elapsed_ns),))
+    processing = (_PROCESSING, b"%d" % (elapsed_ns // 1_000_000))
+    return Respond(200, _JSON, in_openais_words(answer), (processing,))
 
 
 def refusal(error: ApiError, elapsed_ns: int) -> Respond:
-    headers = (_processing(elapsed_ns), *error.headers())
+    headers = ((_PROCESSING, b"%d" % (elapsed_ns // 1_000_000)), *error.headers())
     return Respond(error.status, _JSON, error.body(), headers)
-
-
-def _processing(elapsed_ns: int) -> tuple[bytes, bytes]:
-    return b"openai-processing-ms", b"%d" % (elapsed_ns // 1_000_000)
 
 
 def failure_event(error: ApiError, charge: OpenCharge, endpoint: Endpoint) -> Send:

@@ -19,8 +19,7 @@ def closing(
     `started_ns` and `now_ns` are by the monotonic clock.
     """
     usage, source = counted or (None, None)
-    generates = attempt.question.endpoint.generates
-    if usage is not None and generates and not usage.completion_tokens:
+    if usage is not None and not usage.completion_tokens and attempt.question.endpoint.generates:
         usage = source = None
     if usage is None and outcome is ChargeOutcome.COMPLETED:
         outcome = ChargeOutcome.EMPTY

@@ -53,6 +53,26 @@ class Exchange:
     attempt: Attempt
     """The node that is being asked, or was last: once it is started."""
 
+    # How every exchange begins, kept on the class: setting it costs no request anything.
+    state = State.NEW
+    outcome: ChargeOutcome | None = None
+    usage: Usage | None = None
+    usage_source: UsageSource | None = None
+    attempts = 0
+    started_ns = 0
+    deadline_ns: int | None = None
+    """When `expired` is due; None while nothing is waited for."""
+    keep_alive_at_ns = NEVER_NS
+    """When to look whether the client must be told that we are still here."""
+    headed = False
+    """A stream's head was passed on."""
+    _responded = False
+    """Something of the answer was, so no other node is tried."""
+    _client_stalls = False
+    _tried: tuple[str, ...] = ()
+    _progress_at_events = 1
+    _progress_at_ns = 0
+
     def __init__(
         self,
         charge: OpenCharge,
@@ -70,34 +90,18 @@ class Exchange:
         self.limits = limits
         """What the request's key has left of its limits; None if it has none."""
         self.question = question
-        self.state = State.NEW
-        self.outcome: ChargeOutcome | None = None
-        self.usage: Usage | None = None
-        self.usage_source: UsageSource | None = None
-        self.sample = sample
-        self.attempts = 0
-        self.started_ns = 0
-        self.deadline_ns: int | None = None
-        """When `expired` is due; None while nothing is waited for."""
-        self._body = body
         self.first = decision
+        self.sample = sample
+        self._body = body
         self._router = router
         self._timeouts = timeouts
         self._estimate = estimate
-        self._tried: frozenset[str] = frozenset()
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
-        self._responded = self._headed = False
-        """Something of the answer was passed on, so no other node is tried; a stream's head was."""
-        self.keep_alive_at_ns = NEVER_NS
-        """When to look whether the client must be told that we are still here."""
-        self._client_stalls = False
         self._held: list[Action] = []
         """What the client is owed once the opening row is durable."""
         self.owed: list[Action] = []
         """What it is owed once the closing row is."""
-        self._progress_at_events = 1
-        self._progress_at_ns = 0
 
     @property
     def ttft_ns(self) -> int | None:
@@ -247,9 +251,9 @@ class Exchange:
         return [*self._stream_head(), Send(data)]
 
     def _stream_head(self) -> list[Action]:
-        if self._headed:
+        if self.headed:
             return []
-        self._headed = True
+        self.headed = True
         return [answers.STREAM_HEAD]
 
     def _progress(self, now_ns: int) -> list[Action]:
@@ -317,7 +321,8 @@ class Exchange:
     def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
         decision = None
         if self.attempts < ATTEMPTS_MAX:
-            decision = self._router.choose(self.first.ask.features, now_ns, self._tried)
+            tried = frozenset(self._tried)
+            decision = self._router.choose(self.first.ask.features, now_ns, tried)
         if decision is not None and decision.node is not None:
             return [self._dial(decision, now_ns)]
         if last is Termination.NODE_ERROR:
@@ -334,7 +339,7 @@ class Exchange:
         assert node is not None, "a refused decision is admission's to answer"
         lease = self._router.start(decision)
         self.attempt = Attempt(node, lease, self.question, self._estimate)
-        self._tried |= {node.node_id}
+        self._tried += (node.node_id,)
         if self.sample is not None:
             self.sample.clear()  # another node's bytes
         self.attempts += 1
@@ -352,7 +357,7 @@ class Exchange:
     def _fail(
         self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
     ) -> list[Action]:
-        self.owed = self._failure(error, now_ns, in_stream=self._headed)
+        self.owed = self._failure(error, now_ns, in_stream=self.headed)
         return self._settle(outcome, termination, None, now_ns)
 
     def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
@@ -362,10 +367,9 @@ class Exchange:
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
-        self.state = State.ENDED
-        self.deadline_ns = None
+        self.state, self.deadline_ns = State.ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
-        in_stream = self._headed and self._opened and Respond not in map(type, self.owed)
+        in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
         return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
 
     # -- the end ----------------------------------------------------------------------------------
@@ -381,15 +385,9 @@ class Exchange:
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
         attempt.release(termination, now_ns, self.started_ns)
-        self.state = State.SETTLING
-        self.deadline_ns = None
+        self.state, self.deadline_ns = State.SETTLING, None
         close = closing(
-            self.charge,
-            attempt,
-            outcome,
-            counted,
-            started_ns=self.started_ns,
-            now_ns=now_ns,
+            self.charge, attempt, outcome, counted, started_ns=self.started_ns, now_ns=now_ns
         )
         self.outcome = close.outcome
         self.usage, self.usage_source = close.usage, close.usage_source

@@ -21,21 +21,43 @@ _NAMES = {
 
 def limit_headers(limits: KeyPools, now_ns: int) -> Headers:
     """`now_ns` is monotonic. Resets are rounded up to seconds."""
-    told: Headers = ()
+    told = []
     for standing in limits.standings(now_ns):
         limit, remaining, reset = _NAMES[standing.kind]
-        told += (
+        told += [
             (limit, b"%d" % standing.limit),
             (remaining, b"%d" % standing.remaining),
-            (reset, _seconds(-(-standing.reset_ns // 1_000_000_000))),
-        )
-    return told
+            (reset, _seconds(_whole_s(standing.reset_ns))),
+        ]
+    return tuple(told)
+
+
+def limit_lines(limits: KeyPools, now_ns: int) -> bytes:
+    """The same as lines of a head: of all that they say only what remains is always another."""
+    standings = limits.standings(now_ns)
+    lines = _lines(tuple([(each.kind, each.limit, _whole_s(each.reset_ns)) for each in standings]))
+    return lines % tuple([each.remaining for each in standings])
 
 
 def unlike(told: Headers, headers: Headers) -> Headers:
     """Those of the second whose names are not among the first."""
     names = {name for name, _ in told}
     return tuple(header for header in headers if header[0] not in names)
+
+
+def _whole_s(duration_ns: int) -> int:
+    return -(-duration_ns // 1_000_000_000)
+
+
+@lru_cache(1024)
+def _lines(told: tuple[tuple[LimitKind, int, int], ...]) -> bytes:
+    """With a `%d` for what remains. `told`: kind, limit and the seconds until it is reset."""
+    lines = b""
+    for kind, limit, reset_s in told:
+        lines += b"%b: %d\r\n%b: %%d\r\n%b: %b\r\n" % (
+            _NAMES[kind][0], limit, _NAMES[kind][1], _NAMES[kind][2], _seconds(reset_s),
+        )  # fmt: skip
+    return lines
 
 
 @lru_cache(64)

@@ -35,10 +35,15 @@ ALL_ANSWERS = 200
 ROOM_BYTES = 16 * 1024 * 1024
 QUEUE_MAX = 256
 CPU_SHARE = 0.02
+BATCH = 8
+"""Answers judged in one visit to the thread: going there costs as much as judging one."""
 ALL_AGAIN_NS = 600_000_000_000
 """A node that lies in every answer is not checked in every answer: once in so long, all."""
 IMPOSSIBLE_EVERY_NS = 1_000_000_000
 """What cannot be is looked for in every answer, but found at most so often in those of a node."""
+
+
+_Check = tuple[Job, NodeChecks, Callable[[str], int] | None]
 
 
 class Checked(StrEnum):
@@ -162,12 +167,20 @@ class Recounts:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                cpu_s = await self._check(*self._queue.popleft())
+                most = min(len(self._queue), BATCH)
+                cpu_s = await self._check([self._queue.popleft() for _ in range(most)])
                 await asyncio.sleep(cpu_s / CPU_SHARE - cpu_s)
             await self._desk.write()
 
-    async def _check(self, exchange: Exchange, sample: Sample) -> float:
+    async def _check(self, ended: list[tuple[Exchange, Sample]]) -> float:
         """The seconds of CPU that it took."""
+        checks = [self._made_ready(exchange, sample) for exchange, sample in ended]
+        results, cpu_s = await asyncio.to_thread(_judged, checks, self._clock_ns)
+        for (exchange, _), findings in zip(ended, results, strict=True):
+            self._heard(exchange.attempt.node.node_id, findings)
+        return cpu_s
+
+    def _made_ready(self, exchange: Exchange, sample: Sample) -> _Check:
         node, usage = exchange.attempt.node, exchange.usage
         assert usage is not None
         job = Job(
@@ -178,29 +191,19 @@ class Recounts:
             answer=sample.answer,
         )
         sample.clear()
-        known = self._known(node.node_id)
         model = self._catalogue.get(node.model)
         counter = model.counter if model is not None else None
-        count = None if counter is None else counter.count
+        return job, self._known(node.node_id).checks, None if counter is None else counter.count
 
-        def judged() -> tuple[list[Finding] | None, float]:
-            begun_s = time.thread_time()
-            try:
-                findings = judge(job, known.checks, count, self._clock_ns())
-            except MalformedStreamError:
-                return None, time.thread_time() - begun_s
-            return findings, time.thread_time() - begun_s
-
-        findings, cpu_s = await asyncio.to_thread(judged)
+    def _heard(self, node_id: str, findings: list[Finding] | None) -> None:
         if findings is None:
-            self._count(node.node_id, Checked.UNREADABLE)
-            return cpu_s
-        self._count(node.node_id, Checked.FOUND if findings else Checked.HONEST)
+            self._count(node_id, Checked.UNREADABLE)
+            return
+        self._count(node_id, Checked.FOUND if findings else Checked.HONEST)
         if not findings:
-            self._router.report_check(node.node_id, honest=True)
+            self._router.report_check(node_id, honest=True)
         for finding in findings:
             self._found(finding)
-        return cpu_s
 
     def _found(self, finding: Finding) -> None:
         known = self._known(finding.node_id)
@@ -208,3 +211,17 @@ class Recounts:
             known.found_ns = finding.found_ns
             known.all_left, known.until_next = ALL_ANSWERS, 1
         self._desk.take(finding)
+
+
+def _judged(
+    checks: list[_Check], clock_ns: Callable[[], int]
+) -> tuple[list[list[Finding] | None], float]:
+    """What was found in each, None if it cannot be read; and the seconds of CPU it took."""
+    begun_s = time.thread_time()
+    results: list[list[Finding] | None] = []
+    for job, of_node, count in checks:
+        try:
+            results.append(judge(job, of_node, count, clock_ns()))
+        except MalformedStreamError:
+            results.append(None)
+    return results, time.thread_time() - begun_s

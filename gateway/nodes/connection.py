@@ -176,7 +176,8 @@ class NodeConnection(asyncio.Protocol):
         transport = self._transport
         if transport is not None:
             if not self._spent and not transport.get_write_buffer_size():
-                self.resume_reading()
+                if self._paused:
+                    self.resume_reading()
                 self._pool.give_back(self)
             else:
                 transport.close()
@@ -198,7 +199,9 @@ class NodeConnection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             self._interims += 1
             return
-        if b"HTTP/1.0 " in self._head or not self._parser.should_keep_alive():
+        head = self._head
+        old = (self._interims or not head.startswith(b"HTTP/1.1 ")) and b"HTTP/1.0 " in head
+        if old or not self._parser.should_keep_alive():
             self._spent = True  # an HTTP/1.0 that keeps alive may not know what it does with chunks
             self._until_close = self._ends_with_connection()
         self._stage = _BODY

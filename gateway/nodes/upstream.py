@@ -38,12 +38,13 @@ class Call:
         self._reused = False
 
     def begin(self) -> None:
-        connection = self._pool.idle_connection()
-        if connection is None:
+        idle = self._pool.idle
+        if not idle:
             self._task = asyncio.get_running_loop().create_task(self._connect())
             return
         self._reused = True
-        self._send_on(connection)
+        self._connection = connection = idle.pop()
+        connection.send(self, self._request)
 
     def abort(self) -> None:
         """Close the connection without a word: the node takes that as an order to stop."""
@@ -80,9 +81,6 @@ class Call:
             self._fail(Termination.CONNECT_ERROR)
             return
         self._task = None
-        self._send_on(connection)
-
-    def _send_on(self, connection: NodeConnection) -> None:
         self._connection = connection
         connection.send(self, self._request)
 
@@ -129,7 +127,8 @@ class NodePool:
             b" HTTP/1.1\r\nhost: %b\r\naccept: */*\r\ncontent-type: application/json\r\n%b"
             b"x-request-id: "
         ) % (host.encode(), headers)
-        self._idle: list[NodeConnection] = []
+        self.idle: list[NodeConnection] = []
+        """The connection used last, the likeliest to be open still, is the last."""
         self._closed = False
 
     def request(self, path: str, body: bytes, request_id: str) -> bytes:
@@ -137,10 +136,6 @@ class NodePool:
         return b"%b%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
             self._prefix, path.encode(), self._head, request_id.encode(), len(body), body,
         )  # fmt: skip
-
-    def idle_connection(self) -> NodeConnection | None:
-        """The connection used last (the likeliest to be open still), or None."""
-        return self._idle.pop() if self._idle else None
 
     async def connect(self) -> NodeConnection:
         """A fresh connection. Raises OSError or TimeoutError."""
@@ -158,19 +153,19 @@ class NodePool:
         return NodeConnection(self)
 
     def give_back(self, connection: NodeConnection) -> None:
-        if self._closed or len(self._idle) >= IDLE_CONNECTIONS_MAX:
+        if self._closed or len(self.idle) >= IDLE_CONNECTIONS_MAX:
             connection.close()
         else:
-            self._idle.append(connection)
+            self.idle.append(connection)
 
     def forget(self, connection: NodeConnection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
 
     def close(self) -> None:
         """Close what is idle; what is busy closes when its call ends."""
         self._closed = True
-        for connection in self._idle[:]:
+        for connection in self.idle[:]:
             connection.close()
 
 

@@ -75,10 +75,8 @@ def check_chat(request: ChatRequest) -> None:
     if not request.messages:
         raise missing_parameter("messages")
     for index, message in enumerate(request.messages):
-        if message.role != "user":
+        if message.content is None or message.role == "tool":
             _check_message(message, f"messages[{index}]")
-        elif message.content is None:
-            raise missing_parameter(f"messages[{index}].content")
     if request.top_logprobs and not request.logprobs:
         raise errors.bad_request(
             "'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs"

@@ -119,6 +119,7 @@ _LENIENT: dict[Endpoint, msgspec.json.Decoder[Any]] = {
     Endpoint.SCORE: msgspec.json.Decoder(_LenientScore),
 }
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_GENERATING_REQUESTS = (ChatRequest, CompletionRequest)
 
 
 class Question:
@@ -183,7 +184,7 @@ class Question:
         """A vLLM can be given the client's bytes."""
         self.body_bytes = body_bytes
         self._prompt_bytes = body_bytes + TEMPLATE_TOKENS
-        if isinstance(request, ChatRequest | CompletionRequest):
+        if isinstance(request, _GENERATING_REQUESTS):
             self._take_sampling(request)
         elif not isinstance(request, EmbeddingRequest):
             self._take_pairs(request)
@@ -224,7 +225,8 @@ class Question:
         shorter than a byte, and no prompt longer than the context.
         """
         whole = context_tokens_max * self.prompts
-        return whole if self.fills_context else min(whole, self._prompt_bytes)
+        bound = self._prompt_bytes
+        return whole if self.fills_context or bound > whole else bound
 
     def completion_bound(self, context_tokens_max: int) -> int:
         """The most tokens that all choices together can be."""
@@ -285,12 +287,13 @@ def read(endpoint: Endpoint, body: bytes, *, lenient: bool = False) -> Question:
 
 def _count_prompts(request: AnyRequest) -> int:
     """How many prompts there are, once all that is said beside them is good."""
-    if isinstance(request, ChatRequest | CompletionRequest):
+    if isinstance(request, ChatRequest):
         checks.check_sampling(request)
-        if isinstance(request, CompletionRequest):
-            return checks.prompts_of(request.prompt, "prompt")
         checks.check_chat(request)
         return 1
+    if isinstance(request, CompletionRequest):
+        checks.check_sampling(request)
+        return checks.prompts_of(request.prompt, "prompt")
     if isinstance(request, EmbeddingRequest):
         return checks.prompts_of(request.input, "input")
     return len(checks.pairs_of(request)[1])

@@ -104,12 +104,12 @@ def whole(item: Json, *, cut: bool) -> Json:
 
 
 def usage_of(given: Json) -> Json:
-    """A chat's usage. vLLM calls what was written to the cache `created_cache_tokens`."""
+    """A chat's usage."""
     prompt: Json = given.get("prompt_tokens_details") or {}
     completion: Json = given.get("completion_tokens_details") or {}
     input_tokens: int = given.get("prompt_tokens") or 0
     output_tokens: int = given.get("completion_tokens") or 0
-    written = prompt.get("cache_write_tokens") or prompt.get("created_cache_tokens") or 0
+    written = prompt.get("cache_write_tokens") or 0
     return {
         "input_tokens": input_tokens,
         "input_tokens_details": {

@@ -89,14 +89,14 @@ _OF_OUTCOME = {
     ChargeOutcome.TIMED_OUT: End.RATE_LIMITED,
     ChargeOutcome.UNRECORDED: End.RATE_LIMITED,
 }
-_IN_A_STREAM = frozenset({ChargeOutcome.NODE_ERROR, ChargeOutcome.UNRECORDED})
+_SEEN_WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY, ChargeOutcome.CLIENT_GONE})
 
 
 def end_of_outcome(outcome: ChargeOutcome, *, streaming: bool) -> End:
-    """Of a request that was sent to a node. `streaming`: its answer had begun as a stream, so that
-    a failure could not be told by a status any more.
+    """Of a request that was sent to a node. `streaming`: its answer had begun as a stream, were it
+    by a keep-alive, so that no status could tell a failure any more: not even the client's own.
     """
-    if streaming and outcome in _IN_A_STREAM:
+    if streaming and outcome not in _SEEN_WHOLE:
         return End.MID_STREAM_ERROR
     return _OF_OUTCOME[outcome]
 

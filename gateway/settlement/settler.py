@@ -21,6 +21,7 @@ from gateway.home import Home
 from gateway.settlement.close import Orders, Outcome, Told
 from gateway.settlement.config import SettlementConfig
 from gateway.settlement.params_file import params_of_file
+from gateway.settlement.price_watch import LOOK_S, PriceWatch
 from ide.closing_time import NextEpoch, next_epoch
 from ide.params import IdeParams, ParamsError
 from metering.database import Database
@@ -43,6 +44,7 @@ class Settler:
         self,
         home: Home,
         config: SettlementConfig,
+        prices: PriceWatch,
         where: Path | str,
         *,
         ledger: Ledger,
@@ -50,7 +52,7 @@ class Settler:
         holder: str,
     ) -> None:
         self._home = home
-        self._price = config.io_price_nano_usd()
+        self._prices = prices
         self._where = where
         self._ledger = ledger
         self._beat_s = config.lease_s / 3
@@ -68,6 +70,7 @@ class Settler:
 
     async def run(self) -> None:
         """For the gateway's lifetime."""
+        watching = asyncio.create_task(self._prices.run(lambda: self._leads))
         try:
             while True:
                 pause_s = self._beat_s
@@ -79,6 +82,7 @@ class Settler:
                     log.error("no epoch is closed: %s", error)
                 await self._wait(pause_s)
         finally:
+            watching.cancel()
             await self._stop()
 
     async def _look(self) -> float:
@@ -89,6 +93,8 @@ class Settler:
             self._closing = None
         if not self._leads or self._closing is not None:
             return self._beat_s
+        if not self._prices.ready:
+            return LOOK_S
         params = await asyncio.to_thread(params_of_file, self._home.ide_file)
         following = await asyncio.to_thread(next_epoch, self._ledger)
         if following is None:
@@ -123,18 +129,21 @@ class Settler:
             file=str(self._where) if in_file else None,
             url=None if in_file else str(self._where),
             params=params,
-            io_price_nano_usd=self._price,
+            io_price_nano_usd=self._prices.now_nano_usd(),
             epoch=following.epoch,
             now_ns=now_ns,
         )
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway.settlement.close"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is ours to pass on
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "gateway.settlement.close"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is ours to pass on
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:  # no memory, process or descriptor is left
+            return Told(outcome=Outcome.AWAY, problem=f"no process for it: {error}")
         try:
             async with asyncio.timeout(CLOSING_S_MAX):
                 said, _ = await child.communicate(msgspec.json.encode(orders))

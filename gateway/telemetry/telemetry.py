@@ -127,7 +127,8 @@ class Telemetry:
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange ended; called once for each. 4 us of every request: keep it at that."""
-        self.scores.ended(exchange)
+        now_ns = time.monotonic_ns()
+        self.scores.ended(exchange, now_ns)
         question = exchange.question
         assert exchange.outcome is not None
         key = (question.endpoint, question.model, exchange.outcome)
@@ -136,7 +137,7 @@ class Telemetry:
             ended = self._counts.ended[key] = Ended(since_ns=time.time_ns())
         ended.requests += 1
         ended.failovers += exchange.attempts - 1
-        duration_ns = time.monotonic_ns() - exchange.started_ns
+        duration_ns = now_ns - exchange.started_ns
         ended.duration_ns += duration_ns
         ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
         usage = exchange.usage

@@ -68,7 +68,7 @@ class Courier:
         ):
             now = read_nonce(address, self._terms.authority, account)
             judged = verdict(Hash.from_string(attempt.nonce), now, status)
-            if status is None or judged in (Verdict.WAITING, Verdict.UNKNOWN):
+            if status is None or judged is Verdict.WAITING:
                 waiting[attempt] = judged
                 continue
             self._end(attempt, judged, status)

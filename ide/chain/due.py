@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from ide.chain.chain import ChainError
 from ide.chain.plan import CLOSING, EpochDue
 from ide.commitment import head_of
-from ide.settlement import stored_result
 from metering import accounts
 from metering.accounts import Asset
-from metering.ledger import AccountBalance, EpochRow, Ledger
+from metering.ledger import AccountBalance, Ledger
 
 _SUPPLIER_IO = accounts.supplier(Asset.IO, "x").removesuffix("x")
 
@@ -36,13 +35,14 @@ def due_of(ledger: Ledger, epoch: int) -> EpochDue:
     )
 
 
-def settled_io(rows: Iterable[EpochRow]) -> dict[str, int]:
-    """What all epochs pay by supplier, and burn under `CLOSING`."""
+def settled_io(ledger: Ledger) -> dict[str, int]:
+    """What all epochs pay by supplier, and burn under `CLOSING`. Raises ChainError as `due_of`."""
     sums: Counter[str] = Counter()
-    for row in rows:
-        report = stored_result(row).report
-        sums.update({each.supplier_id: each.io_paid for each in report.payouts})
-        sums[CLOSING] += report.io_burned
+    last = ledger.latest_epoch()
+    for epoch in range(1, last.epoch + 1 if last else 1):
+        due = due_of(ledger, epoch)
+        sums.update(due.payouts)
+        sums[CLOSING] += due.burn_io
     return dict(sums)
 
 

@@ -45,6 +45,8 @@ class Asker(asyncio.Protocol):
         self.asked_s = 0.0
         self.due_s = 0.0
         """Open loop: when it should have been asked."""
+        self.core_wait_s: tuple[float, ...] = ()
+        """Flood: `CoreWait.seconds` when it asked."""
         self.heard_s = 0.0
         """The last event; 0 before the first."""
         self.heard_events = 0

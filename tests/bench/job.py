@@ -88,5 +88,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     counted: Counted
     statuses: dict[str, int] = {}
     """Flood: of all answers."""
+    refusal_on_core: Percentiles | None = None
+    """Flood: the next, less the time in which the gateway or the load was ready and had no core:
+    of the two the longer one.
+    """
+    core_wait_s: float = 0
+    """Flood: of such time, of the one that waited longer."""
     refusal: Percentiles | None = None
     """Flood: from the asking to the last byte of what was no 200."""

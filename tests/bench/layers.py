@@ -35,6 +35,7 @@ from router.types import RequestFeatures, Termination
 
 from . import serve
 from .asker import request
+from .mixed import AT_ONCE, seconds_of_turns
 from .node_bytes import MODEL, frames, whole
 from .peers import KEY
 from .shape import Shape
@@ -64,6 +65,7 @@ async def measure(calls: int) -> list[Layer]:
             layers = [*_http(calls), *_admission(gateway, asked, calls)]
             layers += _exchange(gateway, asked, calls)
             layers += _events(_admit(gateway, _body(STREAM)), calls)
+            layers.append(_mixed(gateway, calls))
         rows = _rows(gateway, asked)
         layers += await _durability(Path(folder), rows, calls)
     return layers
@@ -247,6 +249,14 @@ def _node_connection() -> NodeConnection:
     connection = NodeConnection(_Pool())
     connection.connection_made(_Sink())
     return connection
+
+
+def _mixed(gateway: Gateway, calls: int) -> Layer:
+    """With the key's limits, and everything else that a request goes through."""
+    asked = request(8080, Endpoint.CHAT.path, (f"Authorization: Bearer {KEY}",), MODEL, None)
+    turns = calls // AT_ONCE + 1
+    seconds = min(seconds_of_turns(gateway, asked, whole(), turns) for _ in range(ROUNDS))
+    return _layer("all of the event loop's Python, 32 at once", seconds, turns * AT_ONCE)
 
 
 def _body(shape: Shape | None) -> bytes:

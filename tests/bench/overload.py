@@ -49,7 +49,9 @@ def overload(cores: Cores, tell: Tell, *, capacity_each: int, window_s: float) -
         report = stage.load(flood)
         good = report.answers / report.window_s / per_s
         refusal, statuses = report.refusal, report.statuses
+        on_core = report.refusal_on_core
         assert refusal is not None, "nothing was refused"
+        assert on_core is not None
         shown = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
         return [
             Finding(
@@ -71,7 +73,9 @@ def overload(cores: Cores, tell: Tell, *, capacity_each: int, window_s: float) -
             Finding(
                 text=f"gateway: {_share(report.gateway_cpu_s, report.window_s)} of a core busy, "
                 f"others on it {_share(report.gateway_core_busy_s, report.window_s)} with it; "
-                f"the load itself was {_late_ms(report):.2f} ms late (p99)",
+                f"the load itself was {_late_ms(report):.2f} ms late (p99); it or the gateway "
+                f"waited {report.core_wait_s:.2f} s for a core: less that, a 429 came after "
+                f"{on_core.p50:.2f} ms (p50), {on_core.p99:.2f} (p99)",
                 met=True,
             ),
             *nothing_left(stage),

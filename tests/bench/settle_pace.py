@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -116,8 +117,19 @@ def _close(where: Path | str) -> tuple[float, float, int]:
         assert child.stdout is not None
         child.stdin.write(msgspec.json.encode(orders))
         child.stdin.close()
-        told = msgspec.json.decode(child.stdout.read(), type=Told)
-        _, status, used = os.wait4(child.pid, 0)
+        rss_kib = 0
+        while (ended := os.wait4(child.pid, os.WNOHANG))[0] == 0:
+            rss_kib = max(rss_kib, _most_kib(child.pid))
+            time.sleep(0.02)
+        wall_s = time.perf_counter() - begun
+        _, status, used = ended
         child.returncode = os.waitstatus_to_exitcode(status)
+        told = msgspec.json.decode(child.stdout.read(), type=Told)
     assert told.outcome is Outcome.SETTLED, told
-    return time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
+    return wall_s, used.ru_utime + used.ru_stime, rss_kib // 1024
+
+
+def _most_kib(pid: int) -> int:
+    """That were in memory so far; not `ru_maxrss`, which begins at what its parent had."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) if found else 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import click
 import uvloop
 
-from .run import ANSWERING, run
+from .run import ANSWERING, kept_paths, run
 from .stand import MODEL, over_fake_node
 
 
@@ -33,14 +32,19 @@ def main(
         folder = Path(made)
 
         def ask(url: str, key: str) -> int:
-            asked = partial(run, folder, url=url, key=key, model=model)
-            whole = asked(examples=examples, paths=paths)
-            click.echo(whole.stdout)
-            good = asked(
-                examples=5 * examples, paths=paths or ANSWERING, mode="positive", phases=["fuzzing"]
-            )
-            click.echo(good.stdout)
-            return whole.returncode or good.returncode
+            good = {"mode": "positive", "examples": 5 * examples}
+            runs = [
+                {"examples": examples, "paths": paths},
+                {"paths": paths or ANSWERING, "phases": ["fuzzing"], **good},
+            ]
+            if not paths:  # what was made is read, listed, cancelled and deleted
+                runs += [{"paths": group, "phases": ["stateful"], **good} for group in kept_paths()]
+            code = 0
+            for options in runs:
+                done = run(folder, url=url, key=key, model=model, **options)
+                click.echo(done.stdout)
+                code = code or done.returncode
+            return code
 
         code = uvloop.run(over_fake_node(folder, ask)) if url is None else ask(url, key or "")
     sys.exit(code)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .amendments import amended
+from .links import link
 
 CHECKS = (
     "not_a_server_error",
@@ -22,6 +23,16 @@ CHECKS = (
 SEED = 1
 ANSWERING = ("/chat/completions", "/completions", "/embeddings", "/responses")
 """The paths whose answers a node makes."""
+KEPT = (("/responses",), ("/files", "/batches"))
+"""How the paths begin whose answers are kept, and which of them know of each other."""
+
+# It would guess links, and then take what is linked to for no place to begin at.
+_NO_GUESSES = "[phases.stateful.inference]\nalgorithms = []\n"
+
+
+def kept_paths() -> list[list[str]]:
+    """Of each group of KEPT all paths of the contract."""
+    return [[path for path in amended()["paths"] if path.startswith(group)] for group in KEPT]
 
 
 def run(
@@ -40,8 +51,10 @@ def run(
     `url` is the gateway's, up to `/v1`. `mode` "positive" asks nothing but good requests, of which
     the others are few, and so sees more answers. What is left of a run lies in `folder`.
     """
-    contract = folder / "contract.json"
-    contract.write_text(json.dumps(amended()))
+    contract, document = folder / "contract.json", amended()
+    link(document)
+    (folder / "schemathesis.toml").write_text(_NO_GUESSES)
+    contract.write_text(json.dumps(document))
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "run",

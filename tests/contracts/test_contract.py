@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 
 from .amendments import AMENDMENTS
-from .run import ANSWERING, run
+from .run import ANSWERING, kept_paths, run
 from .stand import MODEL, over_fake_node
 
 
@@ -26,11 +26,20 @@ def test_the_gateway_keeps_to_openais_api_document(tmp_path):
         asked = partial(run, tmp_path, url=url, key=key, model=MODEL)
         whole = asked(examples=4, phases=["examples", "fuzzing"])
         good = asked(examples=20, phases=["fuzzing"], mode="positive", paths=ANSWERING)
-        return whole, good
+        kept = [
+            asked(examples=6, phases=["stateful"], mode="positive", paths=group)
+            for group in kept_paths()
+        ]
+        return whole, good, *kept
 
-    whole, good = uvloop.run(over_fake_node(tmp_path, ask))
+    whole, good, *kept = uvloop.run(over_fake_node(tmp_path, ask))
     assert generated(whole) > 100
     assert generated(good) > 40
+    for of_a_group in kept:
+        assert generated(of_a_group) > 20
+        linked = re.search(r"(\d+) covered", of_a_group.stdout)
+        assert linked is not None, of_a_group.stdout
+        assert int(linked[1]) > 0
 
 
 def test_each_amendment_is_told_in_the_readme():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gateway.exchange.answers import whole
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
+from metering.stream_meter import in_openais_words
 from metering.usage import UsageSource
 
 from .answers import Answer
@@ -150,8 +151,10 @@ def _object(event: bytes) -> dict | None:
 
 def _same(mine: bytes, node: bytes) -> bool:
     """The same bytes, with or without usage; or the same object, written anew."""
-    if mine in (node, _cut(node)) or _is_closing(node):
-        return mine in (node, _cut(node))
+    if mine in (node, _cut(node)):
+        return True
+    if _is_closing(node):
+        return mine == in_openais_words(node)
     told, said = _object(mine), _object(node)
     if told is None or said is None:
         return False

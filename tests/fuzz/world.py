@@ -158,7 +158,7 @@ class World:
     def idle_wires(self) -> list[Wire]:
         """Connections to nodes that wait in a pool for their next request."""
         pools = self.gateway._upstream._pools.values()
-        return [cast(Wire, c._transport) for pool in pools for c in pool._idle]
+        return [cast(Wire, c._transport) for pool in pools for c in pool.idle]
 
     def loose(self, wires: list[Wire]) -> list[Wire]:
         """Those of these connections that are open and in no pool."""

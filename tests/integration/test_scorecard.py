@@ -126,3 +126,20 @@ async def test_the_command_tells_it(home) -> None:
     assert json.loads(machine.output)["models"][0]["model"] == "fake"
     assert nowhere.exit_code == 1
     assert "cannot be asked" in nowhere.output
+
+
+async def test_what_fails_after_a_keep_alive_fails_in_a_stream(home) -> None:
+    settings = "stream_keep_alive_s = 1\n"
+    async with FakeNode() as node, serve(home, configuration([node], server=settings)) as gateway:
+        for status in (503, 400):
+            await node.inject(Fault(head_delay_ms=1400, status=status))
+            answer = await gateway.client.post(CHAT, json=ASKED | {"stream": True})
+            assert answer.status_code == 200
+            assert '"finish_reason":"error"' in answer.text
+            await node.inject(Fault())
+            await eventually(
+                lambda: gateway.client.post(CHAT, json=ASKED),
+                lambda answer: answer.status_code == 200,
+            )
+        model = await of_model(gateway)
+        assert model["uptime"]["30m"]["against"] == {"mid_stream_error": 2}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.settlement.settler import LEASE
 from metering import accounts
+from metering.backend import open_database
 from metering.charge import ChargeOutcome, CloseCharge, OpenCharge
+from metering.lease import Lease
 from metering.ledger import Group, Transfer, TransferKind
 from metering.posting import close_group, hold_group
 from metering.prices import ModelPrice
@@ -75,6 +79,13 @@ def facts(result: Result) -> dict[str, Any]:
     return printed
 
 
+def stands(home: Path) -> dict[str, Any]:
+    """What `settle status` says, but for what o'clock it is."""
+    told = facts(tollgate(home, "status", "--json"))
+    assert told.pop("lag_s") >= 0
+    return told
+
+
 def test_run_twice_pays_once(home: Path) -> None:
     charge(home, "c1", "sup-a", 100)
     charge(home, "c2", "sup-b", 300)
@@ -85,12 +96,12 @@ def test_run_twice_pays_once(home: Path) -> None:
     assert [row["io_paid"] for row in report["payouts"]] == [35_000, 105_000]
     assert report["buyback_spent_nano_usd"] * 2 >= report["surplus_nano_usd"]
     assert first["supply"]["ok"]
-    status = facts(tollgate(home, "status", "--json"))
+    stands_then = stands(home)
     for arguments in (["--io-price", "0.16"], ["--io-price", "0.2", "--epoch", "1"]):
         again = facts(tollgate(home, "run", *arguments, "--json"))
         assert again["status"] in ("nothing_new", "already_settled")
         assert again["hash"] == first["hash"]
-    assert facts(tollgate(home, "status", "--json")) == status
+    assert stands(home) == stands_then
     assert facts(tollgate(home, "replay", "--json"))["ok"]
 
 
@@ -206,3 +217,44 @@ def test_a_changed_payout_fails_the_replay(home: Path) -> None:
     ledger.close()
     replayed = tollgate(home, "replay")
     assert (replayed.exit_code, "the payouts stored" in replayed.output) == (1, True)
+
+
+def test_status_says_who_closes_epochs_when_and_how_it_stands(home: Path) -> None:
+    empty = facts(tollgate(home, "status", "--json"))
+    assert (empty["last_epoch"], empty["leader"], empty["psi_raw_ppm"]) == (None, None, None)
+    assert empty["next_close_ns"] % (3_600 * 10**9) == 0
+    charge(home, "c1", "sup-a", 100)
+    (home / "ide.toml").write_text('usage_share_ppm = 1_000_000\nversion = "dear"\n')
+    tollgate(home, "run")
+    with contextlib.closing(open_database(home / "ledger.db")) as database:
+        held = Lease(
+            database, LEASE, "gw-7", lease_s=9, monotonic_ns=lambda: 0, wall_ns=lambda: 10**18
+        )
+        held.stand()
+    charge(home, "c2", "sup-a", 100)
+    told = facts(tollgate(home, "status", "--json"))
+    assert (told["last_epoch"], told["params_version"], told["leader"]) == (1, "dear", "gw-7")
+    assert (told["unsettled_charges"], told["lag_rows"]) == (1, 2 + 2 + 1)
+    assert (told["psi_raw_ppm"], told["psi_smoothed_ppm"]) == (1_000_000, 1_000_000)
+    assert told["alarms"] == ["no_price"]
+    said = tollgate(home, "status").output
+    for words in ("gw-7", "no_price", "2001-09-09 01:46:40", "1.000000", "months"):
+        assert words in said, said
+
+
+def test_the_price_is_the_configurations_where_none_is_given(home: Path) -> None:
+    charge(home, "c1", "sup-a", 100)
+    config = home / "tollgate.toml"
+    config.write_text('[settlement]\nio_price_usd = "cheap"\n')
+    refused = tollgate(home, "run")
+    assert (refused.exit_code, "io_price_usd" in refused.output) == (1, True)
+    for name, price in (("a", "0.15"), ("b", "0.17")):
+        (home / name).write_text(json.dumps({"usd": price}))
+    source = '[[oracle.sources]]\nname = "{0}"\nprice_at = "usd"\nfile = "{1}"\n'
+    config.write_text("".join(source.format(name, home / name) for name in ("a", "b")))
+    report = facts(tollgate(home, "run", "--json"))["report"]
+    assert report["io_price_nano_usd"] == 160_000_000
+    config.write_text('[settlement]\nio_price_usd = "0.2"\n')
+    charge(home, "c2", "sup-a", 100)
+    report = facts(tollgate(home, "run", "--json"))["report"]
+    assert report["io_price_nano_usd"] == 200_000_000

@@ -19,6 +19,7 @@ from gateway.home import Home
 from gateway.settlement.config import SettlementConfig
 from gateway.settlement.settler import LEASE
 from ide.commitment import head_of
+from ide.price_sources import OracleConfig, PriceSource
 from ide.replay import replay
 from ide.settlement import stored_result
 from metering import accounts
@@ -95,6 +96,28 @@ def tollgate(command: str, *arguments: str, home: Path | None = None) -> dict:
     done = CliRunner().invoke(main, ["settle", command, *arguments, "--json", *at])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
+
+
+async def test_an_epoch_closes_at_the_price_that_the_oracle_watches(tmp_path: Path) -> None:
+    settles_each_second(tmp_path)
+    sources = []
+    for name, price in (("a", "0.15"), ("b", "0.17"), ("gone", None)):
+        file = tmp_path / f"price-{name}"
+        if price is not None:
+            file.write_text(json.dumps({"usd": price}))
+        sources.append(PriceSource(name=name, file=str(file), price_at="usd"))
+    async with FakeNode() as node:
+        config = msgspec.structs.replace(
+            configuration([node]),
+            settlement=SettlementConfig(lease_s=3),
+            oracle=OracleConfig(sources=tuple(sources)),
+        )
+        async with serve(tmp_path, config) as gateway:
+            (await gateway.client.post(CHAT, json=ASKED)).raise_for_status()
+            with gateway.ledger() as ledger:
+                await eventually(lambda: settled_charges(ledger), (1).__eq__, within_s=WITHIN_S)
+                paid = [head_of(seal) for seal in ledger.seals(limit=9) if head_of(seal).io_paid]
+                assert [head.io_price_nano_usd for head in paid] == [160_000_000]
 
 
 @pytest.mark.usefixtures("redis", "postgres")

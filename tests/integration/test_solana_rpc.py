@@ -8,7 +8,8 @@ import socket
 from base64 import b64decode
 
 import pytest
-from chain_world import SUPPLY_IO, World, due_of
+from chain_world import SUPPLY_IO, World, due_of, settled_books, wallet_of
+from click.testing import CliRunner
 from solana_rpc import RpcNode
 from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
@@ -24,6 +25,7 @@ from solders.rpc.config import (
 from solders.signature import Signature
 from solders.transaction import Transaction
 
+from gateway.cli import main
 from ide.chain.chain import ChainAwayError, ChainError
 from ide.chain.payment import TransactionState
 from ide.chain.payment_store import PaymentStore
@@ -216,6 +218,47 @@ def test_a_lagging_node_is_not_signed_for_twice(node, world):
         chain.accounts = accounts
         payer.pay(due_of(3, 0))
         assert payer.funds().supply_io == SUPPLY_IO - 3 * 777
+
+
+def test_the_commands_pay_over_rpc(node, world, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    settled_books(home / "ledger.db", 3)
+    key_file = home / "payer.json"
+    key_file.write_text(json.dumps(list(bytes(world.key))))
+    key_file.chmod(0o600)
+
+    def tollgate(*arguments):
+        command = ["settle", *arguments, "--home", str(home), "--json"]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    with node.serving() as url:
+        (home / "rpc_url").write_text(url)
+        (home / "tollgate.toml").write_text(
+            f"""
+            [solana]
+            url_file = "{home / "rpc_url"}"
+            mint = "{world.terms.mint}"
+            authority_key_file = "{key_file}"
+            io_per_epoch_max = "1"
+            nonce_accounts = 2
+            poll_interval_s = 1
+            """
+        )
+        made = tollgate("chain-setup")
+        assert [nonce["made"] for nonce in made["nonce_accounts"]] == [True, True]
+        assert made["vault_io"] == SUPPLY_IO
+        for number in range(3):
+            tollgate("wallet", "set", f"s{number:05}", str(wallet_of(number)))
+        paid = tollgate("pay", "--epoch", "1")
+        assert paid["chain"] == "the RPC node 127.0.0.1"
+        assert {row["state"] for row in paid["payments"]} == {"paid"}
+        checked = tollgate("chain-check")
+        assert checked["agrees"]
+        assert checked["owed_io"] == checked["burn_owed_io"] == checked["topped_up_io"] == 0
+        assert not (home / "solana-vm.db").exists()
 
 
 def test_requests_are_those_that_solders_would_make(node, world):

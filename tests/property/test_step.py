@@ -102,7 +102,10 @@ def issued_io(state: IdeState) -> int:
 @settings(max_examples=400, deadline=None)
 @given(params=all_params(), epochs=st.lists(all_inputs(), min_size=1, max_size=8))
 def test_conservation_over_hostile_epochs(params: IdeParams, epochs: list[EpochInputs]) -> None:
-    results = fold(params, epochs)
+    check_all(params, epochs, fold(params, epochs))
+
+
+def check_all(params: IdeParams, epochs: list[EpochInputs], results: list[EpochResult]) -> None:
     states = [opening_state(params), *(result.state for result in results)]
     for (before, after), result, inputs in zip(
         itertools.pairwise(states), results, epochs, strict=True

@@ -86,6 +86,7 @@ def simulated(vfs: Vfs, folder: Path) -> Iterator[dict[str, bytes]]:
             (spool_log, "secrets", spool_log.secrets),
             (spool_queue, "UNAWAITED_S", 0),
             (spool_queue, "GATHER_S", 0),
+            (spool_queue, "GATHER_MAX_S", 0),
             (spool, "threading", threads),
             (poster, "threading", threads),
             (poster, "GATHER_S", 0),

@@ -61,9 +61,8 @@ def asks(each: int) -> Iterator[Ask]:
     """As many tool calls as answers, `each` of both, of all shapes in all ways by turns."""
     names = list(SHAPES)
     for number in range(each):
-        api, streamed = WAYS[number % len(WAYS)]
-        first = number // len(WAYS) % len(names)
-        two = (names[first], names[(first + 1) % len(names)])
+        api, streamed = WAYS[(number + number // len(names)) % len(WAYS)]
+        two = (names[number % len(names)], names[(number + 1) % len(names)])
         yield Ask(number, True, two, api, streamed)
         yield Ask(number, False, two[:1], api, streamed)
 

@@ -34,6 +34,9 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
 NOT_MONEY = {
+    "ide/simulator/files.py": "psi, as a number for readers of JSON",
+    "ide/simulator/plots.py": "coordinates of a plot",
+    "ide/simulator/world.py": "chance and ramps: factors that end as whole millionths",
     "metering/drift.py": "a slope and its error: statistics of token counts",
     "metering/poster.py": "seconds: how long rows gather, when to ask again",
     "metering/postgres_link.py": "seconds: when to try again to connect",

@@ -20,7 +20,7 @@ IDS = ItemIds("0123456789abcdef01234567")
 USAGE = {
     "prompt_tokens": 9,
     "completion_tokens": 4,
-    "prompt_tokens_details": {"cached_tokens": 5, "created_cache_tokens": 2},
+    "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 2},
     "completion_tokens_details": {"reasoning_tokens": 3},
 }
 TOLD_USAGE = {

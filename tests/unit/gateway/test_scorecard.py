@@ -76,6 +76,9 @@ def test_against_a_provider_count_exactly_these() -> None:
         (ChargeOutcome.TIMED_OUT, False, End.RATE_LIMITED),
         (ChargeOutcome.UNRECORDED, False, End.RATE_LIMITED),
         (ChargeOutcome.UNRECORDED, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.NO_CAPACITY, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.TIMED_OUT, True, End.MID_STREAM_ERROR),
+        (ChargeOutcome.REFUSED_BY_NODE, True, End.MID_STREAM_ERROR),
     ],
 )
 def test_what_an_outcome_counts_as(outcome: ChargeOutcome, streaming: bool, end: End) -> None:
@@ -267,7 +270,7 @@ def test_an_answer_that_finishes_with_an_error_counts_against(
     play.body(f"data: {answer}\n\ndata: [DONE]\n\n".encode() if stream else answer.encode())
     play.node_end().closed()
     scores = Scores({}, lambda: START_NS)
-    scores.ended(play.exchange)
+    scores.ended(play.exchange, START_NS)
     assert scores.cards["m"].slot(START_NS).counts[end] == 1
 
 
@@ -275,9 +278,10 @@ def test_speed_is_counted_from_acceptance_to_the_last_byte() -> None:
     play = Play().opened().head().body(event("a", 1), CLOSING + b"data: [DONE]\n\n")
     play.node_end().closed()
     began_ns = play.exchange.started_ns
-    scores = Scores({}, lambda: began_ns + 1_500_000_000)
-    scores.ended(play.exchange)
-    figures = figures_of("m", scores.cards["m"], began_ns + 1_500_000_000)
+    now_ns = began_ns + 1_500_000_000
+    scores = Scores({}, lambda: now_ns)
+    scores.ended(play.exchange, now_ns)
+    figures = figures_of("m", scores.cards["m"], now_ns)
     assert figures.throughput_tokens_per_second["p50"] == pytest.approx(2, rel=ERROR)
     assert figures.ttft_seconds["p99"] == pytest.approx(play.exchange.ttft_ns / 1e9, rel=ERROR)
 
@@ -288,5 +292,5 @@ def test_lines_of_batches_do_not_count() -> None:
     play.failed()
     scores = Scores({}, lambda: START_NS)
     assert play.exchange.outcome is not None
-    scores.ended(play.exchange)
+    scores.ended(play.exchange, START_NS)
     assert scores.cards == {}

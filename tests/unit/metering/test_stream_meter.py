@@ -72,7 +72,12 @@ def test_cuts_running_usage_and_closing_event_under_any_chunking(chunking):
 
 def test_client_that_asked_for_usage_gets_the_closing_event():
     meter = StreamMeter(keep_closing=True)
-    assert feed_all(meter, STREAM) == PLAIN + CLOSING
+    closing = CLOSING.replace(b"created_cache_tokens", b"cache_write_tokens")
+    assert feed_all(meter, STREAM) == PLAIN + closing
+    meter = StreamMeter(keep_closing=True)
+    null = CLOSING.replace(b'"created_cache_tokens":0', b'"created_cache_tokens":null')
+    told = feed_all(meter, [*STREAM[:-2], null, STREAM[-1]])
+    assert told.endswith(b'"prompt_tokens_details":{"cached_tokens":8}}}\n\n')
 
 
 def test_client_that_asked_for_running_usage_gets_every_byte():

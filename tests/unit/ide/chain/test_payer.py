@@ -146,6 +146,24 @@ def test_what_another_epoch_left_on_its_way_is_ended_first(local):
         assert local.funds(chain, database).supply_io == SUPPLY_IO - 777 - 5
 
 
+def test_two_runs_at_once_pay_everyone_once(local):
+    """The second runs from end to end while the first sends its first transaction."""
+    due = due_of(1, SUPPLIERS)
+    with local.chain() as chain, local.database() as database:
+
+        class Overtaken:
+            def __getattr__(self, name):
+                return getattr(chain, name)
+
+            def send(self, transaction):
+                local.payer(chain, database).pay(due)
+                chain.send(transaction)
+
+        with pytest.raises(ChainError, match="another process, which was quicker"):
+            local.payer(Overtaken(), database).pay(due)
+    expect_paid_once(local, due)
+
+
 def test_a_failed_transaction_is_over_and_its_payments_are_owed_again(local):
     """The wallet's account is frozen after the trial run: it fails in a block, as on a cluster."""
     due = due_of(1, SUPPLIERS)

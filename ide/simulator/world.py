@@ -1,0 +1,178 @@
+"""The market and the fleet of a scenario, day by day: what an epoch learns from outside. Pure.
+
+Everything is drawn from one seeded generator, once a day, so the epochs of a day see one market.
+Prices and quantities are integers; floats only shape noise and ramps, and end as millionths.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import msgspec
+
+from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
+from ide.gpu_table import gpu_table
+from ide.params import DAY_S, MONTH_S
+from ide.simulator.scenario import MODEL, Event, Scenario, What
+from metering.money import PPM, parse_usd
+
+_DAYS_A_YEAR = 365.25
+
+
+class Chance(Protocol):
+    """What noise is drawn from: random.Random, seeded by the caller."""
+
+    def randint(self, a: int, b: int) -> int: ...
+
+    def gauss(self, mu: float, sigma: float) -> float: ...
+
+
+class Day(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One day's market, in millionths of the start: with what happens, and as if it did not."""
+
+    price_nano_usd: int
+    unshocked_price_nano_usd: int
+    oracle: bool
+    demand_ppm: int
+    unshocked_demand_ppm: int
+    compute_price_ppm: int
+    gpus_ppm: int
+
+
+def days_of(scenario: Scenario, days: int, rng: Chance, *, central: bool) -> list[Day]:
+    """The market of each day. The central path follows the scenario, others walk around it."""
+    market = scenario.market
+    start = parse_usd(market.price_usd)
+    walks = {
+        What.PRICE: _walk(rng, days, 0 if central else market.price_volatility_ppm_per_year),
+        What.DEMAND: _walk(rng, days, 0 if central else market.demand_volatility_ppm_per_year),
+    }
+    moved = {what: [PPM] * days for what in What}
+    for event in scenario.events:
+        _apply(event, moved[event.what])
+    found = []
+    for day in range(days):
+        noise = PPM + rng.randint(-market.demand_noise_ppm, market.demand_noise_ppm)
+        unshocked = walks[What.DEMAND][day] * noise // PPM
+        compute = moved[What.COMPUTE_PRICE][day]
+        demand = unshocked * moved[What.DEMAND][day] // PPM
+        if compute not in (0, PPM) and market.demand_elasticity_ppm:
+            demand = round(demand * (compute / PPM) ** (-market.demand_elasticity_ppm / PPM))
+        price = start * walks[What.PRICE][day] // PPM
+        found.append(
+            Day(
+                price_nano_usd=price * moved[What.PRICE][day] // PPM,
+                unshocked_price_nano_usd=price,
+                oracle=moved[What.ORACLE][day] > 0,
+                demand_ppm=demand,
+                unshocked_demand_ppm=unshocked,
+                compute_price_ppm=compute,
+                gpus_ppm=moved[What.GPUS][day],
+            )
+        )
+    return found
+
+
+def _walk(rng: Chance, days: int, volatility_ppm_per_year: int) -> list[int]:
+    """Geometric Brownian motion without drift of its mean, in millionths of the start."""
+    if volatility_ppm_per_year == 0:
+        return [PPM] * days
+    sigma = volatility_ppm_per_year / PPM / math.sqrt(_DAYS_A_YEAR)
+    log, walked = 0.0, []
+    for _ in range(days):
+        walked.append(round(PPM * math.exp(log)))
+        log += rng.gauss(-sigma * sigma / 2, sigma)
+    return walked
+
+
+def _apply(event: Event, factors: list[int]) -> None:
+    until = len(factors) if event.until_day is None else min(event.until_day, len(factors))
+    for day in range(event.from_day, until):
+        part = min(1.0, (day - event.from_day + 1) / (event.ramp_days or 1))
+        if event.what is What.PRICE and event.to_ppm:
+            factor = round(PPM * math.exp(part * math.log(event.to_ppm / PPM)))
+        else:
+            factor = round(PPM + part * (event.to_ppm - PPM))
+        factors[day] = factors[day] * factor // PPM
+
+
+class Fleet:
+    """The suppliers of a scenario, one a GPU class: their time and their tokens of an epoch."""
+
+    def __init__(self, scenario: Scenario, epoch_s: int) -> None:
+        table = gpu_table(scenario.params.gpu_table)
+        assert table is not None
+        self._epoch_s = epoch_s
+        self._counts = {name: count for name, count in sorted(scenario.fleet.items()) if count}
+        self._market = scenario.market
+        serving = [name for name in self._counts if table.pool.get(name) == "enterprise"]
+        self._serving = serving or list(self._counts)
+        self._weights = [
+            self._counts[name] * table.multiplier_ppm.get(name, PPM) for name in self._serving
+        ]
+        revenue = parse_usd(scenario.market.revenue_usd_per_month)
+        self._tokens = revenue * epoch_s // (MONTH_S * scenario.market.tokens_nano_usd)
+        self._there: tuple[int, tuple[SupplierTime, ...]] | None = None
+
+    def inputs(self, day: Day, there_ppm: int) -> EpochInputs:
+        """One epoch of that day with `there_ppm` of the fleet active."""
+        there_ppm = there_ppm * day.gpus_ppm // PPM
+        most_ppm = self._market.headroom_ppm * there_ppm // PPM
+        served_ppm = min(day.demand_ppm, most_ppm)
+        return EpochInputs(
+            usage=self._usage(served_ppm, day.compute_price_ppm),
+            io_price_nano_usd=day.price_nano_usd if day.oracle else None,
+            availability=self._availability(there_ppm),
+        )
+
+    def unshocked(self, day: Day) -> EpochInputs:
+        """The usage of the same epoch if nothing had happened; its availability is `whole`."""
+        usage = self._usage(day.unshocked_demand_ppm, PPM)
+        return EpochInputs(usage=usage, io_price_nano_usd=None)
+
+    def whole(self) -> EpochInputs:
+        """An epoch in which all of the fleet is there and nobody asks for anything."""
+        return EpochInputs(usage=(), io_price_nano_usd=None, availability=self._availability(PPM))
+
+    def _usage(self, served_ppm: int, compute_price_ppm: int) -> tuple[SupplierUsage, ...]:
+        tokens = self._tokens * served_ppm // PPM
+        price = self._market.tokens_nano_usd * compute_price_ppm // PPM
+        whole = sum(self._weights)
+        if not tokens or not whole:
+            return ()
+        shares = [tokens * weight // whole for weight in self._weights]
+        return tuple(
+            [
+                SupplierUsage(
+                    supplier_id=name,
+                    model=MODEL,
+                    prompt_tokens=0,
+                    completion_tokens=share,
+                    cost_nano_usd=share * price,
+                    charged_nano_usd=share * price,
+                    charges=1,
+                )
+                for name, share in zip(self._serving, shares, strict=True)
+            ]
+        )
+
+    def _availability(self, there_ppm: int) -> tuple[SupplierTime, ...]:
+        if self._there is None or self._there[0] != there_ppm:
+            rows = tuple(
+                SupplierTime(
+                    supplier_id=name,
+                    gpu_class=name,
+                    gpu_s=count * self._epoch_s * there_ppm // PPM,
+                    quality_ppm=PPM,
+                )
+                for name, count in self._counts.items()
+                if there_ppm
+            )
+            self._there = (there_ppm, rows)
+        return self._there[1]
+
+
+def epochs_a_day(epoch_s: int) -> int:
+    """How many epochs a day has; `epoch_s` divides it."""
+    return DAY_S // epoch_s
