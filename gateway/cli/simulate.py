@@ -142,7 +142,10 @@ _ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("first proposal", lambda row: _or_never(row.first_proposal_day)),
     ("first shortfall", lambda row: _or_never(row.first_shortfall_day)),
     ("least psi", lambda row: "" if row.psi_min_ppm is None else f"{row.psi_min_ppm / 1e6:.3f}"),
-    ("least runway, months", lambda row: str(row.runway_months_min or "")),
+    (
+        "least runway, months",
+        lambda row: "" if row.runway_months_min is None else str(row.runway_months_min),
+    ),
     ("burned", lambda row: io(row.burned_circulating_io // IO_UNIT * IO_UNIT)),
     ("retired", lambda row: io(row.retired_unemitted_io // IO_UNIT * IO_UNIT)),
     ("supply", lambda row: io(row.supply_io // IO_UNIT * IO_UNIT)),

@@ -1,12 +1,11 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: OpenAI's list, with what a buyer wants to know.
+"""`GET /v1/models` and `GET /v1/models/{id}`: OpenAI's list, with what a buyer wants to know. A key
+that may use certain models sees no others.
 
 `GET /v1/models/{id}/prices`: what it has cost, costs and will cost.
 """
 
-from __future__ import annotations
-
 import time
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
@@ -14,34 +13,41 @@ from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.routes.auth import Authenticate
 from gateway.routes.price_views import pricing_view, tariff_view
+from metering.keys import ApiKey
 
 
 def routes(catalogue: Catalogue, authenticate: Authenticate) -> APIRouter:
-    router = APIRouter(prefix="/v1/models", dependencies=[Depends(authenticate)], tags=["models"])
+    router = APIRouter(prefix="/v1/models", tags=["models"])
+    Caller = Annotated[ApiKey, Depends(authenticate)]  # noqa: N806 (a type)
 
-    def find(model_id: str) -> Model:
+    def find(model_id: str, caller: ApiKey) -> Model:
         model = catalogue.get(model_id)
-        if model is None:
+        if model is None or not _seen(model, caller):
             raise errors.unknown_model(model_id)
         return model
 
     @router.get("")
-    async def list_models() -> dict[str, Any]:
+    async def list_models(caller: Caller) -> dict[str, Any]:
         now_ns = time.time_ns()
-        return {"object": "list", "data": [_describe(model, now_ns) for model in catalogue]}
+        seen = [_describe(model, now_ns) for model in catalogue if _seen(model, caller)]
+        return {"object": "list", "data": seen}
 
     @router.get("/{model_id:path}/prices")
-    async def get_prices(model_id: str) -> dict[str, Any]:
-        prices = find(model_id).prices
+    async def get_prices(model_id: str, caller: Caller) -> dict[str, Any]:
+        prices = find(model_id, caller).prices
         in_force = prices.at(time.time_ns()).tariff
         data = [{**tariff_view(each), "in_force": each is in_force} for each in prices]
         return {"object": "list", "data": data}
 
     @router.get("/{model_id:path}")
-    async def get_model(model_id: str) -> dict[str, Any]:
-        return _describe(find(model_id), time.time_ns())
+    async def get_model(model_id: str, caller: Caller) -> dict[str, Any]:
+        return _describe(find(model_id, caller), time.time_ns())
 
     return router
+
+
+def _seen(model: Model, caller: ApiKey) -> bool:
+    return caller.models is None or model.id in caller.models
 
 
 def _describe(model: Model, now_ns: int) -> dict[str, Any]:

@@ -134,13 +134,16 @@ class Settler:
             now_ns=now_ns,
         )
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "gateway.settlement.close"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is ours to pass on
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "gateway.settlement.close"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is ours to pass on
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        except OSError as error:  # no memory, process or descriptor is left
+            return Told(outcome=Outcome.AWAY, problem=f"no process for it: {error}")
         try:
             async with asyncio.timeout(CLOSING_S_MAX):
                 said, _ = await child.communicate(msgspec.json.encode(orders))

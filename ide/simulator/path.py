@@ -112,6 +112,7 @@ class _Engine:
     def __init__(self, scenario: Scenario, epoch_s: int) -> None:
         self._params = msgspec.structs.replace(scenario.params, epoch_s=epoch_s)
         self._fleet = Fleet(scenario, epoch_s)
+        self._stipends = sum(earned(self._fleet.whole(), self._params).stipend.values())
         self._epochs = epochs_a_day(epoch_s)
         self._churn = scenario.churn
         self._there_ppm = PPM
@@ -170,9 +171,8 @@ class _Engine:
         whole = self._there_ppm == day.gpus_ppm == PPM
         if whole and day.demand_ppm == day.unshocked_demand_ppm:
             return report.obligation_nano_usd, report.stipend_nano_usd
-        would_be = earned(self._fleet.unshocked(day), self._params)
-        stipends = sum(would_be.stipend.values())
-        return stipends + sum(would_be.usage.values()), stipends
+        usage = earned(self._fleet.unshocked(day), self._params).usage
+        return self._stipends + sum(usage.values()), self._stipends
 
 
 class _Legacy:

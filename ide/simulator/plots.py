@@ -121,7 +121,8 @@ def _income(run: Run) -> Figure:
     revenue.set_ylim(bottom=0)
     price.set_ylim(bottom=0)
     lines = [*price.get_lines(), *revenue.get_lines()]
-    price.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=9)
+    names = [str(line.get_label()) for line in lines]
+    price.legend(lines, names, frameon=False, fontsize=9, loc="lower right")
     price.set_title("What comes from outside", loc="left", fontsize=11)
     price.set_ylabel("USD for one IO")
     price.margins(x=0)

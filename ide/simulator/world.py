@@ -127,12 +127,13 @@ class Fleet:
         )
 
     def unshocked(self, day: Day) -> EpochInputs:
-        """The same epoch if nothing had happened."""
-        return EpochInputs(
-            usage=self._usage(day.unshocked_demand_ppm, PPM),
-            io_price_nano_usd=None,
-            availability=self._availability(PPM),
-        )
+        """The usage of the same epoch if nothing had happened; its availability is `whole`."""
+        usage = self._usage(day.unshocked_demand_ppm, PPM)
+        return EpochInputs(usage=usage, io_price_nano_usd=None)
+
+    def whole(self) -> EpochInputs:
+        """An epoch in which all of the fleet is there and nobody asks for anything."""
+        return EpochInputs(usage=(), io_price_nano_usd=None, availability=self._availability(PPM))
 
     def _usage(self, served_ppm: int, compute_price_ppm: int) -> tuple[SupplierUsage, ...]:
         tokens = self._tokens * served_ppm // PPM

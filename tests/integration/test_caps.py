@@ -75,8 +75,15 @@ async def test_a_key_may_use_the_models_on_its_list(tmp_path):
         status, body, _ = await ask(served, headers)
         assert (status, body["error"]["code"]) == (403, "model_not_found")
         assert "'fake', only to: other, more" in body["error"]["message"]
+        seen = await served.client.get("/v1/models", headers=headers)
+        assert seen.json()["data"] == []
+        for path in ("/v1/models/fake", "/v1/models/fake/prices"):
+            unseen = await served.client.get(path, headers=headers)
+            assert (unseen.status_code, unseen.json()["error"]["code"]) == (404, "model_not_found")
         _, headers = new_key(served, models=("fake",))
         assert (await ask(served, headers))[0] == 200
+        seen = await served.client.get("/v1/models", headers=headers)
+        assert [each["id"] for each in seen.json()["data"]] == ["fake"]
 
 
 async def test_a_key_that_expired_is_refused_and_told_when(tmp_path):
