@@ -219,9 +219,7 @@ class Admission:
         created_ns = self._ids.now_ns()
         price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
         hold = hold_nano_usd(
-            price,
-            prompt_tokens_max=prompt_tokens,
-            completion_tokens_max=completion_tokens,
+            price, prompt_tokens_max=prompt_tokens, completion_tokens_max=completion_tokens
         )
         tokens = prompt_tokens + completion_tokens
         capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
