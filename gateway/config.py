@@ -30,6 +30,7 @@ from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.responses.config import ResponsesConfig
+from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
 from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
@@ -229,6 +230,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
+    router: RouterConfig = RouterConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()
     files: FilesConfig = FilesConfig()

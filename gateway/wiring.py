@@ -66,7 +66,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, deposits, findings, keys, prices
+from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin import nodes as admin_nodes
 from gateway.routes.admin.auth import authorize_with
@@ -74,7 +74,6 @@ from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
-from router.policy import Policy
 from router.registry import Registry
 from router.router import Router
 
@@ -96,7 +95,8 @@ class Gateway:
         self._changed = asyncio.Event()
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
-        self._router = Router(registry, Policy(), random.Random())
+        routing = config.router
+        self._router = Router(registry, routing.build(), random.Random(), routing.log())
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -257,6 +257,7 @@ class Gateway:
             deposits.routes(books.billing),
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
+            decisions.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager

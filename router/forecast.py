@@ -27,8 +27,7 @@ def wait_ns(view: NodeView, ask: Ask) -> float:
         wait = 0
     load = view.load
     if load is not None and load.kv_tokens:
-        features = ask.features
-        tokens = view.tokens + features.prompt_tokens + ask.expected_tokens
+        tokens = view.tokens + ask.prompt_tokens + ask.expected_tokens
         if tokens > load.kv_tokens:
             line = view.pace.decode
             step = line.base + line.slope * view.in_flight
@@ -41,7 +40,7 @@ def late_ns(view: NodeView, ask: Ask) -> float:
     """How much longer than its own prompt takes uncached it would wait for its turn. A long prompt
     may wait longer, and one that is cached as long as if it were not.
     """
-    return wait_ns(view, ask) - ask.features.prompt_tokens * view.pace.prefill.slope
+    return wait_ns(view, ask) - ask.prompt_tokens * view.pace.prefill.slope
 
 
 def nearness(view: NodeView, ask: Ask) -> float:
@@ -51,7 +50,7 @@ def nearness(view: NodeView, ask: Ask) -> float:
     features, now_ns = ask.features, ask.now_ns
     pace, load = view.pace, view.load
     slope = pace.prefill.slope
-    computed = features.prompt_tokens
+    computed = ask.prompt_tokens
     wasted = 0
     if ask.matches:
         slot, cached = view.slot, 0

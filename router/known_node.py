@@ -92,10 +92,14 @@ class KnownNode:
 
     def sent(self, who: object, computed: int, now_ns: int) -> None:
         """It was sent a prompt, `computed` tokens of which it has not in its cache."""
-        self.sent_ns = now_ns
+        self.busy(computed, now_ns)
         self.pending_tokens += computed
-        self.clear_at_ns = max(self.clear_at_ns, now_ns) + self._work_ns(computed, now_ns)
         self.pending[who] = self.clear_at_ns + int(self.pace.prefill.base)
+
+    def busy(self, computed: int, now_ns: int) -> None:
+        """It has so much more to compute."""
+        self.sent_ns = now_ns
+        self.clear_at_ns = max(self.clear_at_ns, now_ns) + self._work_ns(computed, now_ns)
 
     def first_token(self, who: object, computed: int, sent_ns: int, now_ns: int) -> None:
         """The first token of a prompt came that was sent then."""

@@ -44,6 +44,7 @@ class Lessons:
         matches = self.prefixes.matches(features.blocks) if features.blocks else ()
         expected = self._answer_tokens.get(features.model, _ANSWER_TOKENS)
         most = features.completion_tokens_max
+        tokens = features.likely_prompt_tokens or features.prompt_tokens
         if not matches:
             return Ask(
                 features,
@@ -51,8 +52,9 @@ class Lessons:
                 excluded,
                 preferred,
                 expected_tokens=expected if expected < most else most,
+                prompt_tokens=tokens,
             )
-        cached = min(matches[0][0] * features.block_tokens, features.prompt_tokens)
+        cached = min(matches[0][0] * features.block_tokens, tokens)
         return Ask(
             features,
             now_ns,
@@ -62,6 +64,7 @@ class Lessons:
             self._champions(matches[0][1], draw),
             cached,
             expected if expected < most else most,
+            tokens,
         )
 
     def _champions(self, mask: int, draw: int) -> tuple[int, ...]:
@@ -85,12 +88,12 @@ class Lessons:
         """The node will have the prompt in its cache. How many tokens it must compute for that."""
         features = decision.ask.features
         if not features.blocks:
-            return features.prompt_tokens
+            return decision.ask.prompt_tokens
         load, most = node.load, BLOCKS_OF_NODE_MAX
         if load is not None and load.cache_tokens:
             most = min(most, load.cache_tokens // features.block_tokens)
         self.prefixes.add(node.slot, features.blocks, most)
-        return features.prompt_tokens - decision.ask.cached_tokens(node.slot)
+        return decision.ask.prompt_tokens - decision.ask.cached_tokens(node.slot)
 
     def answered(self, model: str, tokens: int) -> None:
         mean = self._answer_tokens.get(model, _ANSWER_TOKENS)

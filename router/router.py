@@ -5,6 +5,7 @@ of the `Lease` that `start` returned when that came, then exactly one `finish` o
 request ends.
 """
 
+from router.decision_log import DecisionLog
 from router.ejection import GOOD, after
 from router.fleet import Fleet
 from router.known_node import KnownNode
@@ -88,14 +89,17 @@ class LearningLease(Lease):
         ask = decision.ask
         self._decision = decision
         self._computed = computed
-        self._tokens = ask.features.prompt_tokens + int(ask.expected_tokens)
+        self._tokens = ask.prompt_tokens + int(ask.expected_tokens)
         self._first_ns: int | None = None
         self._beside = 0
         node.tokens += self._tokens
-        node.sent(self, computed, ask.now_ns)
+        if ask.features.stream:
+            node.sent(self, computed, ask.now_ns)
+        else:  # nobody will tell when its first token came
+            node.busy(computed, ask.now_ns)
 
     def first_token(self, now_ns: int) -> None:
-        if self._first_ns is not None or self.finished:
+        if self._first_ns is not None or self.finished or not self._decision.ask.features.stream:
             return
         self._first_ns = now_ns
         node = self._node
@@ -115,7 +119,8 @@ class LearningLease(Lease):
         node = self._node
         node.tokens -= self._tokens
         if self._first_ns is None:
-            node.unanswered(self, self._computed, now_ns)
+            if self._decision.ask.features.stream:
+                node.unanswered(self, self._computed, now_ns)
         elif completion_tokens:
             beside = (self._beside + node.in_flight) / 2
             node.answered(completion_tokens, now_ns - self._first_ns, beside)
@@ -129,8 +134,11 @@ class LearningLease(Lease):
 class Router:
     """Chooses nodes, counts what runs on them and learns from how it ends."""
 
-    def __init__(self, registry: Registry, policy: Policy, rng: Rng) -> None:
+    def __init__(
+        self, registry: Registry, policy: Policy, rng: Rng, log: DecisionLog | None = None
+    ) -> None:
         self.policy = policy
+        self.log = log
         self.lessons = Lessons()
         self._registry = registry
         self._registry_version = -1
@@ -143,7 +151,7 @@ class Router:
     def choose(
         self, features: RequestFeatures, now_ns: int, excluded: frozenset[str] = _NOTHING
     ) -> Decision:
-        """Choose a node for a request, none of `excluded` (node ids). Changes nothing."""
+        """Choose a node for a request, none of `excluded` (node ids). Only the log changes."""
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
         draw = self._rng.getrandbits(DRAW_BITS)
@@ -157,7 +165,10 @@ class Router:
             ask = Ask(features, now_ns, excluded, preferred)
         few = None if excluded else fleet.few
         closed = None if few is None else fleet.closed
-        return self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+        if self.log is not None and features.request_id:
+            self.log.note(decision)
+        return decision
 
     @property
     def is_full(self) -> bool:

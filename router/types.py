@@ -90,6 +90,10 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     blocks: tuple[int, ...] = ()
     """The prompt's blocks in order, each id standing for all before it too."""
     block_tokens: int = 0
+    likely_prompt_tokens: int = 0
+    """`prompt_tokens` is the most there can be; 0: likely as many."""
+    request_id: str = ""
+    """Whose decisions are kept; "": nobody asks for them."""
 
 
 class Termination(StrEnum):
@@ -202,12 +206,14 @@ class Ask(msgspec.Struct, frozen=True):
     """Of the prompt, what the one that has most of it has, in tokens."""
     expected_tokens: float = 0.0
     """How long the answer will be, as answers go."""
+    prompt_tokens: int = 0
+    """Likely; told to a policy that learns."""
 
     def cached_tokens(self, slot: int) -> int:
         """Of the prompt, what the node of this slot has in its cache."""
         for blocks, mask in self.matches:
             if mask >> slot & 1:
-                return min(blocks * self.features.block_tokens, self.features.prompt_tokens)
+                return min(blocks * self.features.block_tokens, self.prompt_tokens)
         return 0
 
 

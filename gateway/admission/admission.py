@@ -27,6 +27,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.openai.request import Endpoint, Question, read
+from gateway.routing.prompt_blocks import with_prompt
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
@@ -205,7 +206,9 @@ class Admission:
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         sticky = sticky_key(key.account, question, session_id)
-        features = question.features(model.context_tokens_max, sticky)
+        features = question.features(model.context_tokens_max, sticky, request_id)
+        if self._router.policy.learns:
+            features = with_prompt(features, question)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
@@ -221,11 +224,6 @@ class Admission:
             completion_tokens_max=completion_tokens,
         )
         tokens = prompt_tokens + completion_tokens
-        capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
-        draws = self._caps(key, hold, created_ns) if capped else ()
-        if model.quota is not None and key.account not in model.quota.exempt:
-            purse = self._till.purses.quota(key.account, model.quota, created_ns)
-            draws += (Draw(purse.name, tokens),)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -236,7 +234,7 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
-            draws=draws,
+            draws=self._draws(key, model, hold, tokens, created_ns),
         )
         if model.free_tokens_per_day is not None:
             charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
@@ -310,6 +308,17 @@ class Admission:
             raise errors.overloaded(message, retry_after_s=1)
         if not self._till.recording:
             raise errors.not_recording()
+
+    def _draws(
+        self, key: ApiKey, model: Model, hold: int, tokens: int, now_ns: int
+    ) -> tuple[Draw, ...]:
+        """What a request takes at most of caps and of its model's daily quota."""
+        capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
+        draws = self._caps(key, hold, now_ns) if capped else ()
+        if model.quota is not None and key.account not in model.quota.exempt:
+            purse = self._till.purses.quota(key.account, model.quota, now_ns)
+            draws += (Draw(purse.name, tokens),)
+        return draws
 
     def _caps(self, key: ApiKey, hold: int, now_ns: int) -> tuple[Draw, ...]:
         """What a request takes at most of the caps of its key and of the one that made that."""

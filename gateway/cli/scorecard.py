@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gateway.cli.home import config_file, echo_json, echo_table, home_option, json_option
-from gateway.config import load
-from gateway.config_error import ConfigError
-from gateway.home import Home
-
-TIMEOUT_S = 10
+from gateway.cli.admin_ask import ask_admin
+from gateway.cli.home import echo_json, echo_table, home_option, json_option
 
 
 @click.command()
@@ -29,38 +22,13 @@ def command(url: str | None, as_json: bool, home: Path) -> None:
 
     Example: tollgate scorecard
     """
-    file = config_file(home)
-    if file is None:
-        raise click.ClickException(f"{home} has no tollgate.toml; name one with --config")
-    try:
-        config = load(file)
-        key = config.admin.key(Home(home))
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
-    if key is None:
-        raise click.ClickException("there is no admin key: set [admin] key_file or key_env")
-    host = "127.0.0.1" if config.server.host in ("0.0.0.0", "::") else config.server.host
-    told = _ask(url or f"http://{host}:{config.server.port}", key)
+    told = ask_admin(home, "/provider/scorecard", url)
     if as_json:
         echo_json(told)
         return
     echo_table("Scorecard, as OpenRouter counts", _COLUMNS, [_row(each) for each in told["models"]])
     for each in told["models"]:
         _warn(each)
-
-
-def _ask(origin: str, key: str) -> dict[str, Any]:
-    address = f"{origin.rstrip('/')}/provider/scorecard"
-    request = urllib.request.Request(address, headers={"authorization": f"Bearer {key}"})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            told: dict[str, Any] = json.load(answer)
-    except urllib.error.HTTPError as error:
-        reason = error.read().decode(errors="replace")
-        raise click.ClickException(f"{address} answered {error.code}: {reason}") from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{address} cannot be asked: {error}") from error
-    return told
 
 
 _COLUMNS = [

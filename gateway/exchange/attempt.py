@@ -50,6 +50,12 @@ class Attempt:
         self._body: list[bytes] = []
         self._body_bytes = 0
 
+    def begin(self, now_ns: int) -> None:
+        """The first byte of its answer came."""
+        self.first_byte_ns = now_ns
+        if self.status == 200 and self.question.stream:
+            self._lease.first_token(now_ns)
+
     @property
     def streaming_ns(self) -> int:
         """From the first byte of the answer to the last."""
@@ -115,4 +121,6 @@ class Attempt:
         """Tell the router how it ended. Only the first call counts."""
         first_byte_ns = self.first_byte_ns
         ttft_ns = None if first_byte_ns is None else first_byte_ns - started_ns
-        self._lease.finish(termination, now_ns, ttft_ns)
+        usage = self.meter.closing
+        tokens = 0 if usage is None else usage.completion_tokens
+        self._lease.finish(termination, now_ns, ttft_ns, tokens)

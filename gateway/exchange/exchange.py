@@ -150,7 +150,7 @@ class Exchange:
             return []
         attempt = self.attempt
         if attempt.first_byte_ns is None:
-            attempt.first_byte_ns = now_ns
+            attempt.begin(now_ns)
         attempt.last_byte_ns = now_ns
         self.deadline_ns = now_ns + self._timeouts.idle_ns
         if state is _ANSWERING:

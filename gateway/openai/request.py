@@ -237,7 +237,9 @@ class Question:
             each = context_tokens_max
         return self.choices * each
 
-    def features(self, context_tokens_max: int, sticky_key: int | None) -> RequestFeatures:
+    def features(
+        self, context_tokens_max: int, sticky_key: int | None, request_id: str = ""
+    ) -> RequestFeatures:
         """What the router may know of it."""
         return RequestFeatures(
             model=self.model,
@@ -245,6 +247,7 @@ class Question:
             completion_tokens_max=self.completion_bound(context_tokens_max),
             stream=self.stream,
             sticky_key=sticky_key,
+            request_id=request_id,
         )
 
     def prompt_texts(self) -> list[str]:

@@ -83,7 +83,7 @@ def cache_aware(
     low, high = min(counts), max(counts)
     if not (high - low > _BALANCE_ABS and high > _BALANCE_REL * low):
         best = max(allowed, key=lambda view: ask.cached_tokens(view.slot))
-        if ask.cached_tokens(best.slot) > _CACHE_MATCH_MIN * ask.features.prompt_tokens:
+        if ask.cached_tokens(best.slot) > _CACHE_MATCH_MIN * ask.prompt_tokens:
             return best
     return min(allowed, key=lambda view: view.in_flight)
 
@@ -109,7 +109,7 @@ def llm_d(kept_queue: KeptQueue) -> Picker:
         def total(view: NodeView) -> float:
             load = loads[view.slot]
             queue = 1.0 if high == low else (high - load.waiting) / (high - low)
-            prefix = ask.cached_tokens(view.slot) / ask.features.prompt_tokens
+            prefix = ask.cached_tokens(view.slot) / ask.prompt_tokens
             return _QUEUE * queue + _KV * (1 - load.kv_use) + _PREFIX * prefix
 
         return max(allowed, key=total)

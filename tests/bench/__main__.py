@@ -33,6 +33,7 @@ from .overload import overload
 from .peers import PEERS, find
 from .pinned import ROOT
 from .result import Run
+from .route_pace import measure_choices
 from .run import STEPS, Runner
 from .screen import Status, Steps
 from .settle_pace import FULL as CROWD
@@ -169,6 +170,24 @@ def _tell(name: str, findings: list[Finding]) -> bool:
         console.print(word, f"{name}: ", end="")
         console.print(finding.text, markup=False, highlight=False)
     return not all(finding.met for finding in findings)
+
+
+@main.command("route")
+@click.option("--nodes", default=(16, 64, 1_000, 10_000), multiple=True, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def route_command(nodes: tuple[int, ...], as_json: bool) -> None:
+    """What it takes to choose a node, by policy and number of nodes. A minute.
+
+    Example: python -m tests.bench route --nodes 64
+    """
+    costs = [cost for count in nodes for cost in measure_choices(count)]
+    if as_json:
+        click.echo(msgspec.json.encode(costs))
+        return
+    table = Table("nodes", "policy", "choose us", "with start, first token, finish us")
+    for cost in costs:
+        table.add_row(str(cost.nodes), cost.policy, str(cost.choose_us), str(cost.whole_us))
+    _console().print(table)
 
 
 @main.command("overload")

@@ -77,3 +77,14 @@ def test_the_books_are_measured_and_right_afterwards(open_folder):
     assert figures["verification"]["met"]
     assert figures["PostgreSQL: verification"]["met"]
     assert list(open_folder.iterdir()) == []
+
+
+def test_a_choice_is_measured_for_each_policy():
+    ended = CliRunner().invoke(main, ["route", "--nodes", "16", "--nodes", "64", "--json"])
+    assert ended.exit_code == 0, ended.output
+    costs = json.loads(ended.stdout)
+    assert [(cost["nodes"], cost["policy"]) for cost in costs][:2] == [
+        (16, "free-share"),
+        (16, "forecast"),
+    ]
+    assert all(0 < cost["choose_us"] < cost["whole_us"] < 1_000 for cost in costs)

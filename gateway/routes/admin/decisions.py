@@ -1,0 +1,68 @@
+"""`/admin/v1/decisions/{request_id}`: why a request went where it went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from gateway import errors
+from router.router import Router
+from router.types import Decision
+
+_MS = 1e6
+
+
+def routes(router: Router) -> APIRouter:
+    api = APIRouter(prefix="/decisions")
+
+    @api.get("/{request_id}")
+    def explain(request_id: str) -> dict[str, Any]:
+        """One decision for each node that was tried. Of this process, as long as it is kept."""
+        found = [] if router.log is None else router.log.of(request_id)
+        if not found:
+            raise errors.not_found(
+                f"No decision for '{request_id}' is kept by this process: it keeps the last ones "
+                "([router] decisions_kept), and each worker its own."
+            )
+        return {
+            "object": "route",
+            "request_id": request_id,
+            "decisions": [_json(router, decision) for decision in found],
+        }
+
+    return api
+
+
+def _json(router: Router, decision: Decision) -> dict[str, Any]:
+    policy, ask = router.policy, decision.ask
+    again = policy.replay(decision)
+    return {
+        "node": decision.node_id,
+        "reason": decision.reason,
+        "refused": decision.refused,
+        "replayed": (again.node_id, again.reason) == (decision.node_id, decision.reason),
+        "prompt_tokens": ask.features.prompt_tokens,
+        "expected_tokens": round(ask.expected_tokens),
+        "tried_before": sorted(ask.excluded),
+        "nodes": [
+            {
+                "node": verdict.node_id,
+                "chosen": verdict.chosen,
+                "left_out": verdict.left_out,
+                "score": verdict.score,
+                "in_flight": view.in_flight,
+                "capacity": view.node.capacity,
+                "cached_tokens": ask.cached_tokens(view.slot),
+                "pending_tokens": view.pending_tokens,
+                "prefill_us_per_token": round(view.pace.prefill.slope / 1e3, 3),
+                "prefill_fixed_ms": round(view.pace.prefill.base / _MS, 3),
+                "decode_ms_per_token": round(
+                    (view.pace.decode.base + view.pace.decode.slope * view.in_flight) / _MS, 3
+                ),
+                "slowdown": round(view.pace.slowdown_at(ask.now_ns), 3),
+                "standing": view.standing,
+            }
+            for view, verdict in zip(decision.seen, policy.explain(decision), strict=True)
+        ],
+    }

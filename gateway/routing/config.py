@@ -1,0 +1,29 @@
+"""The `[router]` section: how nodes are chosen. docs/routing.md says what each policy does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from router.decision_log import DecisionLog
+from router.policy import Policy, learned_policy
+
+
+class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    policy: Literal["free-share", "forecast"] = "free-share"
+    """By what share of a node is free, or by when it would have answered, which is learned."""
+    wait_s_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """`forecast` refuses (429) what would wait so much longer for its turn than its own prompt
+    takes; 0: nothing.
+    """
+    decisions_kept: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 1000
+    """The last ones, of each process, for `tollgate route explain`; 0: none."""
+
+    def log(self) -> DecisionLog | None:
+        return DecisionLog(self.decisions_kept) if self.decisions_kept else None
+
+    def build(self) -> Policy:
+        if self.policy == "free-share":
+            return Policy()
+        return learned_policy(self.wait_s_max * 10**9 or None)
