@@ -206,9 +206,7 @@ class Admission:
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         sticky = sticky_key(key.account, question, session_id)
-        features = question.features(model.context_tokens_max, sticky, request_id)
-        if self._router.policy.learns:
-            features = with_prompt(features, question)
+        features = self._features(question, model, sticky, request_id)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
@@ -261,6 +259,12 @@ class Admission:
             sample=sample,
             limits=limits,
         )
+
+    def _features(
+        self, question: Question, model: Model, sticky: int | None, request_id: str
+    ) -> RequestFeatures:
+        features = question.features(model.context_tokens_max, sticky, request_id)
+        return with_prompt(features, question) if self._router.policy.learns else features
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
         """Raises ApiError (429) if no node can take it."""
