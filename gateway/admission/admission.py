@@ -222,11 +222,6 @@ class Admission:
             completion_tokens_max=completion_tokens,
         )
         tokens = prompt_tokens + completion_tokens
-        capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
-        draws = self._caps(key, hold, created_ns) if capped else ()
-        if model.quota is not None and key.account not in model.quota.exempt:
-            purse = self._till.purses.quota(key.account, model.quota, created_ns)
-            draws += (Draw(purse.name, tokens),)
         charge = OpenCharge(
             charge_id=self._ids.charge_id(created_ns),
             request_id=request_id,
@@ -237,7 +232,7 @@ class Admission:
             hold_nano_usd=hold,
             prompt_tokens_estimate=prompt_tokens,
             created_ns=created_ns,
-            draws=draws,
+            draws=self._draws(key, model, hold, tokens, created_ns),
         )
         if model.free_tokens_per_day is not None:
             charge = self._offer_free(charge, key.limits, limits, tokens, now_ns, model, known)
@@ -317,6 +312,17 @@ class Admission:
             raise errors.overloaded(message, retry_after_s=1)
         if not self._till.recording:
             raise errors.not_recording()
+
+    def _draws(
+        self, key: ApiKey, model: Model, hold: int, tokens: int, now_ns: int
+    ) -> tuple[Draw, ...]:
+        """What a request takes at most of caps and of its model's daily quota."""
+        capped = key.spend_cap_nano_usd is not None or key.parent_key_id is not None
+        draws = self._caps(key, hold, now_ns) if capped else ()
+        if model.quota is not None and key.account not in model.quota.exempt:
+            purse = self._till.purses.quota(key.account, model.quota, now_ns)
+            draws += (Draw(purse.name, tokens),)
+        return draws
 
     def _caps(self, key: ApiKey, hold: int, now_ns: int) -> tuple[Draw, ...]:
         """What a request takes at most of the caps of its key and of the one that made that."""

@@ -57,13 +57,15 @@ class _WithChain(click.Group):
 
 
 def _without_solders(name: str) -> click.Command:
-    problem = "needs solders, which is not installed: pip install 'tollgate[solana]'"
+    install = "pip install 'tollgate[solana]'"
 
     def refuse() -> None:
-        raise click.ClickException(f"settle {name} {problem}")
+        raise click.ClickException(
+            f"settle {name} needs solders, which is not installed: {install}"
+        )
 
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    return click.Command(name, anything, callback=refuse, help=f"It {problem}.")
+    return click.Command(name, anything, callback=refuse, help=f"Needs {install}")
 
 
 @click.group(cls=_WithChain)

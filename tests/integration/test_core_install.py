@@ -50,7 +50,7 @@ def test_core_install_serves_with_a_static_node(core: Path, tmp_path: Path):
 
     heavy = f"import importlib.util as u; print([m for m in {HEAVY} if u.find_spec(m)])"
     assert run(core / "python", "-c", heavy).strip() == "[]"
-    assert "pip install 'tollgate[solana]'" in run(core / "tollgate", "settle", "--help")
+    assert "pay          Needs pip install" in run(core / "tollgate", "settle", "--help")
     home = tmp_path / "home"
     node_port, port = free_ports(2)
     node_url = f"http://127.0.0.1:{node_port}"
