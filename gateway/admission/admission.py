@@ -27,7 +27,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.openai.request import Endpoint, Question, read
-from gateway.routing.prompt_blocks import with_prompt
+from gateway.routing.prompt_blocks import features_of
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
@@ -206,9 +206,7 @@ class Admission:
         if question.endpoint not in model.config.kinds:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         sticky = sticky_key(key.account, question, session_id)
-        features = question.features(model.context_tokens_max, sticky, request_id)
-        if self._router.policy.learns:
-            features = with_prompt(features, question)
+        features = features_of(question, model.context_tokens_max, sticky, request_id, self._router)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()

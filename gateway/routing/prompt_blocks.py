@@ -11,6 +11,7 @@ from msgspec import structs
 
 from gateway.openai.request import Question
 from gateway.openai.schema import ChatRequest, CompletionRequest, Message
+from router.router import Router
 from router.types import RequestFeatures
 
 BLOCK_CHARS = 512
@@ -20,8 +21,17 @@ CHARS_PER_TOKEN = 4
 BLOCK_TOKENS = BLOCK_CHARS // CHARS_PER_TOKEN
 
 
-def with_prompt(features: RequestFeatures, question: Question) -> RequestFeatures:
-    """The same, with what a policy that learns wants to know of the prompt."""
+def features_of(
+    question: Question,
+    context_tokens_max: int,
+    sticky_key: int | None,
+    request_id: str,
+    router: Router,
+) -> RequestFeatures:
+    """What the router may know of a request; of its prompt only what its policy looks at."""
+    features = question.features(context_tokens_max, sticky_key, request_id)
+    if not router.policy.learns:
+        return features
     likely = question.body_bytes // CHARS_PER_TOKEN
     return structs.replace(
         features,
