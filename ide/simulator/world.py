@@ -142,6 +142,7 @@ class Fleet:
         if not tokens or not whole:
             return ()
         shares = [tokens * weight // whole for weight in self._weights]
+        costs = [share * price for share in shares]
         return tuple(
             [
                 SupplierUsage(
@@ -149,11 +150,11 @@ class Fleet:
                     model=MODEL,
                     prompt_tokens=0,
                     completion_tokens=share,
-                    cost_nano_usd=share * price,
-                    charged_nano_usd=share * price,
+                    cost_nano_usd=cost,
+                    charged_nano_usd=cost,
                     charges=1,
                 )
-                for name, share in zip(self._serving, shares, strict=True)
+                for name, share, cost in zip(self._serving, shares, costs, strict=True)
             ]
         )
 
