@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, SupplierTime
+from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, SupplierTime, SupplierUsage
 from ide.params import IdeParams, ShortfallRule
 from ide.state import IdeState, Smoothed
 from metering.money import INT64_MAX, IO_UNIT, PPM
@@ -98,7 +98,7 @@ class UsageTotals(NamedTuple):
 def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
     """Every input is an amount, no (supplier, model) comes twice, the revenue fits the vault."""
     _check_keys("usage", "model", [(row.supplier_id, row.model) for row in inputs.usage])
-    columns = list(zip(*map(_USAGE_AMOUNTS, inputs.usage), strict=True))
+    columns = list(zip(*map(msgspec.structs.astuple, inputs.usage), strict=True))[2:]
     totals = [sum(column) for column in columns] or [0] * len(_USAGE_NAMES)
     if columns and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
         for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
@@ -114,7 +114,7 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
     return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _check_availability(rows: tuple[SupplierTime, ...]) -> None:
     """Once for the same rows: what raises is not kept, so it raises again."""
     _check_keys("availability", "GPU class", [(row.supplier_id, row.gpu_class) for row in rows])
@@ -275,11 +275,5 @@ _BALANCE_NAMES = (
     "buyback_due_nano_usd",
 )
 _BALANCES = attrgetter(*_BALANCE_NAMES)
-_USAGE_NAMES = (
-    "prompt_tokens",
-    "completion_tokens",
-    "cost_nano_usd",
-    "charged_nano_usd",
-    "charges",
-)
-_USAGE_AMOUNTS = attrgetter(*_USAGE_NAMES)
+_USAGE_NAMES = SupplierUsage.__struct_fields__[2:]
+"""All but whose usage of which model."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
+from operator import sub
 from typing import NamedTuple
 
 from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
@@ -28,13 +29,14 @@ class Earned(NamedTuple):
 
 
 class IoPayment(NamedTuple):
-    """What the Reward Vault pays, one entry per payee in each list."""
+    """What the Reward Vault pays and what is left to pay, one entry per payee in each list."""
 
     needed_io: int
     released_io: int
     io: list[int]
     value_nano_usd: list[int]
     rounding_nano_usd: list[int]
+    left_nano_usd: list[int]
 
 
 def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
@@ -56,7 +58,7 @@ def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
     )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapping[str, int]:
     """Kept, since the same fleet is often there for many epochs on end."""
     hourly, scale = stipend_rates(params), PPM * HOUR_S
@@ -111,15 +113,15 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
         needed = budget = checked(total * IO_UNIT // price)
         io = [usd * IO_UNIT // price for usd in owed]
         value = _worth(io, price)
-        rounding = [usd - worth for usd, worth in zip(owed, value, strict=True)]
+        rounding, left = list(map(sub, owed, value)), [0] * len(owed)
     else:
         covered = cap_io * price <= total * IO_UNIT
         needed = cap_io if covered else mul_div_floor(total, IO_UNIT, price)
         budget = limit_io
         io = _split_limit(limit_io, owed, total, price)
         value = _worth(io, price)
-        rounding = [0] * len(owed)
-    return IoPayment(needed, max(0, budget - vault_io), io, value, rounding)
+        rounding, left = [0] * len(owed), list(map(sub, owed, value))
+    return IoPayment(needed, max(0, budget - vault_io), io, value, rounding, left)
 
 
 def _worth(io: list[int], price: int) -> list[int]:

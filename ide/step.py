@@ -126,21 +126,20 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
     spendable = max(0, reserve_nano_usd(state, params) + revenue)
     if params.order is PaymentOrder.REWARD_FIRST:
         io = _pay_io(owed.total, limit, price, state)
-        left = list(map(sub, map(sub, owed.total, io.value_nano_usd), io.rounding_nano_usd))
-        usd = payouts.pay_usd(left, spendable)
-        unpaid = list(map(sub, left, usd))
+        usd = payouts.pay_usd(io.left_nano_usd, spendable)
+        unpaid = list(map(sub, io.left_nano_usd, usd))
     else:
         usd = payouts.pay_usd(owed.total, spendable)
         left = list(map(sub, owed.total, usd))
         io = _pay_io(left, limit, price, state)
-        unpaid = list(map(sub, map(sub, left, io.value_nano_usd), io.rounding_nano_usd))
+        unpaid = io.left_nano_usd
     return _Paid(io, limit, usd, unpaid, spendable, sum(io.io), sum(usd), sum(unpaid))
 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
     if price is None:
         nothing = [0] * len(owed)
-        return payouts.IoPayment(0, 0, nothing, nothing, nothing)
+        return payouts.IoPayment(0, 0, nothing, nothing, nothing, owed)
     return payouts.pay_io(owed, limit, state.reward_vault_io, price, state.cap_io)
 
 
