@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Collection, MutableMapping
 from pathlib import Path
 
+import msgspec
+
 from gateway.enrolment.enrolment import Enrolment
 from gateway.enrolment.node import Node
 from metering.ledger import LedgerError
@@ -61,7 +63,7 @@ class Roll:
                     await asyncio.to_thread(self._show, shown)
                     shown_s = time.monotonic()
                 nodes = await asyncio.to_thread(self._look)
-            except LedgerError as error:
+            except (LedgerError, msgspec.ValidationError) as error:  # or a newer gateway wrote it
                 log.warning("enrolled nodes cannot be read: %s", error)
             else:
                 take([record for node in nodes if (record := self._door(node)) is not None])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -16,22 +15,16 @@ from serving.enrolment.messages import BODY_BYTES_MAX, ENROL, LEASE, ROTATE
 
 def routes(enrolment: Enrolment) -> APIRouter:
     api = APIRouter(tags=["nodes"])
-    for path in (ENROL, LEASE, ROTATE):
-        api.add_api_route(path, _hearing(enrolment, path), methods=["POST"])
-    return api
 
-
-def _hearing(enrolment: Enrolment, path: str) -> Callable[[Request], Awaitable[Response]]:
     async def hear(request: Request) -> Response:
-        """`request.url` is no witness of the path: it is made with the client's `Host`."""
         body = await request.body()
         if len(body) > BODY_BYTES_MAX:
             raise errors.body_too_large(BODY_BYTES_MAX)
-        if request.scope["query_string"]:
+        if request.url.query:
             raise errors.node_refused(400, "nodes' paths take no query", code="message")
         answer = await asyncio.to_thread(
             enrolment.hear,
-            path,
+            request.url.path,
             request.headers,
             body,
             source=request.client.host if request.client else "",
@@ -39,4 +32,6 @@ def _hearing(enrolment: Enrolment, path: str) -> Callable[[Request], Awaitable[R
         )
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
-    return hear
+    for path in (ENROL, LEASE, ROTATE):
+        api.add_api_route(path, hear, methods=["POST"])
+    return api

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
 
-import httpx
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
+from served import eventually
 
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.enrolment.enrolment import Enrolment, invitation
@@ -17,8 +18,9 @@ from gateway.enrolment.node import Terms
 from gateway.enrolment.node_store import NodeStore
 from gateway.enrolment.pace import BURST
 from gateway.enrolment.refusals import KINDS_MAX, Refusals
+from gateway.enrolment.roll import Roll
 from gateway.errors import ApiError
-from gateway.routes import nodes
+from gateway.routes.admin.nodes import NewInvitation
 from metering.backend import open_database, open_ledger
 from metering.ledger import LedgerError
 from serving.enrolment.key_files import certificate
@@ -335,12 +337,32 @@ def test_one_node_cannot_keep_the_books_busy(enrolment):
     say(node, -20 * SECOND_NS)  # the clock was set back
 
 
+def test_an_invitation_is_for_a_supplier_that_a_node_can_have():
+    for supplier in ("alice\\n", "", "Alice"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(f'{{"supplier": "{supplier}"}}', type=NewInvitation)
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("host", ["gw.example/x", "x/nodes/v1/rotate#", "x?"])
-async def test_the_host_that_a_message_names_changes_nothing(enrolment, host):
-    app = FastAPI()
-    app.include_router(nodes.routes(enrolment))
-    path, headers, body = Supplier(enrolment).message(ENROL, {"invitation": invited(enrolment)})
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gw") as web:
-        answer = await web.post(path, content=body, headers={**headers, "host": host})
-    assert answer.status_code == 200
+async def test_a_row_of_another_version_ends_no_gateway(tmp_path, where, enrolment, caplog):
+    node, node_id = enrolled(enrolment)
+    node.say(LEASE, SAID)
+    database = open_database(where)
+    ((said,),) = database.query("SELECT said FROM node_lease")
+    database.query("UPDATE node_lease SET said = ?", said.replace("{", '{"newer":1,', 1))
+    lists: asyncio.Queue = asyncio.Queue()
+    roll = Roll(
+        enrolment,
+        identity=tmp_path / "identity.pem",
+        writer="w",
+        models=["m"],
+        doors={},
+        reopen=lambda _: None,
+    )
+    following = asyncio.create_task(roll.follow(lists.put_nowait))
+    await eventually(lambda: "cannot be read" in caplog.text or following.done(), bool)
+    database.query("UPDATE node_lease SET said = ?", said)
+    (record,) = await asyncio.wait_for(lists.get(), 10)
+    assert record.node_id == node_id
+    following.cancel()
+    database.close()
