@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.cli.node_engine import start_engine
 from gateway.cli.up import EngineMissingError
@@ -22,7 +23,9 @@ from serving.enrolment.counter import Counter
 from serving.enrolment.front import Front
 from serving.enrolment.hardware import hardware
 from serving.enrolment.key_files import KeyFileError, certificate, node_key
-from serving.enrolment.messages import Leased
+from serving.enrolment.messages import Enrolled, Leased
+from serving.enrolment.possession import prove
+from serving.enrolment.signature import public_name
 from serving.local_engine import LocalEngine, Phase
 from serving.model_files import ModelError
 
@@ -70,7 +73,7 @@ _home = click.option(
 @click.option("--model", help="Directory or hub id of the model to serve. [default: the demo]")
 @click.option("--no-ray", is_flag=True, help="Run vLLM as a plain child: 1 GiB less memory.")
 @click.option("--engine-url", metavar="URL", help="An engine that runs already; needs --model.")
-@click.option("--capacity", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--capacity", type=click.IntRange(1, 100_000), default=64, show_default=True)
 @click.option(
     "--listen", metavar="HOST:PORT", help="Where the node's door listens, with TLS of its own."
 )
@@ -114,9 +117,11 @@ def run(
         invitation = "" if invitation_file is None else invitation_file.read_text().strip()
         front = None if listen is None else _front(listen, home)
         identity = home / "node_identity.pem"
+        name = public_name(node_key(home / "node_key").public_key())
         settings = AgentSettings(
             advertised_url=advertise or (f"https://{listen}" if listen is not None else ""),
             certificate="" if front is None else certificate(identity, "tollgate node"),
+            certificate_proof="" if front is None else prove(identity.read_bytes(), name),
             hardware=hardware(_engine_version() if engine_url is None else "given"),
             drain_s=drain_s,
         )
@@ -141,9 +146,22 @@ def rotate(gateway: str, authority: str, gateway_ca: Path | None, home: Path) ->
         raise click.ClickException(f"there is no node in '{home}': see `tollgate node run`")
     with _told_as_errors():
         new = node_key(fresh)
-        enrolled = _client(gateway, authority, gateway_ca, home).rotate(new)
+        enrolled = _replaced(_client(gateway, authority, gateway_ca, home), new)
     fresh.replace(current)
     click.echo(f"{enrolled.node_id} has a new key; start the node again for it to be used.")
+
+
+def _replaced(client: GatewayClient, new: Ed25519PrivateKey) -> Enrolled:
+    """Also if it was replaced before and the answer was lost: the new key is good then."""
+    try:
+        return client.rotate(new)
+    except RefusedError as refused:
+        if refused.code != "unknown_key":
+            raise
+        try:
+            return client.enrolled(new)
+        except RefusedError:
+            raise refused from None
 
 
 async def _run(agent: Agent, invitation: str) -> None:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 
 class EnrolmentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    authority: Annotated[str, Meta(pattern=r"^[a-z0-9.:\[\]-]{1,255}$")]
+    authority: Annotated[str, Meta(pattern=r"^[a-z0-9.:\[\]-]{1,255}\Z")]
     """This gateway's name in the messages that nodes sign: `host` or `host:port`, as they reach it.
     A message to another gateway is refused. All gateways on one ledger have the same.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -12,9 +13,11 @@ from gateway import errors
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.enrolment.node import Invitation, Node, Terms
 from gateway.enrolment.node_store import InvitationError, NodeStore
+from gateway.enrolment.pace import Pace
 from gateway.enrolment.refusals import Refusals
 from gateway.errors import ApiError
 from router.types import NodeRecord
+from serving.enrolment import possession
 from serving.enrolment.messages import (
     ENROL,
     LEASE,
@@ -35,6 +38,10 @@ _KINDS: dict[str, type[Enrol] | type[Lease] | type[Rotate]] = {
     LEASE: Lease,
     ROTATE: Rotate,
 }
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:]{2,39}", re.IGNORECASE
+)
+"""What a resolver takes: others raise ValueError wherever the node is called."""
 GATEWAY_SEEN_NS = 60 * 10**9
 """A gateway that was not heard of for so long calls no nodes."""
 
@@ -52,6 +59,7 @@ class Enrolment:
         self.settings = settings
         self.store = store
         self.refusals = Refusals()
+        self._pace = Pace()
 
     def hear(
         self, path: str, headers: Mapping[str, str], body: bytes, *, source: str, now_ns: int
@@ -71,7 +79,7 @@ class Enrolment:
             )
             if path == ENROL:
                 return self._enrol(signed, body, now_ns)
-            node_id = self._whose(signed)
+            node_id = self._whose(signed, now_ns)
             said = decode(_KINDS[path], body)
             return self._take(node_id, signed, said, now_ns)
         except SignatureRefusedError as error:
@@ -83,9 +91,14 @@ class Enrolment:
         self.refusals.add(source, refusal.code or "", node_id)
         raise refusal
 
-    def _whose(self, signed: Signed) -> str:
+    def _whose(self, signed: Signed, now_ns: int) -> str:
+        if not self._pace.allows(signed.public_key, now_ns):
+            raise errors.node_refused(
+                429, "the node speaks more than twice a second: say less", code="too_often"
+            )
         node_id = self.store.take_counter(signed.public_key, signed.counter)
         if node_id is not None:
+            self._pace.heard(signed.public_key, now_ns)
             return node_id
         counter = self.store.counter(signed.public_key)
         if counter is None:
@@ -105,7 +118,7 @@ class Enrolment:
         said = decode(Enrol, body)
         assert isinstance(said, Enrol)
         if self.store.counter(signed.public_key) is not None:  # the first answer was lost
-            node = self.store.find(self._whose(signed))
+            node = self.store.find(self._whose(signed, now_ns))
             return Enrolled(node_id=node.node_id, supplier_id=node.terms.supplier_id)
         if self.store.frozen_ns() is not None:
             raise _frozen()
@@ -132,7 +145,7 @@ class Enrolment:
 
     def _take(self, node_id: str, signed: Signed, said: Asked, now_ns: int) -> Enrolled | Leased:
         if isinstance(said, Lease):
-            return self._lease(node_id, said, now_ns)
+            return self._lease(node_id, signed, said, now_ns)
         assert isinstance(said, Rotate)
         check_new_key(said.public_key, said.proof, signed.public_key)
         if not self.store.rotate(
@@ -144,8 +157,8 @@ class Enrolment:
         node = self.store.find(node_id)
         return Enrolled(node_id=node_id, supplier_id=node.terms.supplier_id)
 
-    def _lease(self, node_id: str, said: Lease, now_ns: int) -> Leased:
-        check_address(said, allow_http=self.settings.allow_http)
+    def _lease(self, node_id: str, signed: Signed, said: Lease, now_ns: int) -> Leased:
+        check_address(said, signed.public_key, allow_http=self.settings.allow_http)
         _check_record(node_id, said)
         lease_s = 0 if said.state == "gone" else self.settings.lease_s
         if not self.store.lease(node_id, said, now_ns=now_ns, until_ns=now_ns + lease_s * 10**9):
@@ -157,9 +170,9 @@ class Enrolment:
         )
 
 
-def check_address(said: Lease, *, allow_http: bool) -> None:
+def check_address(said: Lease, public_key: str, *, allow_http: bool) -> None:
     """A node's word must not send the gateway's requests to where the node is not: with https
-    whoever answers has to have the key of the certificate that the node itself named.
+    whoever answers has to have the key of the certificate that the node showed to be its own.
 
     Raises MessageError.
     """
@@ -174,10 +187,17 @@ def check_address(said: Lease, *, allow_http: bool) -> None:
         raise MessageError("`url` must be https://host:port")
     if not parts.hostname or port is None or parts.username or parts.password is not None:
         raise MessageError("`url` must be https://host:port, with a port and no user")
+    if not _HOST.fullmatch(parts.hostname) or port == 0:
+        raise MessageError("`url` must be https://host:port, the host a name or an address")
     if parts.query or parts.fragment or parts.path not in ("", "/"):
         raise MessageError("`url` must end with the port")
     if parts.scheme == "https" and not said.certificate:
         raise MessageError("`certificate` is missing: with https the node names its own")
+    if parts.scheme == "https":
+        try:
+            possession.check(said.certificate, said.certificate_proof, public_key)
+        except possession.PossessionError as error:
+            raise MessageError(str(error)) from None
 
 
 def _check_record(node_id: str, said: Lease) -> None:

@@ -68,4 +68,4 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     detail: str
     times: int = 1
-    """How often, of refusals in the same second."""
+    """How often, of refusals in the same ten seconds."""

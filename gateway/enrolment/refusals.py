@@ -7,7 +7,7 @@ from collections import Counter
 
 from gateway.enrolment.node import AuditEntry
 
-KINDS_MAX = 1000
+KINDS_MAX = 100
 """Of sources and reasons told apart between two takings; more are counted together."""
 
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Collection, MutableMapping
 from pathlib import Path
 
+import msgspec
+
 from gateway.enrolment.enrolment import Enrolment
 from gateway.enrolment.node import Node
 from metering.ledger import LedgerError
@@ -20,6 +22,8 @@ log = logging.getLogger("tollgate")
 
 POLL_S = 0.5
 SHOWN_AGAIN_S = 20
+REFUSALS_S = 10
+"""Between two writings of what was refused: anybody can be refused as often as he likes."""
 
 Take = Callable[[list[NodeRecord]], None]
 
@@ -45,6 +49,7 @@ class Roll:
         self._reopen = reopen
         self._trusted: dict[str, str] = {}
         self._refused: set[str] = set()
+        self._recorded_s = -float(REFUSALS_S)
 
     async def follow(self, take: Take) -> None:
         """While the database is away the last list stands: nodes serve on, and those that do not
@@ -58,7 +63,7 @@ class Roll:
                     await asyncio.to_thread(self._show, shown)
                     shown_s = time.monotonic()
                 nodes = await asyncio.to_thread(self._look)
-            except LedgerError as error:
+            except (LedgerError, msgspec.ValidationError) as error:  # or a newer gateway wrote it
                 log.warning("enrolled nodes cannot be read: %s", error)
             else:
                 take([record for node in nodes if (record := self._door(node)) is not None])
@@ -69,8 +74,11 @@ class Roll:
 
     def _look(self) -> list[Node]:
         store = self._enrolment.store
-        if refused := self._enrolment.refusals.take(time.time_ns()):
+        if time.monotonic() - self._recorded_s >= REFUSALS_S and (
+            refused := self._enrolment.refusals.take(time.time_ns())
+        ):
             store.record(refused)
+            self._recorded_s = time.monotonic()
         return store.live(time.time_ns())
 
     def _door(self, node: Node) -> NodeRecord | None:
@@ -79,7 +87,7 @@ class Roll:
         problem = ""
         if said.model not in self._models:
             problem = f"it serves '{said.model}', which is no [[model]]"
-        elif said.certificate != self._trusted.get(node.node_id, ""):
+        elif said.certificate and said.certificate != self._trusted.get(node.node_id, ""):
             try:
                 self._doors[node.node_id] = to_node(said.certificate, self._identity)
             except (ssl.SSLError, ValueError) as error:

@@ -6,9 +6,11 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.types import NodeRecord
@@ -19,6 +21,10 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 _PROMPT, _COMPLETION = "vllm:prompt_tokens", "vllm:generation_tokens"
 
 
+_Kept = Annotated[int, Meta(ge=0, le=2**62)]
+"""As a database keeps it: a node may say any number."""
+
+
 class CountersUnreadError(Exception):
     """The node did not answer, or told no counters; the message says which."""
 
@@ -26,9 +32,9 @@ class CountersUnreadError(Exception):
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """Since the node's start, over all its engines."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    epoch: int
+    prompt_tokens: _Kept
+    completion_tokens: _Kept
+    epoch: _Kept
     """When they began, in ns of the node's clock; 0 if it does not say."""
 
 
@@ -45,7 +51,7 @@ class NodeCounters:
             raise CountersUnreadError("it is no vLLM, and no other engine's counters are known")
         try:
             text = self._get(node)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # or a host that is none
             raise CountersUnreadError(f"GET {node.url}/metrics: {error}") from error
         return counters_in(text, node.served_model or node.model)
 
@@ -93,10 +99,13 @@ def counters_in(exposition: str, model: str) -> Counters:
                     began = max(began, sample.value)
                 elif sample.name in (f"{_PROMPT}_total", f"{_COMPLETION}_total"):
                     totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
-        return Counters(
-            prompt_tokens=int(totals[f"{_PROMPT}_total"]),
-            completion_tokens=int(totals[f"{_COMPLETION}_total"]),
-            epoch=int(began * 1e9),
+        return msgspec.convert(
+            {
+                "prompt_tokens": int(totals[f"{_PROMPT}_total"]),
+                "completion_tokens": int(totals[f"{_COMPLETION}_total"]),
+                "epoch": int(began * 1e9),
+            },
+            Counters,
         )
     except (ValueError, OverflowError) as error:
         raise CountersUnreadError(f"its /metrics cannot be read: {error}") from error

@@ -76,7 +76,10 @@ class Call:
     async def _connect(self) -> None:
         try:
             connection = await self._pool.connect()
-        except (OSError, TimeoutError):  # ssl.SSLError is an OSError
+        except (
+            OSError,
+            ValueError,
+        ):  # ssl.SSLError is an OSError, ValueError of a host that is none
             self._task = None
             self._fail(Termination.CONNECT_ERROR)
             return

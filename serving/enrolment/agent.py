@@ -17,6 +17,7 @@ import msgspec
 from serving.enrolment.client import AwayError, GatewayClient, RefusedError
 from serving.enrolment.engine_load import engine_load
 from serving.enrolment.front import Front
+from serving.enrolment.key_files import write_secret
 from serving.enrolment.messages import Enrol, Hardware, Lease, Leased
 
 log = logging.getLogger("tollgate.node")
@@ -42,6 +43,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where gateways reach the node."""
     certificate: str
     """What is answered with there; empty for plain http."""
+    certificate_proof: str
+    """That it is of the node whose key this is."""
     hardware: Hardware
     drain_s: float = 60.0
 
@@ -75,7 +78,7 @@ class Agent:
             return str(msgspec.json.decode(kept.read_bytes())["node_id"])
         said = Enrol(invitation=invitation, hardware=self._settings.hardware)
         enrolled = await asyncio.to_thread(self._client.enrol, said)
-        kept.write_bytes(msgspec.json.encode(enrolled))
+        write_secret(kept, msgspec.json.encode(enrolled))
         return enrolled.node_id
 
     async def run(self, stop: asyncio.Event, on_leased: Callable[[Leased], None]) -> None:
@@ -135,6 +138,7 @@ class Agent:
                 "state": state,
                 "url": settings.advertised_url or serving.url,
                 "certificate": settings.certificate,
+                "certificate_proof": settings.certificate_proof,
                 "model": serving.model,
                 "capacity": serving.capacity,
                 "engine": serving.engine,

@@ -76,9 +76,16 @@ class GatewayClient:
         said = Rotate(public_key=public_name(new.public_key()), proof=proof)
         return self._post(ROTATE, msgspec.json.encode(said), Enrolled)
 
-    def _post(self, path: str, body: bytes, kind: type[A]) -> A:
+    def enrolled(self, key: Ed25519PrivateKey) -> Enrolled:
+        """Whose this key is, if the gateway knows it."""
+        said = Enrol(invitation="of a key that is known")
+        return self._post(ENROL, msgspec.json.encode(said), Enrolled, key)
+
+    def _post(
+        self, path: str, body: bytes, kind: type[A], key: Ed25519PrivateKey | None = None
+    ) -> A:
         headers = sign(
-            self._key,
+            key or self._key,
             method="POST",
             authority=self._authority,
             path=path,

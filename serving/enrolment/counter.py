@@ -13,9 +13,12 @@ class Counter:
     """Kept in a file: what it says is above all that were given out. One process may use it."""
 
     def __init__(self, path: Path, now_us: int) -> None:
-        """`now_us`: any time; a fresh file begins there, so that a lost one does no harm."""
+        """`now_us`: any time; a fresh file begins there: a lost or damaged one does no harm."""
         self._path = path
-        said = int(path.read_text()) if path.exists() else 0
+        try:
+            said = int(path.read_text())
+        except (FileNotFoundError, ValueError):
+            said = 0
         self._next = max(said, now_us)
         self._reserved = self._next
 

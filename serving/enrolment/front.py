@@ -33,23 +33,23 @@ class Front:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def trust(self, certificates: Iterable[str]) -> None:
-        """Let in holders of these, no others; what is open already stays so.
+        """Let in holders of these, no others; what is open already stays so. Told of none, the
+        door stays as it is: gateways that come back have yet to say that they are there.
 
         Raises OSError if the port is taken, ssl.SSLError.
         """
         wanted = frozenset(certificates)
-        if wanted == self._trusted:
+        if not wanted or wanted == self._trusted:
             return
         await self._stop_listening()
         self._trusted = wanted
-        if wanted:
-            self._server = await asyncio.start_server(
-                self._serve,
-                self._host,
-                self._port,
-                ssl=of_node(sorted(wanted), self._identity),
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-            )
+        self._server = await asyncio.start_server(
+            self._serve,
+            self._host,
+            self._port,
+            ssl=of_node(sorted(wanted), self._identity),
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+        )
 
     async def close(self) -> None:
         await self._stop_listening()

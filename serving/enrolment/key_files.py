@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -31,7 +33,7 @@ def node_key(path: Path) -> Ed25519PrivateKey:
     """The key in this file; one is made if there is no file. Raises KeyFileError and OSError."""
     if not path.exists():
         made = Ed25519PrivateKey.generate()
-        write_secret(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        _make(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     text = _read_secret(path)
     try:
         key = load_pem_private_key(text, None)
@@ -47,7 +49,7 @@ def certificate(path: Path, name: str) -> str:
     file. Raises KeyFileError and OSError.
     """
     if not path.exists():
-        write_secret(path, _self_signed(name))
+        _make(path, _self_signed(name))
     text = _read_secret(path)
     try:
         return x509.load_pem_x509_certificate(text).public_bytes(Encoding.PEM).decode()
@@ -57,15 +59,25 @@ def certificate(path: Path, name: str) -> str:
 
 def write_secret(path: Path, content: bytes) -> None:
     """Whole or not at all, and for nobody else to read."""
+    _written(path, content).replace(path)
+
+
+def _make(path: Path, content: bytes) -> None:
+    """As `write_secret`; a file that another process made meanwhile stays, and is the one."""
+    fresh = _written(path, content)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(fresh)
+    fresh.unlink()
+
+
+def _written(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.new-", dir=path.parent)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
+    return Path(fresh)
 
 
 def _read_secret(path: Path) -> bytes:

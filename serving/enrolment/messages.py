@@ -35,7 +35,9 @@ OPERATOR_FIELDS = frozenset(
 """Set by the invitation, or by the operator later."""
 
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
-_Word = Annotated[str, Meta(max_length=200)]
+_PRINTABLE = r"^[ -~]*\Z"
+"""What nodes say is shown on operators' terminals and logged: no control characters."""
+_Word = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,11 +73,13 @@ class Lease(_Message, frozen=True, kw_only=True):
 
     state: Literal["ready", "draining", "gone"]
     """Gone: it ends now; its lease ends with it."""
-    url: Annotated[str, Meta(max_length=500)]
+    url: Annotated[str, Meta(max_length=500, pattern=_PRINTABLE)]
     """`https://host:port`, served with `certificate`."""
-    certificate: Annotated[str, Meta(max_length=8000)] = ""
+    certificate: Annotated[str, Meta(max_length=8000, pattern=r"^[ -~\r\n]*\Z")] = ""
     """PEM; the gateway trusts this one and no other."""
-    model: Annotated[str, Meta(min_length=1, max_length=200)]
+    certificate_proof: _Word = ""
+    """That it is the node's own: `possession.py`."""
+    model: Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTABLE)]
     served_model: _Word = ""
     capacity: Annotated[int, Meta(ge=1, le=100_000)]
     engine: Literal["vllm", "openai"] = "vllm"

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from served import eventually
 
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.enrolment.enrolment import Enrolment, invitation
 from gateway.enrolment.node import Terms
 from gateway.enrolment.node_store import NodeStore
+from gateway.enrolment.pace import BURST
+from gateway.enrolment.refusals import KINDS_MAX, Refusals
+from gateway.enrolment.roll import Roll
 from gateway.errors import ApiError
+from gateway.routes.admin.nodes import NewInvitation
 from metering.backend import open_database, open_ledger
 from metering.ledger import LedgerError
+from serving.enrolment.key_files import certificate
 from serving.enrolment.messages import ENROL, LEASE, ROTATE, Enrolled, Leased
+from serving.enrolment.possession import prove
 from serving.enrolment.signature import new_key_proof, public_name, sign
 
 GATEWAY = "gw.example"
@@ -269,7 +278,14 @@ def test_the_audit_log_is_never_changed(where, enrolment):
         ({"url": "https://n:1?a", "certificate": "x"}, "end with the port"),
         ({"url": "unix:/run/x.sock"}, "must be https://host:port"),
         ({"url": "https://n:99999", "certificate": "x"}, "none"),
+        ({"url": "https://a..b:1", "certificate": "x"}, "a name or an address"),
+        ({"url": f"https://{'a' * 64}.b:1", "certificate": "x"}, "a name or an address"),
+        ({"url": "https://n:0", "certificate": "x"}, "a name or an address"),
+        ({"url": "https://n:1", "certificate": "x"}, "in PEM, and one"),
+        ({"url": "https://n:1", "certificate": "\u00e9"}, "certificate"),
         ({"capacity": 0}, "capacity"),
+        ({"model": "m\x1b[2J"}, "model"),
+        ({"hardware": {"gpu": "\x9b2J"}}, "gpu"),
     ],
 )
 def test_a_node_cannot_point_the_gateway_elsewhere(enrolment, said, problem):
@@ -279,3 +295,74 @@ def test_a_node_cannot_point_the_gateway_elsewhere(enrolment, said, problem):
     with pytest.raises(ApiError, match=problem):
         node.send((path, headers, body))
     assert live(strict) == {}
+
+
+def test_a_node_cannot_name_the_door_of_another_as_its_own(tmp_path, enrolment):
+    identity = tmp_path / "node_identity.pem"
+    shown = certificate(identity, "tollgate node")
+    owner, owner_id = enrolled(enrolment)
+    thief, _ = enrolled(enrolment, "mallory")
+    proof = prove(identity.read_bytes(), public_name(owner.key.public_key()))
+    said = {**SAID, "url": "https://10.0.0.1:1", "certificate": shown, "certificate_proof": proof}
+    owner.say(LEASE, said)
+    for stolen in (said, {**said, "certificate_proof": ""}, {**said, "certificate": shown * 2}):
+        assert thief.refused(thief.message(LEASE, stolen)) == (400, "message")
+    assert set(live(enrolment)) == {owner_id}
+
+
+def test_refusals_from_everywhere_do_not_fill_the_audit_log():
+    refusals = Refusals()
+    for number in range(10 * KINDS_MAX):
+        refusals.add(f"2001:db8::{number:x}", "forged")
+    entries = refusals.take(1)
+    assert len(entries) == KINDS_MAX + 1
+    assert sum(entry.times for entry in entries) == 10 * KINDS_MAX
+
+
+def test_one_node_cannot_keep_the_books_busy(enrolment):
+    node, _ = enrolled(enrolment)
+    other, _ = enrolled(enrolment, "bob")
+    now_ns = time.time_ns()
+
+    def say(who: Supplier, later_ns: int = 0) -> None:
+        message = who.message(LEASE, SAID)
+        enrolment.hear(*message, source="192.0.2.1", now_ns=now_ns + later_ns)
+
+    for _ in range(BURST):
+        say(node)
+    with pytest.raises(ApiError, match="more than twice a second"):
+        say(node)
+    say(other)
+    say(node, SECOND_NS)
+    say(node, -20 * SECOND_NS)  # the clock was set back
+
+
+def test_an_invitation_is_for_a_supplier_that_a_node_can_have():
+    for supplier in ("alice\\n", "", "Alice"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(f'{{"supplier": "{supplier}"}}', type=NewInvitation)
+
+
+@pytest.mark.anyio
+async def test_a_row_of_another_version_ends_no_gateway(tmp_path, where, enrolment, caplog):
+    node, node_id = enrolled(enrolment)
+    node.say(LEASE, SAID)
+    database = open_database(where)
+    ((said,),) = database.query("SELECT said FROM node_lease")
+    database.query("UPDATE node_lease SET said = ?", said.replace("{", '{"newer":1,', 1))
+    lists: asyncio.Queue = asyncio.Queue()
+    roll = Roll(
+        enrolment,
+        identity=tmp_path / "identity.pem",
+        writer="w",
+        models=["m"],
+        doors={},
+        reopen=lambda _: None,
+    )
+    following = asyncio.create_task(roll.follow(lists.put_nowait))
+    await eventually(lambda: "cannot be read" in caplog.text or following.done(), bool)
+    database.query("UPDATE node_lease SET said = ?", said)
+    (record,) = await asyncio.wait_for(lists.get(), 10)
+    assert record.node_id == node_id
+    following.cancel()
+    database.close()

@@ -21,6 +21,7 @@ from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Terms
 from gateway.enrolment.node_store import NodeStore
 from metering.backend import open_database
+from serving.enrolment.key_files import write_secret
 from serving.fake_node import FakeNode
 from serving.free_ports import free_ports
 from serving.simulated_engine import Pace
@@ -183,15 +184,24 @@ async def test_it_comes_back_by_the_same_key_and_goes_on_with_a_new_one(tmp_path
             await node.says("is listed")
             first = node.node_id
             node.process.kill()
-        rotation = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "node", "rotate", "--gateway", served.base_url),
-            *("--authority", GATEWAY, "--home", str(tmp_path / "node")),
-        )
-        assert await asyncio.wait_for(rotation.wait(), WAIT_S) == 0
+        old = (tmp_path / "node" / "node_key").read_bytes()
+        await rotate(served, tmp_path / "node")
+        new = tmp_path / "node" / "node_key"
+        new.rename(tmp_path / "node" / "node_key.next")  # as if it had ended before its answer came
+        write_secret(new, old)
+        await rotate(served, tmp_path / "node")
         async with node_run(served, engine, tmp_path / "node") as node:
             await node.says("is listed")
             assert node.node_id == first
             await answered(served)
+
+
+async def rotate(served: Served, home: Path) -> None:
+    rotation = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "node", "rotate", "--gateway", served.base_url),
+        *("--authority", GATEWAY, "--home", str(home)),
+    )
+    assert await asyncio.wait_for(rotation.wait(), WAIT_S) == 0
 
 
 async def test_it_says_what_is_wrong_and_what_to_do(tmp_path):

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 from raw_node import STREAM, WHOLE, RawNode, ok
-from served import configuration, eventually, serve
+from served import MODEL, NODE, configuration, eventually, serve
 
+from gateway.config import parse
 from metering.charge import ChargeOutcome
 
 pytestmark = pytest.mark.anyio
@@ -254,3 +255,11 @@ async def test_connections_to_a_node_are_bounded_by_its_capacity(tmp_path, drive
             assert 1 <= node.open_most <= 4
             assert node.connections <= 4
             assert len(await served.charges(statuses.count(200))) == statuses.count(200)
+
+
+async def test_a_node_whose_host_is_none_fails_at_once(tmp_path, driver):
+    node = NODE.format(index=0, url="http://a..b:1", engine="openai", capacity=4)
+    config = parse(MODEL.format(server="") + node)
+    async with serve(tmp_path, config, driver=driver) as served:
+        answer = await asyncio.wait_for(served.client.post(CHAT, json=chat()), 10)
+        assert answer.status_code >= 429

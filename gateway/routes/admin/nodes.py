@@ -16,7 +16,7 @@ from gateway.enrolment.views import audit_json, node_json
 from gateway.routes.body import json_body, query_of
 from gateway.routes.views import page_json, seconds
 
-_Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}$")]
+_Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
 _Tier = Annotated[int, Meta(ge=0, le=100)]
 _Word = Annotated[str, Meta(max_length=100)]
 _SECOND_NS = 10**9

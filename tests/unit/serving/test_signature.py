@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import multiprocessing.pool
+import threading
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.enrolment.counter import RESERVED, Counter
-from serving.enrolment.key_files import KeyFileError, node_key
+from serving.enrolment.key_files import KeyFileError, certificate, node_key
 from serving.enrolment.messages import Enrol, Lease, MessageError, decode
 from serving.enrolment.signature import (
     AGE_S_MAX,
@@ -124,6 +126,26 @@ def test_counters_only_grow_whatever_the_clock_does(tmp_path):
     assert taken == sorted(set(taken))
     again = Counter(path, now_us=0)  # the clock was set back, the process killed
     assert again.take() > taken[-1]
+
+
+@pytest.mark.parametrize("damaged", ["", "1x"])
+def test_a_damaged_counter_begins_anew(tmp_path, damaged):
+    path = tmp_path / "counter"
+    path.write_text(damaged)
+    assert Counter(path, now_us=1000).take() == 1000
+    assert Counter(path, now_us=0).take() == 1000 + RESERVED
+
+
+def test_processes_that_make_a_key_at_once_have_the_same(tmp_path):
+    path = tmp_path / "identity.pem"
+    begun = threading.Barrier(4)
+
+    def made(_: int) -> str:
+        begun.wait()
+        return certificate(path, "any")
+
+    with multiprocessing.pool.ThreadPool(4) as pool:
+        assert len(set(pool.map(made, range(4)))) == 1
 
 
 def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):
