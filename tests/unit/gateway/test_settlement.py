@@ -13,16 +13,21 @@ from books import deposit, opened, single, used
 from served import eventually
 
 from gateway.config import ConfigError, parse
+from gateway.home import Home
 from gateway.settlement.close import Orders, Outcome, closed
-from gateway.settlement.config import PriceOfIo, price_of_io
+from gateway.settlement.config import PriceOfIo, SettlementConfig, price_of_io
+from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import PriceWatch, read_once
+from gateway.settlement.settler import SOON_S, Settler
+from gateway.settlement.timetable import Timetable
 from ide.closing_time import NextEpoch, next_epoch
-from ide.params import IdeParams
+from ide.params import IdeParams, ParamsError
 from ide.price_sources import OracleConfig, PriceSource
-from metering.backend import open_ledger
+from metering.backend import open_database, open_ledger
 from metering.ledger import Ledger
 from metering.posting import close_group, hold_group
 from metering.reference_ledger import ReferenceLedger
+from metering.sqlite_ledger import SqliteLedger
 
 HOUR_NS = 3_600 * 10**9
 MODEL = """
@@ -135,6 +140,61 @@ def test_an_epoch_is_over_at_a_multiple_of_its_length() -> None:
     now_ns[0] = 9 * HOUR_NS
     ledger.post("cli", [deposit("bob", 10**9)])
     assert next_epoch(ledger) == NextEpoch(epoch=1, began_ns=3 * HOUR_NS + 5)
+
+
+def test_a_clock_that_was_ahead_does_not_put_off_all_epochs() -> None:
+    table, ahead = Timetable(), NextEpoch(epoch=7, began_ns=9_000 * HOUR_NS)
+    now_ns = 5 * HOUR_NS + 1
+    assert table.closes_ns(ahead, 3_600, now_ns) == 6 * HOUR_NS
+    assert table.closes_ns(ahead, 3_600, 6 * HOUR_NS + 1) == 6 * HOUR_NS, "its time has come"
+    table.put_off(9_001 * HOUR_NS)
+    assert table.closes_ns(ahead, 3_600, now_ns) == 6 * HOUR_NS, "so was it when it put it off"
+    skewed = NextEpoch(epoch=8, began_ns=6 * HOUR_NS + 10**9)
+    assert table.closes_ns(skewed, 3_600, 6 * HOUR_NS - 10**9) == 7 * HOUR_NS
+
+
+def test_an_epoch_whose_process_died_is_not_tried_again_without_a_pause(tmp_path: Path) -> None:
+    long_ago = SqliteLedger(tmp_path / "ledger.db", lambda: HOUR_NS)
+    with contextlib.closing(long_ago) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
+            settler = Settler(
+                Home(tmp_path),
+                SettlementConfig(io_price_usd="1"),
+                PriceWatch(PriceOfIo(fixed_nano_usd=5, oracle=None)),
+                tmp_path / "gone" / "ledger.db",
+                ledger=ledger,
+                database=database,
+                holder="a",
+            )
+            (tmp_path / "ide.toml").write_text("epoch_s = 3600\n")
+            assert 0 < asyncio.run(failed_once(settler)) <= SOON_S
+
+
+async def failed_once(settler: Settler) -> float:
+    """For how long nothing is done after that."""
+    await settler._look()
+    assert settler._closing is not None
+    assert (await settler._closing).outcome is Outcome.AWAY
+    pause_s = await settler._look()
+    again = settler._closing
+    await settler._stop()
+    assert again is None, "at once again"
+    return pause_s
+
+
+@pytest.mark.parametrize("content", [b"epoch_s = 3600 # \xff\n", None])
+def test_parameters_that_cannot_be_read_are_told_as_such(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """Anything else would end the gateway, as its tasks end together."""
+    file = tmp_path / "ide.toml"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ParamsError, match=r"ide\.toml cannot be read"):
+        params_of_file(file)
 
 
 def test_an_oracle_is_asked_only_while_its_price_is_needed(tmp_path: Path) -> None:
