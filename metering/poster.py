@@ -40,6 +40,8 @@ GATHER_TIMES = 5
 """Rows gather for so many times so long before they are booked, or until they are a batch: hardly
 anybody waits for the ledger, a batch costs little more than a row, and a charge that ends meanwhile
 is one transfer instead of two. Who does wait ends it."""
+FULL_PARTS = 4
+"""Nor do rows gather beyond such a part of the spool's bound: full, it would refuse requests."""
 POLL_INTERVAL_S = 1.0
 """How often the ledger is asked whether someone else wrote to it, such as a deposit."""
 FORGET_ROWS = 4096
@@ -79,6 +81,7 @@ class Poster:
         self._on_posted = on_posted
         self._on_changed = on_changed
         self._tally = tally
+        self._enough_rows = min(BATCH_ROWS, spool.rows_max // FULL_PARTS)
         self._open = OpenCharges()
         self._prepared: ReadyRows | None = None
         self._seq = 0
@@ -210,7 +213,7 @@ class Poster:
         target = self._spool.last_seq
         while self._seq < target and not self._stopping.is_set():
             if self._prepared is None:
-                if target - self._seq < BATCH_ROWS:
+                if target - self._seq < self._enough_rows:
                     self._gather()
                 self._prepared = self._ready(self._spool.read(self._seq, BATCH_ROWS))
             self._book(self._prepared)
@@ -221,7 +224,7 @@ class Poster:
 
     def _gather(self) -> None:
         for _ in range(GATHER_TIMES):
-            if self._spool.last_seq - self._seq >= BATCH_ROWS or self._drains:
+            if self._spool.last_seq - self._seq >= self._enough_rows or self._drains:
                 return
             if self._hurried.wait(GATHER_S):
                 return

@@ -23,9 +23,9 @@ DEADLINE_S = 10
 class Gateway:
     """Spool, poster, ledger and budget of one gateway; calls to the event loop run at once."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **bounds):
         self.ledger = SqliteLedger(folder / "ledger.db")
-        self.spool = Spool(folder / "spool")
+        self.spool = Spool(folder / "spool", **bounds)
         self.budget = Budget()
         self.changes = []
         self.told = []
@@ -85,6 +85,16 @@ def test_rows_become_charges(gateway):
     assert gateway.poster.lag_rows == 0
     assert gateway.poster.lag_seconds == 0
     assert gateway.ledger.verify().ok
+
+
+def test_rows_do_not_gather_until_the_spool_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(poster_module, "GATHER_S", 3600)
+    made = Gateway(tmp_path, rows_max=8)
+    made.ledger.post("cli", [deposit("alice", 10**9)])
+    made.start()
+    made.write(opened("c1"), opened("c2"), closed("c1", used(5)))
+    eventually(lambda: made.poster.lag_rows == 0)
+    made.stop()
 
 
 def test_a_charge_that_ends_before_its_hold_is_booked_is_one_transfer(gateway):
