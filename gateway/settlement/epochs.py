@@ -63,9 +63,8 @@ class Epochs:
         report = msgspec.json.decode(row.result, type=EpochReport)
         figures = msgspec.to_builtins(msgspec.structs.replace(report, payouts=()))
         del figures["payouts"]
-        return msgspec.json.encode(
-            {**seal_object(seal), "report": figures, "params": stored_params(row)}
-        )
+        params = msgspec.Raw(row.params.encode())  # as they were hashed, whatever was added since
+        return msgspec.json.encode({**seal_object(seal), "report": figures, "params": params})
 
     def _as_page(self, epoch: int) -> bytes:
         row, seal = self._epoch(epoch)

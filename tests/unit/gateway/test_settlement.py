@@ -16,6 +16,7 @@ from gateway.config import ConfigError, parse
 from gateway.home import Home
 from gateway.settlement.close import Orders, Outcome, closed
 from gateway.settlement.config import PriceOfIo, SettlementConfig, price_of_io
+from gateway.settlement.epochs import Epochs
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import PriceWatch, read_once
 from gateway.settlement.settler import SOON_S, Settler
@@ -126,6 +127,40 @@ def test_books_that_do_not_agree_and_a_ledger_that_is_away_are_told(tmp_path: Pa
         assert "unemitted IO in the ledger" in refused.problem
     away = closed(orders(tmp_path / "gone" / "ledger.db", 1))
     assert (away.outcome, "missing" in away.problem) == (Outcome.AWAY, True)
+
+
+def test_an_epoch_of_another_version_is_told_not_tried_again_and_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with contextlib.closing(SqliteLedger(file)) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        serve(ledger, "c1")
+        assert closed(orders(file, 1)).outcome is Outcome.SETTLED
+        changed(ledger, "state = json_remove(state, '$.cap_io')")
+        serve(ledger, "c2")
+        refused = closed(orders(file, 2))
+    assert refused.outcome is Outcome.REFUSED
+    assert "another version" in refused.problem
+
+
+def test_parameters_are_told_as_they_were_hashed(tmp_path: Path) -> None:
+    """One that a later version brought has its default, but was not in what was hashed."""
+    file = tmp_path / "ledger.db"
+    with contextlib.closing(SqliteLedger(file)) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        serve(ledger, "c1")
+        closed(orders(file, 1))
+        changed(ledger, "params = json_remove(params, '$.epoch_s')")
+        told = json.loads(Epochs(ledger).as_json(1))
+    assert "version" in told["params"]
+    assert "epoch_s" not in told["params"]
+
+
+def changed(ledger: SqliteLedger, what: str) -> None:
+    for (trigger,) in ledger._writes.query(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'epoch'"
+    ):
+        ledger._writes.query(f"DROP TRIGGER {trigger}")
+    ledger._writes.query(f"UPDATE epoch SET {what}")
 
 
 def test_an_epoch_is_over_at_a_multiple_of_its_length() -> None:
