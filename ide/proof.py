@@ -90,7 +90,7 @@ def check_proof(data: bytes, root: str | None = None, head: str | None = None) -
         leaf = msgspec.convert(proof.leaf, PayoutLeaf)
         params = params_from_dict(proof.params)
         path = [bytes.fromhex(node) for node in proof.path]
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProofError(f"the file cannot be read as a proof: {error}") from error
     found = head_hash(_text(proof.head))
     if head is not None and head.lower() != found:

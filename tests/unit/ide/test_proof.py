@@ -149,6 +149,11 @@ def test_what_is_wrong_is_said(ledger: ReferenceLedger, change: Change, says: st
         check_proof(json.dumps(proof).encode())
 
 
+def test_a_file_that_nests_without_end_is_no_proof() -> None:
+    with pytest.raises(ProofError, match="cannot be read as a proof"):
+        check_proof(b'{"tollgate_proof": 1, "head": {"epoch": ' + b"[" * 100_000)
+
+
 def sealed_anew(ledger: ReferenceLedger, change: Change) -> tuple[bytes, str]:
     """A proof whose root was made over what was changed, as a dishonest operator could."""
     from ide.commitment import text_leaf
