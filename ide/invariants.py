@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from operator import add, attrgetter
 from typing import NamedTuple
 
 import msgspec
 
-from ide.epoch import EpochInputs, EpochReport, EpochResult
+from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, SupplierTime, SupplierUsage
 from ide.params import IdeParams, ShortfallRule
 from ide.state import IdeState, Smoothed
 from metering.money import INT64_MAX, IO_UNIT, PPM
@@ -49,16 +50,13 @@ def check_amount(what: str, amount: int) -> None:
 
 def check_state(state: IdeState, params: IdeParams) -> None:
     """Every balance is an amount, the IO adds up to the cap, debts are sorted and real."""
-    balances = _BALANCES(state)
-    if min(balances) < 0 or max(balances) > INT64_MAX:
-        for name, amount in zip(_BALANCE_NAMES, balances, strict=True):
-            check_amount(f"state.{name}", amount)
+    _check_amounts("state.", _BALANCE_NAMES, _BALANCES(state))
     _equal("cap of the state", state.cap_io, "cap of the parameters", params.cap_io)
     _equal("IO of all holders", supply_io(state), "cap", state.cap_io)
     _at_most("buyback due", state.buyback_due_nano_usd, "Fee Vault", state.fee_vault_nano_usd)
     if state.smoothed:
-        for name in Smoothed.__struct_fields__:
-            check_amount(f"smoothed {name}", getattr(state.smoothed, name))
+        amounts = msgspec.structs.astuple(state.smoothed)
+        _check_amounts("smoothed ", Smoothed.__struct_fields__, amounts)
     if not state.debts:
         return
     for debt in state.debts:
@@ -68,6 +66,12 @@ def check_state(state: IdeState, params: IdeParams) -> None:
     suppliers = [debt.supplier_id for debt in state.debts]
     if any(this >= following for this, following in pairwise(suppliers)):
         raise InvariantError("debts are not in rising order of supplier, each once")
+
+
+def _check_amounts(what: str, names: tuple[str, ...], amounts: tuple[int, ...]) -> None:
+    if min(amounts) < 0 or max(amounts) > INT64_MAX:
+        for name, amount in zip(names, amounts, strict=True):
+            check_amount(f"{what}{name}", amount)
 
 
 def supply_io(state: IdeState) -> int:
@@ -94,13 +98,14 @@ class UsageTotals(NamedTuple):
 def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
     """Every input is an amount, no (supplier, model) comes twice, the revenue fits the vault."""
     _check_keys("usage", "model", [(row.supplier_id, row.model) for row in inputs.usage])
-    columns = list(zip(*map(_USAGE_AMOUNTS, inputs.usage), strict=True))
+    columns = list(zip(*map(msgspec.structs.astuple, inputs.usage), strict=True))[2:]
     totals = [sum(column) for column in columns] or [0] * len(_USAGE_NAMES)
     if columns and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
         for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
             check_amount(f"the least {name} of all usage", min(column))
             check_amount(f"{name} of all usage", total)
-    _check_availability(inputs)
+    if inputs.availability:
+        _check_availability(inputs.availability)
     if inputs.io_price_nano_usd is not None:
         check_amount("price of IO", inputs.io_price_nano_usd)
     found = UsageTotals(*totals[:-1])
@@ -109,10 +114,9 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
     return found
 
 
-def _check_availability(inputs: EpochInputs) -> None:
-    rows = inputs.availability
-    if not rows:
-        return
+@lru_cache(maxsize=4)
+def _check_availability(rows: tuple[SupplierTime, ...]) -> None:
+    """Once for the same rows: what raises is not kept, so it raises again."""
     _check_keys("availability", "GPU class", [(row.supplier_id, row.gpu_class) for row in rows])
     seconds = [row.gpu_s for row in rows]
     check_amount("the least gpu_s of all availability", min(seconds))
@@ -173,8 +177,9 @@ def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> 
 
 def _check_payouts(before: IdeState, params: IdeParams, result: EpochResult) -> None:
     report, carried = result.report, params.shortfall is ShortfallRule.CARRY_DEBT
-    columns = list(zip(*map(_PAYOUT_AMOUNTS, report.payouts), strict=True)) or [()] * 7
-    obligation, debt, io, value, rounding, usd, unpaid = columns
+    rows = map(msgspec.structs.astuple, report.payouts)
+    _, *columns = list(zip(*rows, strict=True)) or [()] * len(Payout.__struct_fields__)
+    _, obligation, debt, io, value, usd, rounding, unpaid = columns
     owed = list(map(add, obligation, debt))
     met = list(map(add, map(add, value, rounding), map(add, usd, unpaid)))
     if owed != met:
@@ -270,20 +275,5 @@ _BALANCE_NAMES = (
     "buyback_due_nano_usd",
 )
 _BALANCES = attrgetter(*_BALANCE_NAMES)
-_USAGE_NAMES = (
-    "prompt_tokens",
-    "completion_tokens",
-    "cost_nano_usd",
-    "charged_nano_usd",
-    "charges",
-)
-_USAGE_AMOUNTS = attrgetter(*_USAGE_NAMES)
-_PAYOUT_AMOUNTS = attrgetter(
-    "obligation_nano_usd",
-    "debt_before_nano_usd",
-    "io_paid",
-    "io_value_nano_usd",
-    "rounding_nano_usd",
-    "usd_paid_nano_usd",
-    "unpaid_nano_usd",
-)
+_USAGE_NAMES = SupplierUsage.__struct_fields__[2:]
+"""All but whose usage of which model."""

@@ -7,8 +7,10 @@ Vault. A vault that cannot pay all pays pro rata by largest remainder, so parts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import add
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import sub
 from typing import NamedTuple
 
 from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
@@ -21,49 +23,52 @@ class Earned(NamedTuple):
     """Nano-USD earned in an epoch: by supplier for being available, by supplier for tokens, and
     the part of the second that goes by customers' list prices."""
 
-    stipend: dict[str, int]
-    usage: dict[str, int]
+    stipend: Mapping[str, int]
+    usage: Mapping[str, int]
     list_share: int
 
 
 class IoPayment(NamedTuple):
-    """What the Reward Vault pays, one entry per payee in each list."""
+    """What the Reward Vault pays and what is left to pay, one entry per payee in each list."""
 
     needed_io: int
     released_io: int
     io: list[int]
     value_nano_usd: list[int]
     rounding_nano_usd: list[int]
+    left_nano_usd: list[int]
 
 
 def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
     """Stipend: rate of the class x verified GPU time x quality. Usage: the tokens at their rates,
     else a share of their list cost. Each row is rounded down."""
-    hourly, scale, share_ppm = stipend_rates(params), PPM * HOUR_S, params.usage_share_ppm
-    stipends = [
-        hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
-        for row in inputs.availability
-    ]
+    share_ppm = params.usage_share_ppm
     rates = {rate.model: rate for rate in params.token_rates}
-    if rates:
-        list_shares = [
-            0 if row.model in rates else row.cost_nano_usd * share_ppm // PPM
-            for row in inputs.usage
-        ]
-        by_tokens = [_at_rate(row, rates.get(row.model)) for row in inputs.usage]
-        values = list(map(add, list_shares, by_tokens))
-    else:
-        values = list_shares = [row.cost_nano_usd * share_ppm // PPM for row in inputs.usage]
+    list_shares = [
+        0 if row.model in rates else row.cost_nano_usd * share_ppm // PPM for row in inputs.usage
+    ]
+    values = [
+        _at_rate(row, rates[row.model]) if row.model in rates else share
+        for row, share in zip(inputs.usage, list_shares, strict=True)
+    ]
     return Earned(
-        stipend=_by_supplier(inputs.availability, stipends),
+        stipend=_stipends(inputs.availability, params),
         usage=_by_supplier(inputs.usage, values),
         list_share=sum(list_shares),
     )
 
 
-def _at_rate(row: SupplierUsage, rate: TokenRate | None) -> int:
-    if rate is None:
-        return 0
+@lru_cache(maxsize=4)
+def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapping[str, int]:
+    """Kept, since the same fleet is often there for many epochs on end."""
+    hourly, scale = stipend_rates(params), PPM * HOUR_S
+    stipends = [
+        hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale for row in availability
+    ]
+    return _by_supplier(availability, stipends)
+
+
+def _at_rate(row: SupplierUsage, rate: TokenRate) -> int:
     prompt = row.prompt_tokens * rate.prompt_nano_usd
     return prompt + row.completion_tokens * rate.completion_nano_usd
 
@@ -107,25 +112,30 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
     if total * IO_UNIT < (limit_io + 1) * price:
         needed = budget = checked(total * IO_UNIT // price)
         io = [usd * IO_UNIT // price for usd in owed]
-        value = [-(-units * price // IO_UNIT) for units in io]
-        rounding = [usd - worth for usd, worth in zip(owed, value, strict=True)]
+        value = _worth(io, price)
+        rounding, left = list(map(sub, owed, value)), [0] * len(owed)
     else:
         covered = cap_io * price <= total * IO_UNIT
         needed = cap_io if covered else mul_div_floor(total, IO_UNIT, price)
         budget = limit_io
         io = _split_limit(limit_io, owed, total, price)
-        value = [-(-units * price // IO_UNIT) for units in io]
-        rounding = [0] * len(owed)
-    return IoPayment(needed, max(0, budget - vault_io), io, value, rounding)
+        value = _worth(io, price)
+        rounding, left = [0] * len(owed), list(map(sub, owed, value))
+    return IoPayment(needed, max(0, budget - vault_io), io, value, rounding, left)
+
+
+def _worth(io: list[int], price: int) -> list[int]:
+    """Nano-USD that each amount is worth, rounded up."""
+    less_than_one = IO_UNIT - 1
+    return [(units * price + less_than_one) // IO_UNIT for units in io]
 
 
 def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list[int]:
     """Shares of the limit by largest remainder, but never a base unit worth more than is owed."""
-    products = [limit_io * usd for usd in owed]
-    io = [product // total for product in products]
+    divided = map(divmod, [limit_io * usd for usd in owed], repeat(total))
+    io, remainders = map(list, zip(*divided, strict=True))
     left = limit_io - sum(io)
     if left:
-        remainders = [product % total for product in products]
         largest_first = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)
         for i in largest_first[:left]:
             if (io[i] + 1) * price <= owed[i] * IO_UNIT:

@@ -34,6 +34,9 @@ class _Owed(NamedTuple):
     debt: list[int]
     total: list[int]
     list_share: int
+    stipend_sum: int
+    obligation_sum: int
+    debt_sum: int
 
 
 class _Paid(NamedTuple):
@@ -73,13 +76,13 @@ def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult
     revenue = totals.revenue_nano_usd
     price = usable_price(inputs, params)
     owed = _owed(state, inputs, params)
-    invariants.check_amount("what is owed in all", sum(owed.total))
+    invariants.check_amount("what is owed in all", owed.obligation_sum + owed.debt_sum)
     paid = _pay(owed, revenue, price, state, params)
     smoothed = health.smooth(
         state.smoothed,
         revenue,
-        sum(owed.obligation),
-        sum(owed.stipend),
+        owed.obligation_sum,
+        owed.stipend_sum,
         owed.list_share,
         params,
     )
@@ -101,13 +104,21 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     stipends, usage, list_share = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    suppliers = sorted({**stipends, **usage, **debts})
-    stipend = [stipends.get(supplier, 0) for supplier in suppliers]
-    tokens = [usage.get(supplier, 0) for supplier in suppliers]
-    obligation = list(map(add, stipend, tokens))
-    debt = [debts.get(supplier, 0) for supplier in suppliers] if debts else [0] * len(suppliers)
-    total = list(map(add, obligation, debt)) if debts else obligation
-    return _Owed(suppliers, stipend, obligation, debt, total, list_share)
+    nothing = dict.fromkeys(sorted({**stipends, **usage, **debts}), 0)
+    stipend = list({**nothing, **stipends}.values())
+    obligation = list(map(add, stipend, {**nothing, **usage}.values()))
+    debt = list({**nothing, **debts}.values())
+    return _Owed(
+        suppliers=list(nothing),
+        stipend=stipend,
+        obligation=obligation,
+        debt=debt,
+        total=list(map(add, obligation, debt)) if debts else obligation,
+        list_share=list_share,
+        stipend_sum=sum(stipend),
+        obligation_sum=sum(obligation),
+        debt_sum=sum(debts.values()),
+    )
 
 
 def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: IdeParams) -> _Paid:
@@ -115,21 +126,20 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
     spendable = max(0, reserve_nano_usd(state, params) + revenue)
     if params.order is PaymentOrder.REWARD_FIRST:
         io = _pay_io(owed.total, limit, price, state)
-        left = list(map(sub, map(sub, owed.total, io.value_nano_usd), io.rounding_nano_usd))
-        usd = payouts.pay_usd(left, spendable)
-        unpaid = list(map(sub, left, usd))
+        usd = payouts.pay_usd(io.left_nano_usd, spendable)
+        unpaid = list(map(sub, io.left_nano_usd, usd))
     else:
         usd = payouts.pay_usd(owed.total, spendable)
         left = list(map(sub, owed.total, usd))
         io = _pay_io(left, limit, price, state)
-        unpaid = list(map(sub, map(sub, left, io.value_nano_usd), io.rounding_nano_usd))
+        unpaid = io.left_nano_usd
     return _Paid(io, limit, usd, unpaid, spendable, sum(io.io), sum(usd), sum(unpaid))
 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
     if price is None:
         nothing = [0] * len(owed)
-        return payouts.IoPayment(0, 0, nothing, nothing, nothing)
+        return payouts.IoPayment(0, 0, nothing, nothing, nothing, owed)
     return payouts.pay_io(owed, limit, state.reward_vault_io, price, state.cap_io)
 
 
@@ -183,9 +193,9 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
 
 def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
     owed, paid, burned, smoothed = worked.owed, worked.paid, worked.burned, worked.smoothed
-    revenue, obligation = worked.totals.revenue_nano_usd, sum(owed.obligation)
+    revenue, obligation = worked.totals.revenue_nano_usd, owed.obligation_sum
     unpaid = paid.unpaid_sum
-    debt_before = sum(owed.debt)
+    debt_before = owed.debt_sum
     debt_after = unpaid if after.debts else 0
     runway = health.runway_months(
         smoothed, reserve_nano_usd(after, params) - debt_after, paid.limit_io, worked.price, params
@@ -199,7 +209,7 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
         completion_tokens=worked.totals.completion_tokens,
         list_cost_nano_usd=worked.totals.list_cost_nano_usd,
         revenue_nano_usd=revenue,
-        stipend_nano_usd=sum(owed.stipend),
+        stipend_nano_usd=owed.stipend_sum,
         obligation_nano_usd=obligation,
         debt_before_nano_usd=debt_before,
         psi_raw_ppm=health.psi_ppm(revenue, obligation),

@@ -7,6 +7,7 @@ Prices and quantities are integers; floats only shape noise and ramps, and end a
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -142,6 +143,7 @@ class Fleet:
         if not tokens or not whole:
             return ()
         shares = [tokens * weight // whole for weight in self._weights]
+        costs = [share * price for share in shares]
         return tuple(
             [
                 SupplierUsage(
@@ -149,28 +151,36 @@ class Fleet:
                     model=MODEL,
                     prompt_tokens=0,
                     completion_tokens=share,
-                    cost_nano_usd=share * price,
-                    charged_nano_usd=share * price,
+                    cost_nano_usd=cost,
+                    charged_nano_usd=cost,
                     charges=1,
                 )
-                for name, share in zip(self._serving, shares, strict=True)
+                for name, share, cost in zip(self._serving, shares, costs, strict=True)
             ]
         )
 
     def _availability(self, there_ppm: int) -> tuple[SupplierTime, ...]:
         if self._there is None or self._there[0] != there_ppm:
-            rows = tuple(
-                SupplierTime(
-                    supplier_id=name,
-                    gpu_class=name,
-                    gpu_s=count * self._epoch_s * there_ppm // PPM,
-                    quality_ppm=PPM,
-                )
-                for name, count in self._counts.items()
-                if there_ppm
-            )
+            rows = _availability(tuple(self._counts.items()), self._epoch_s, there_ppm)
             self._there = (there_ppm, rows)
         return self._there[1]
+
+
+@lru_cache(maxsize=512)
+def _availability(
+    counts: tuple[tuple[str, int], ...], epoch_s: int, there_ppm: int
+) -> tuple[SupplierTime, ...]:
+    """Kept, so that the paths of a process share these rows, and what is known of them."""
+    return tuple(
+        SupplierTime(
+            supplier_id=name,
+            gpu_class=name,
+            gpu_s=count * epoch_s * there_ppm // PPM,
+            quality_ppm=PPM,
+        )
+        for name, count in counts
+        if there_ppm
+    )
 
 
 def epochs_a_day(epoch_s: int) -> int:

@@ -70,6 +70,13 @@ def test_a_stipend_of_ones_own_stands_in_for_the_tables() -> None:
     assert worked.stipend == {"a": 3_600}
 
 
+def test_the_same_time_earns_by_the_parameters_of_each_epoch() -> None:
+    there = inputs(there=(gpus("a", "H100-PCIe", 3_600),))
+    dearer = IdeParams(hardware_nano_usd=2 * IdeParams().hardware_nano_usd)
+    earnings = [earned(there, params).stipend for params in (IdeParams(), dearer, IdeParams())]
+    assert earnings == [{"a": 300_000_000}, {"a": 600_000_000}, {"a": 300_000_000}]
+
+
 def test_io_is_floored_for_the_payee_and_the_rest_is_rounding() -> None:
     # 1,000 nano-USD at 1.6 nano-USD a base unit is 625 exactly, 1,001 is 625.6.
     paid = pay_io([1_000, 1_001, 1], limit_io=CAP, vault_io=0, price=CENTS_16, cap_io=CAP)

@@ -250,6 +250,7 @@ def test_psi_saturates() -> None:
         ),
     ],
 )
-def test_refuses_the_impossible(state: IdeState, inputs: EpochInputs, says: str) -> None:
-    with pytest.raises(InvariantError, match=says):
-        step(state, inputs, PARAMS)
+def test_refuses_the_impossible_each_time(state: IdeState, inputs: EpochInputs, says: str) -> None:
+    for _ in range(2):
+        with pytest.raises(InvariantError, match=says):
+            step(state, inputs, PARAMS)
