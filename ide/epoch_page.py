@@ -181,9 +181,9 @@ def _proof(seal: EpochSeal, head: EpochHead) -> str:
     )
     rows = [[name, f"<code>{value}</code>"] for name, value in hashes]
     return (
-        "<h2>Check it</h2><p>Each supplier can prove its payout against this root, and the charges"
+        "<h2>Check it</h2><p>Each supplier can prove its payout against this head, and the charges"
         " behind it, without asking anybody:</p>"
-        f"<p><code>tollgate settle check-proof FILE --root {seal.root}</code></p>"
+        f"<p><code>tollgate settle check-proof FILE --head {seal.hash}</code></p>"
         + _table((("", ""), ("SHA-256", "")), rows)
     )
 

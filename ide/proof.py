@@ -14,7 +14,7 @@ import msgspec
 from ide.canonical import canonical_json, text_hash
 from ide.commitment import EpochHead, PayoutLeaf, charge_roots, head_hash, text_leaf
 from ide.epoch import EpochInputs, Payout, SupplierUsage
-from ide.merkle import MerkleTree, root_of_path
+from ide.merkle import root_of_path
 from ide.params import IdeParams, params_from_dict
 from ide.payouts import earned
 from metering.epoch_seal import PayoutRow, ServedCharge
@@ -56,7 +56,7 @@ class CheckedProof(msgspec.Struct, frozen=True, kw_only=True):
 def make_proof(
     head: str,
     params: str,
-    tree: MerkleTree,
+    path: Iterable[bytes],
     payout: PayoutRow,
     charges: Iterable[ServedCharge] | None,
 ) -> Proof:
@@ -67,17 +67,18 @@ def make_proof(
         head=_object(head),
         leaf_index=payout.leaf,
         leaf=_object(payout.text),
-        path=tuple(node.hex() for node in tree.path(payout.leaf)),
+        path=tuple(node.hex() for node in path),
         params=_object(params),
         charges=shown,
     )
 
 
-def check_proof(data: bytes, root: str | None = None) -> CheckedProof:
+def check_proof(data: bytes, root: str | None = None, head: str | None = None) -> CheckedProof:
     """Does the payout belong to the root, is it worked out right, and are these its charges?
 
-    `root` is the one that was published, in hex; without it, it is the proof's own. Raises
-    ProofError.
+    `root` and the hash of the `head` are those that were published, in hex; what is left out is
+    taken from the proof. A root stands for payout, usage and charges alone; the head also for the
+    price and the parameters. Raises ProofError.
     """
     try:
         proof = msgspec.json.decode(data, type=Proof)
@@ -85,21 +86,26 @@ def check_proof(data: bytes, root: str | None = None) -> CheckedProof:
             raise ProofError(
                 f"the file is of format {proof.tollgate_proof}, this checks format {FORMAT}"
             )
-        head = msgspec.convert(proof.head, EpochHead)
+        shown = msgspec.convert(proof.head, EpochHead)
         leaf = msgspec.convert(proof.leaf, PayoutLeaf)
         params = params_from_dict(proof.params)
         path = [bytes.fromhex(node) for node in proof.path]
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProofError(f"the file cannot be read as a proof: {error}") from error
+    found = head_hash(_text(proof.head))
+    if head is not None and head.lower() != found:
+        raise ProofError(f"the proof is of head {found}, not of the one given")
+    if root is not None and root.lower() != shown.root:
+        raise ProofError(f"the proof is of root {shown.root}, not of the one given")
     try:
-        _check(proof, head, leaf, params, path, root)
+        _check(proof, shown, leaf, params, path)
     except MoneyError as error:
         raise ProofError(f"the payout cannot be: {error}") from error
     return CheckedProof(
-        epoch=head.epoch,
+        epoch=shown.epoch,
         supplier_id=leaf.payout.supplier_id,
-        root=head.root,
-        head_hash=head_hash(_text(proof.head)),
+        root=shown.root,
+        head_hash=found,
         payout=leaf.payout,
         usage=leaf.usage,
         charges=None if proof.charges is None else len(proof.charges),
@@ -112,10 +118,7 @@ def _check(
     leaf: PayoutLeaf,
     params: IdeParams,
     path: list[bytes],
-    root: str | None,
 ) -> None:
-    if root is not None and root.lower() != head.root:
-        raise ProofError(f"the proof is of root {head.root}, not of the one given")
     found = root_of_path(text_leaf(_text(proof.leaf)), proof.leaf_index, head.payouts, path)
     if found is None or found.hex() != head.root:
         raise ProofError("the path does not lead from this payout to the root")
@@ -127,14 +130,18 @@ def _check(
 
 
 def _check_payout(leaf: PayoutLeaf, head: EpochHead, params: IdeParams, params_hash: str) -> None:
-    payout = leaf.payout
+    payout, price = leaf.payout, head.io_price_nano_usd or 0
+    if min(value for value in msgspec.structs.astuple(payout) if isinstance(value, int)) < 0:
+        raise ProofError("the payout has an amount below 0")
     owed = payout.obligation_nano_usd + payout.debt_before_nano_usd
     met = payout.io_value_nano_usd + payout.rounding_nano_usd + payout.usd_paid_nano_usd
     if met + payout.unpaid_nano_usd != owed:
         raise ProofError(f"the payout does not add up to the {owed} nano-USD that were owed")
-    worth = mul_div_ceil(payout.io_paid, head.io_price_nano_usd or 0, IO_UNIT)
+    worth = mul_div_ceil(payout.io_paid, price, IO_UNIT)
     if worth != payout.io_value_nano_usd:
         raise ProofError(f"the IO paid are worth {worth} nano-USD, not {payout.io_value_nano_usd}")
+    if payout.rounding_nano_usd and payout.rounding_nano_usd * IO_UNIT >= price:
+        raise ProofError(f"{payout.rounding_nano_usd} nano-USD are a base unit, no rounding")
     if params_hash != head.params_hash:
         raise ProofError("the parameters are not those that the epoch was closed with")
     _check_earned(leaf, params)
@@ -160,6 +167,8 @@ def _check_charges(shown: Sequence[Json], leaf: PayoutLeaf, head: EpochHead) -> 
         charges = [msgspec.convert(each, ServedCharge) for each in shown]
     except msgspec.ValidationError as error:
         raise ProofError(f"the charges cannot be read: {error}") from error
+    if any(msgspec.to_builtins(read) != each for read, each in zip(charges, shown, strict=True)):
+        raise ProofError("a charge says more than was hashed")
     supplier = leaf.payout.supplier_id
     root = charge_roots(charges).get(supplier)
     if len(charges) != leaf.charges or (root and root.root.hex() != leaf.charges_root):
@@ -168,16 +177,21 @@ def _check_charges(shown: Sequence[Json], leaf: PayoutLeaf, head: EpochHead) -> 
         raise ProofError("a charge is that of another supplier")
     if not all(head.from_seq < charge.seq <= head.to_seq for charge in charges):
         raise ProofError("a charge is not of this epoch")
-    if _sums(charges) != {served.model: served for served in leaf.usage}:
+    if _sums(charges) != sorted(leaf.usage, key=_model):
         raise ProofError("the charges add up to other tokens than those that were paid")
 
 
-def _sums(charges: Iterable[ServedCharge]) -> dict[str, SupplierUsage]:
+def _model(served: SupplierUsage) -> str:
+    return served.model
+
+
+def _sums(charges: Iterable[ServedCharge]) -> list[SupplierUsage]:
+    """By model, in the order of their names."""
     by_model: dict[str, list[ServedCharge]] = {}
     for charge in charges:
         by_model.setdefault(charge.model, []).append(charge)
-    return {
-        model: SupplierUsage(
+    return [
+        SupplierUsage(
             supplier_id=found[0].supplier_id,
             model=model,
             prompt_tokens=sum(charge.prompt_tokens for charge in found),
@@ -186,8 +200,8 @@ def _sums(charges: Iterable[ServedCharge]) -> dict[str, SupplierUsage]:
             charged_nano_usd=sum(charge.charged_nano_usd for charge in found),
             charges=len(found),
         )
-        for model, found in by_model.items()
-    }
+        for model, found in sorted(by_model.items())
+    ]
 
 
 def _object(text: str) -> Json:

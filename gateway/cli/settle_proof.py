@@ -57,14 +57,17 @@ def proof(
     click.echo(f"Anyone can check it: tollgate settle check-proof {output}")
 
 
-@click.command("check-proof", epilog="Example: tollgate settle check-proof proof.json --root HEX")
+@click.command("check-proof", epilog="Example: tollgate settle check-proof proof.json --head HEX")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--root", help="The epoch's root as it was published, in hex.")
+@click.option(
+    "--head", help="The hash of its head, in hex: it stands for price and parameters too."
+)
 @json_option
-def check(file: Path, root: str | None, as_json: bool) -> None:
+def check(file: Path, root: str | None, head: str | None, as_json: bool) -> None:
     """Verify a proof, without any database or network. Exits 1 if it proves nothing."""
     try:
-        found = check_proof(file.read_bytes(), root)
+        found = check_proof(file.read_bytes(), root, head)
     except ProofError as error:
         if as_json:
             echo_json({"ok": False, "problem": str(error)})
@@ -72,9 +75,10 @@ def check(file: Path, root: str | None, as_json: bool) -> None:
             click.echo(f"{file} proves nothing: {error}")
         sys.exit(1)
     if as_json:
-        echo_json({"ok": True, "root_given": root is not None, **_json(found)})
+        given = {"root_given": root is not None, "head_given": head is not None}
+        echo_json({"ok": True, **given, **_json(found)})
         return
-    for line in _lines(found, root is not None):
+    for line in _lines(found, head is not None):
         click.echo(line)
 
 
@@ -88,7 +92,7 @@ def _json(found: CheckedProof) -> dict[str, Any]:
     return told
 
 
-def _lines(found: CheckedProof, root_given: bool) -> list[str]:
+def _lines(found: CheckedProof, head_given: bool) -> list[str]:
     payout = found.payout
     tokens = sum(served.prompt_tokens + served.completion_tokens for served in found.usage)
     lines = [
@@ -105,6 +109,6 @@ def _lines(found: CheckedProof, root_given: bool) -> list[str]:
         f"root {found.root}",
         f"head {found.head_hash}",
     ]
-    if not root_given:
-        lines.append("Compare the root with the one that was published, or give it with --root.")
+    if not head_given:
+        lines.append("Compare the head with the one that was published, or give it with --head.")
     return lines

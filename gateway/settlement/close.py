@@ -65,6 +65,11 @@ def closed(orders: Orders) -> Told:
         return Told(outcome=Outcome(settlement.status))
     except LedgerError as error:
         return Told(outcome=Outcome.AWAY, problem=str(error))
+    except msgspec.DecodeError as error:
+        problem = (
+            f"the last epoch was closed by another version, which this one cannot read: {error}"
+        )
+        return Told(outcome=Outcome.REFUSED, problem=problem)
     except (AccountError, InvariantError, MoneyError, SettlementError) as error:
         return Told(outcome=Outcome.REFUSED, problem=str(error))
 

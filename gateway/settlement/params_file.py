@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ide.params import IdeParams, params_from_toml
+from ide.params import IdeParams, ParamsError, params_from_toml
 
 
 def params_of_file(file: Path) -> IdeParams:
@@ -13,3 +13,5 @@ def params_of_file(file: Path) -> IdeParams:
         return params_from_toml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return IdeParams()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"IDE parameters: {file} cannot be read: {error}") from error

@@ -22,6 +22,7 @@ from gateway.settlement.close import Orders, Outcome, Told
 from gateway.settlement.config import SettlementConfig
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import LOOK_S, PriceWatch
+from gateway.settlement.timetable import Timetable, boundary_after
 from ide.closing_time import NextEpoch, next_epoch
 from ide.params import IdeParams, ParamsError
 from metering.database import Database
@@ -33,6 +34,8 @@ log = logging.getLogger("tollgate")
 LEASE = "settlement"
 CLOSING_S_MAX = 1800.0
 """A closing that takes longer hangs."""
+SOON_S = 5.0
+"""After one that got no answer, or whose process died: that may be over, and each try costs."""
 AGAIN_S = 60.0
 """After a closing that was refused: somebody has to see to it, and may have."""
 
@@ -65,7 +68,7 @@ class Settler:
             wall_ns=time.time_ns,
         )
         self._leads = False
-        self._not_before_ns = 0
+        self._timetable = Timetable()
         self._closing: asyncio.Task[Told] | None = None
 
     async def run(self) -> None:
@@ -100,10 +103,11 @@ class Settler:
         if following is None:
             return self._beat_s
         now_ns = time.time_ns()
-        closes_ns = max(following.closes_ns(params.epoch_s), self._not_before_ns)
+        closes_ns = self._timetable.closes_ns(following, params.epoch_s, now_ns)
         if now_ns < closes_ns:
             return (closes_ns - now_ns) / 1e9
-        self._not_before_ns = _boundary_after(now_ns, params.epoch_s)
+        # a quiet epoch is not closed, and not looked at again before the next would be
+        self._timetable.put_off(boundary_after(now_ns, params.epoch_s))
         self._closing = asyncio.create_task(self._close(following, params, now_ns))
         return self._beat_s
 
@@ -159,10 +163,10 @@ class Settler:
         if told.outcome is Outcome.SETTLED:
             log.info("an epoch is settled")
         elif told.outcome is Outcome.AWAY:
-            self._not_before_ns = 0
+            self._timetable.put_off(time.time_ns() + int(SOON_S * 1e9))
             log.warning("an epoch could not be closed, and is tried again: %s", told.problem)
         elif told.outcome is Outcome.REFUSED:
-            self._not_before_ns = time.time_ns() + int(AGAIN_S * 1e9)
+            self._timetable.put_off(time.time_ns() + int(AGAIN_S * 1e9))
             log.error("an epoch cannot be closed: %s", told.problem)
 
     async def _stop(self) -> None:
@@ -174,8 +178,3 @@ class Settler:
             await asyncio.to_thread(self._lease.leave)
         except LedgerError as error:
             log.warning("another gateway closes epochs once this one's lease is over: %s", error)
-
-
-def _boundary_after(now_ns: int, epoch_s: int) -> int:
-    """A quiet epoch is not closed, and not looked at again before the next would be."""
-    return NextEpoch(epoch=0, began_ns=now_ns).closes_ns(epoch_s)

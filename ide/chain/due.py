@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import msgspec
+
 from ide.chain.chain import ChainError
 from ide.chain.plan import CLOSING, EpochDue
-from ide.commitment import head_of
+from ide.commitment import PayoutLeaf, head_hash, head_of, text_leaf
+from ide.merkle import GrowingRoot
 from metering import accounts
 from metering.accounts import Asset
+from metering.epoch_seal import PayoutRow
 from metering.ledger import AccountBalance, Ledger
 
 _SUPPLIER_IO = accounts.supplier(Asset.IO, "x").removesuffix("x")
 
 
 def due_of(ledger: Ledger, epoch: int) -> EpochDue:
-    """Raises ChainError if the epoch is not settled, or has no seal to commit to."""
+    """Raises ChainError if the epoch is not settled, has no seal to commit to, or its payouts are
+    not those that were sealed: what is sent cannot be taken back.
+    """
     if ledger.epoch(epoch) is None:
         raise ChainError(f"epoch {epoch} is not settled yet: see `tollgate settle status`")
     seals = ledger.seals(before=epoch + 1)
     if not seals or seals[0].epoch != epoch:
         raise ChainError(f"epoch {epoch} was closed by an early version: it has no root to name")
     head = head_of(seals[0])
-    payouts = {row.supplier_id: row.io_paid for row in ledger.payouts(epoch) if row.io_paid}
+    payouts, root = _sealed_payouts(ledger.payouts(epoch))
+    if (root, head_hash(seals[0].head)) != (head.root, seals[0].hash):
+        raise ChainError(f"the payouts of epoch {epoch} are not those that were sealed")
     if sum(payouts.values()) != head.io_paid:
         raise ChainError(f"the payouts of epoch {epoch} are not the {head.io_paid} of its head")
     return EpochDue(
@@ -33,6 +41,17 @@ def due_of(ledger: Ledger, epoch: int) -> EpochDue:
         payouts=payouts,
         burn_io=head.io_burned,
     )
+
+
+def _sealed_payouts(rows: Iterable[PayoutRow]) -> tuple[dict[str, int], str]:
+    """What is to be paid by supplier, and the root over that, in hex."""
+    root, payouts = GrowingRoot(), {}
+    for row in rows:
+        root.add(text_leaf(row.text))
+        payout = msgspec.json.decode(row.text, type=PayoutLeaf).payout
+        if payout.io_paid:
+            payouts[payout.supplier_id] = payout.io_paid
+    return payouts, root.root.hex()
 
 
 def settled_io(ledger: Ledger) -> dict[str, int]:

@@ -17,7 +17,7 @@ import msgspec
 from gateway.settlement.close import Orders, Outcome, Told
 from ide.params import IdeParams
 from ide.proof import check_proof
-from ide.proving import payout_tree, prove
+from ide.proving import PayoutTree, prove
 from ide.replay import replay
 from metering.backend import open_ledger
 
@@ -74,7 +74,7 @@ def _settled(where: Path | str, crowd: Crowd, status: Status) -> Iterator[Figure
         row = ledger.latest_epoch()
         assert row is not None
         begun = time.perf_counter()
-        tree = payout_tree(ledger, row.epoch)
+        tree = PayoutTree(ledger, row.epoch)
         tree_s = time.perf_counter() - begun
         begun = time.perf_counter()
         proof = prove(ledger, row, "supplier-7", with_charges=True, tree=tree)

@@ -97,6 +97,8 @@ async def test_the_page_says_all_and_loads_nothing(gateway: Served) -> None:
         ("/epochs/4/proof?supplier=a", 404),
         ("/epochs/1/proof?supplier=nobody", 404),
         ("/epochs/1/proof", 400),
+        ("/epochs/1/proof?supplier=a%00", 400),
+        ("/epochs/1/proof?supplier=../a", 400),
         ("/epochs/0", 400),
         ("/epochs/x", 400),
         ("/epochs/99999999999999999999999", 400),

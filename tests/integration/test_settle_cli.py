@@ -198,7 +198,9 @@ def test_a_supplier_gets_a_proof_and_anyone_can_check_it(home: Path, tmp_path: P
     said = check()
     assert said.exit_code == 0
     assert "600 tokens of 1 charges" in said.output
-    assert "Compare the root" in said.output
+    assert "Compare the head" in said.output
+    assert "Compare" not in check("--head", found["head_hash"]).output
+    assert check("--head", root).exit_code == 1
     refused = check("--root", "00")
     assert (refused.exit_code, "not of the one given" in refused.output) == (1, True)
     file.write_text(file.read_text().replace("105000", "105001"))

@@ -13,16 +13,22 @@ from books import deposit, opened, single, used
 from served import eventually
 
 from gateway.config import ConfigError, parse
+from gateway.home import Home
 from gateway.settlement.close import Orders, Outcome, closed
-from gateway.settlement.config import PriceOfIo, price_of_io
+from gateway.settlement.config import PriceOfIo, SettlementConfig, price_of_io
+from gateway.settlement.epochs import Epochs
+from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import PriceWatch, read_once
+from gateway.settlement.settler import SOON_S, Settler
+from gateway.settlement.timetable import Timetable
 from ide.closing_time import NextEpoch, next_epoch
-from ide.params import IdeParams
+from ide.params import IdeParams, ParamsError
 from ide.price_sources import OracleConfig, PriceSource
-from metering.backend import open_ledger
+from metering.backend import open_database, open_ledger
 from metering.ledger import Ledger
 from metering.posting import close_group, hold_group
 from metering.reference_ledger import ReferenceLedger
+from metering.sqlite_ledger import SqliteLedger
 
 HOUR_NS = 3_600 * 10**9
 MODEL = """
@@ -123,6 +129,40 @@ def test_books_that_do_not_agree_and_a_ledger_that_is_away_are_told(tmp_path: Pa
     assert (away.outcome, "missing" in away.problem) == (Outcome.AWAY, True)
 
 
+def test_an_epoch_of_another_version_is_told_not_tried_again_and_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with contextlib.closing(SqliteLedger(file)) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        serve(ledger, "c1")
+        assert closed(orders(file, 1)).outcome is Outcome.SETTLED
+        changed(ledger, "state = json_remove(state, '$.cap_io')")
+        serve(ledger, "c2")
+        refused = closed(orders(file, 2))
+    assert refused.outcome is Outcome.REFUSED
+    assert "another version" in refused.problem
+
+
+def test_parameters_are_told_as_they_were_hashed(tmp_path: Path) -> None:
+    """One that a later version brought has its default, but was not in what was hashed."""
+    file = tmp_path / "ledger.db"
+    with contextlib.closing(SqliteLedger(file)) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        serve(ledger, "c1")
+        closed(orders(file, 1))
+        changed(ledger, "params = json_remove(params, '$.epoch_s')")
+        told = json.loads(Epochs(ledger).as_json(1))
+    assert "version" in told["params"]
+    assert "epoch_s" not in told["params"]
+
+
+def changed(ledger: SqliteLedger, what: str) -> None:
+    for (trigger,) in ledger._writes.query(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'epoch'"
+    ):
+        ledger._writes.query(f"DROP TRIGGER {trigger}")
+    ledger._writes.query(f"UPDATE epoch SET {what}")
+
+
 def test_an_epoch_is_over_at_a_multiple_of_its_length() -> None:
     began = NextEpoch(epoch=1, began_ns=5 * HOUR_NS + 1)
     assert began.closes_ns(3_600) == 6 * HOUR_NS
@@ -135,6 +175,61 @@ def test_an_epoch_is_over_at_a_multiple_of_its_length() -> None:
     now_ns[0] = 9 * HOUR_NS
     ledger.post("cli", [deposit("bob", 10**9)])
     assert next_epoch(ledger) == NextEpoch(epoch=1, began_ns=3 * HOUR_NS + 5)
+
+
+def test_a_clock_that_was_ahead_does_not_put_off_all_epochs() -> None:
+    table, ahead = Timetable(), NextEpoch(epoch=7, began_ns=9_000 * HOUR_NS)
+    now_ns = 5 * HOUR_NS + 1
+    assert table.closes_ns(ahead, 3_600, now_ns) == 6 * HOUR_NS
+    assert table.closes_ns(ahead, 3_600, 6 * HOUR_NS + 1) == 6 * HOUR_NS, "its time has come"
+    table.put_off(9_001 * HOUR_NS)
+    assert table.closes_ns(ahead, 3_600, now_ns) == 6 * HOUR_NS, "so was it when it put it off"
+    skewed = NextEpoch(epoch=8, began_ns=6 * HOUR_NS + 10**9)
+    assert table.closes_ns(skewed, 3_600, 6 * HOUR_NS - 10**9) == 7 * HOUR_NS
+
+
+def test_an_epoch_whose_process_died_is_not_tried_again_without_a_pause(tmp_path: Path) -> None:
+    long_ago = SqliteLedger(tmp_path / "ledger.db", lambda: HOUR_NS)
+    with contextlib.closing(long_ago) as ledger:
+        ledger.post("cli", [deposit("alice", 10**9)])
+        with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
+            settler = Settler(
+                Home(tmp_path),
+                SettlementConfig(io_price_usd="1"),
+                PriceWatch(PriceOfIo(fixed_nano_usd=5, oracle=None)),
+                tmp_path / "gone" / "ledger.db",
+                ledger=ledger,
+                database=database,
+                holder="a",
+            )
+            (tmp_path / "ide.toml").write_text("epoch_s = 3600\n")
+            assert 0 < asyncio.run(failed_once(settler)) <= SOON_S
+
+
+async def failed_once(settler: Settler) -> float:
+    """For how long nothing is done after that."""
+    await settler._look()
+    assert settler._closing is not None
+    assert (await settler._closing).outcome is Outcome.AWAY
+    pause_s = await settler._look()
+    again = settler._closing
+    await settler._stop()
+    assert again is None, "at once again"
+    return pause_s
+
+
+@pytest.mark.parametrize("content", [b"epoch_s = 3600 # \xff\n", None])
+def test_parameters_that_cannot_be_read_are_told_as_such(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """Anything else would end the gateway, as its tasks end together."""
+    file = tmp_path / "ide.toml"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ParamsError, match=r"ide\.toml cannot be read"):
+        params_of_file(file)
 
 
 def test_an_oracle_is_asked_only_while_its_price_is_needed(tmp_path: Path) -> None:

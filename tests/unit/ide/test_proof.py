@@ -15,9 +15,10 @@ import msgspec
 import pytest
 from books import closed, deposit, opened, used
 
+from ide.canonical import canonical_json, text_hash
 from ide.params import IdeParams
 from ide.proof import ProofError, check_proof
-from ide.proving import prove
+from ide.proving import BLOCK_LEAVES, PayoutTree, prove
 from ide.settlement import SettlementError, settle
 from metering.epoch_seal import SealedEpoch
 from metering.posting import close_group, hold_group
@@ -112,6 +113,8 @@ CHANGES: dict[str, Change] = {
     "charges turned round": lambda proof: proof["charges"].reverse(),
     "another's charge": lambda proof: proof["charges"][0].update(supplier_id="z"),
     "a cheaper price": lambda proof: proof["head"].update(io_price_nano_usd=CENTS_16 * 2),
+    "more in a charge": lambda proof: proof["charges"][0].update(refund_nano_usd=1),
+    "other parameters": lambda proof: proof["params"].update(usage_share_ppm=1),
 }
 
 
@@ -146,9 +149,13 @@ def test_what_is_wrong_is_said(ledger: ReferenceLedger, change: Change, says: st
         check_proof(json.dumps(proof).encode())
 
 
+def test_a_file_that_nests_without_end_is_no_proof() -> None:
+    with pytest.raises(ProofError, match="cannot be read as a proof"):
+        check_proof(b'{"tollgate_proof": 1, "head": {"epoch": ' + b"[" * 100_000)
+
+
 def sealed_anew(ledger: ReferenceLedger, change: Change) -> tuple[bytes, str]:
     """A proof whose root was made over what was changed, as a dishonest operator could."""
-    from ide.canonical import canonical_json
     from ide.commitment import text_leaf
     from ide.merkle import MerkleTree
 
@@ -181,6 +188,51 @@ def test_a_root_over_something_wrong_does_not_make_it_right(
         check_proof(data, root)
 
 
+def all_is_rounding(proof: dict[str, Any]) -> None:
+    payout = proof["leaf"]["payout"]
+    owed = payout["io_value_nano_usd"] + payout["rounding_nano_usd"]
+    payout.update(io_paid=0, io_value_nano_usd=0, rounding_nano_usd=owed)
+
+
+def paid_below_nothing(proof: dict[str, Any]) -> None:
+    payout = proof["leaf"]["payout"]
+    payout.update(usd_paid_nano_usd=-5, unpaid_nano_usd=payout["unpaid_nano_usd"] + 5)
+
+
+def usage_twice(proof: dict[str, Any]) -> None:
+    payout, usage = proof["leaf"]["payout"], proof["leaf"]["usage"]
+    more = usage[0]["cost_nano_usd"] * proof["params"]["usage_share_ppm"] // 10**6
+    usage.insert(0, usage[0])
+    payout["obligation_nano_usd"] += more
+    payout["unpaid_nano_usd"] += more
+
+
+@pytest.mark.parametrize("change", [all_is_rounding, paid_below_nothing, usage_twice])
+def test_who_is_cheated_under_an_honest_looking_root_finds_out(
+    ledger: ReferenceLedger, change: Change, tmp_path: Path
+) -> None:
+    data, root = sealed_anew(ledger, change)
+    with pytest.raises(ProofError, match=r"no rounding|below 0|other tokens"):
+        check_proof(data, root)
+    done = run_checker(tmp_path, json.loads(data), root)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stdout
+
+
+def test_a_head_that_was_published_stands_for_price_and_parameters(
+    ledger: ReferenceLedger, tmp_path: Path
+) -> None:
+    """The root is that of the books; what it is not over, the head is."""
+    proof, seal = proof_of(ledger, "b"), ledger.seals(before=2)[0]
+    assert check_proof(json.dumps(proof).encode(), seal.root, seal.hash.upper()).epoch == 1
+    assert run_checker(tmp_path, proof, seal.hash).returncode == 0
+    proof["params"]["burn_share_ppm"] = 10**6
+    proof["head"]["params_hash"] = text_hash(canonical_json(proof["params"]))
+    assert check_proof(json.dumps(proof).encode(), seal.root).head_hash != seal.hash
+    with pytest.raises(ProofError, match=r"of head .*, not of the one given"):
+        check_proof(json.dumps(proof).encode(), seal.root, seal.hash)
+    assert run_checker(tmp_path, proof, seal.hash).returncode == 1
+
+
 def test_heads_are_chained(ledger: ReferenceLedger) -> None:
     second, first = ledger.seals(limit=5)
     assert (first.epoch, second.epoch) == (1, 2)
@@ -190,6 +242,21 @@ def test_heads_are_chained(ledger: ReferenceLedger) -> None:
     assert msgspec.json.encode(changed, order="sorted").decode() != first.head
     writers = {end["writer"] for end in json.loads(first.head)["writers"]}
     assert writers == {"cli", "g"}
+
+
+def test_every_block_of_many_payouts_leads_to_the_root() -> None:
+    """A gateway keeps one hash of each block, and reads the others when somebody asks."""
+    made, count = ReferenceLedger(), 2 * BLOCK_LEAVES + 7
+    made.post("cli", [deposit("alice", 10**12)])
+    for number in range(count):
+        serve(made, f"c{number}", f"s{number:05}", MODELS[0], 1)
+    settle(made, IdeParams(), io_price_nano_usd=CENTS_16, now_ns=7)
+    row, root = made.epoch(1), made.seals()[0].root
+    assert row is not None
+    tree = PayoutTree(made, 1)
+    for leaf in (0, 1, BLOCK_LEAVES - 1, BLOCK_LEAVES, 2 * BLOCK_LEAVES, count - 1):
+        proof = prove(made, row, f"s{leaf:05}", with_charges=True, tree=tree)
+        assert check_proof(msgspec.json.encode(proof), root).supplier_id == f"s{leaf:05}"
 
 
 def test_who_was_not_paid_has_no_proof(ledger: ReferenceLedger) -> None:
