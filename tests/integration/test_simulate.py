@@ -30,7 +30,7 @@ def test_worker_processes_change_nothing() -> None:
 
 # numpy fills its table of float limits when it is first asked, and takes what other native code
 # left in the processor's floating-point flags for its own.
-@pytest.mark.filterwarnings("ignore:invalid value encountered in exp2:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in:RuntimeWarning")
 def test_the_command_writes_figures_plots_and_one_page(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["simulate", "--scenario", "S1", "--years", "1", "--paths", "3", "--workers", "1"]
