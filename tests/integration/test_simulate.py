@@ -6,7 +6,6 @@ import csv
 import json
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
@@ -28,9 +27,6 @@ def test_worker_processes_change_nothing() -> None:
     assert sum(done) == 5 * 30
 
 
-# numpy fills its table of float limits when it is first asked, and takes what other native code
-# left in the processor's floating-point flags for its own.
-@pytest.mark.filterwarnings("ignore:invalid value encountered in:RuntimeWarning")
 def test_the_command_writes_figures_plots_and_one_page(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["simulate", "--scenario", "S1", "--years", "1", "--paths", "3", "--workers", "1"]
