@@ -17,7 +17,7 @@ def node_json(node: Node, now_ns: int) -> dict[str, Any]:
         "node_id": node.node_id,
         **msgspec.structs.asdict(node.terms),
         "state": state_of(node, now_ns),
-        "hardware": node.hardware,
+        "hardware": msgspec.to_builtins(node.hardware),
         "lease": None
         if said is None
         else {
@@ -25,7 +25,7 @@ def node_json(node: Node, now_ns: int) -> dict[str, Any]:
             "model": said.model,
             "capacity": said.capacity,
             "in_flight": said.in_flight,
-            "hardware": said.hardware,
+            "hardware": msgspec.to_builtins(said.hardware),
             "told_at": seconds(node.told_ns),
             "until": seconds(node.leased_until_ns),
         },
