@@ -160,7 +160,9 @@ def test_kill_of_the_gateway_mid_stream_charges_once_what_was_recorded(stack):
 
 
 def test_epoch_pays_and_burns_and_settling_again_changes_nothing(stack, client):
+    charged = len(stack.usage())
     client.chat.completions.create(model=stack.model, messages=QUESTION)
+    stack.usage_after(charged, 1)  # booked: what came later would be another epoch's
     first = stack.settle()
     again = stack.settle()
     assert first["status"] == "settled"
