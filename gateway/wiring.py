@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
@@ -38,8 +40,6 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
-from gateway.enrolment.enrolment import Enrolment
-from gateway.enrolment.roll import Roll
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
@@ -57,7 +57,6 @@ from gateway.routes import (
     key,
     messages,
     models,
-    nodes,
     openrouter,
     responses,
     scorecard,
@@ -68,7 +67,6 @@ from gateway.routes import (
 )
 from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
 from gateway.routes.admin import api as admin
-from gateway.routes.admin import nodes as admin_nodes
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
@@ -76,6 +74,9 @@ from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
 from router.registry import Registry
 from router.router import Router
+
+if TYPE_CHECKING:
+    from gateway.enrolled_nodes import EnrolledNodes
 
 
 class Gateway:
@@ -109,18 +110,7 @@ class Gateway:
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
-        self._enrolment: Enrolment | None = None
-        self._roll: Roll | None = None
-        if config.enrolment is not None:
-            self._enrolment = Enrolment(config.enrolment, self._books.nodes)
-            self._roll = Roll(
-                self._enrolment,
-                identity=home.gateway_identity_file,
-                writer=self._books.writer,
-                models=[model.id for model in config.model],
-                doors=doors[1],
-                reopen=self._upstream.reopen,
-            )
+        self._enrolled = self._new_enrolled(doors[1])
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -160,6 +150,22 @@ class Gateway:
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
         return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+
+    def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
+        settings = self.config.enrolment
+        if settings is None:
+            return None
+        from gateway.enrolled_nodes import EnrolledNodes  # here, because few need its 10 MB
+
+        return EnrolledNodes(
+            settings,
+            self._books.nodes,
+            identity=self._home.gateway_identity_file,
+            writer=self._books.writer,
+            models=[model.id for model in self.config.model],
+            doors=doors,
+            reopen=self._upstream.reopen,
+        )
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -242,16 +248,15 @@ class Gateway:
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
             *self._batches.routers(authenticate),
-            *([] if self._enrolment is None else [nodes.routes(self._enrolment)]),
+            *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
         ]
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
         customers = Customers(books.admin_ledger, books.customers, ADMIN_WRITER)
-        enrolled = [] if self._enrolment is None else [admin_nodes.routes(self._enrolment)]
         return [
-            *enrolled,
+            *([] if self._enrolled is None else [self._enrolled.admin_routes]),
             accounts.routes(customers, self._keyring, books.usage),
             keys.routes(books.keys, self._keyring),
             deposits.routes(books.billing),
@@ -283,8 +288,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
-            if self._roll is not None:
-                going_on.append(self._roll.follow(self._nodes.take_enrolled))
+            if self._enrolled is not None:
+                going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield

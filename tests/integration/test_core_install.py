@@ -20,6 +20,8 @@ from serving.free_ports import free_ports
 ROOT = Path(__file__).parents[2]
 ROOMS = ("gateway", "ide", "metering", "router", "serving")
 HEAVY = ("ray", "solders", "vllm", "torch", "transformers")
+RARE = ("cryptography", "redis")
+"""Loaded only where the configuration asks for what needs it: each takes 10 MiB or more."""
 
 
 @pytest.fixture
@@ -50,6 +52,8 @@ def test_core_install_serves_with_a_static_node(core: Path, tmp_path: Path):
 
     heavy = f"import importlib.util as u; print([m for m in {HEAVY} if u.find_spec(m)])"
     assert run(core / "python", "-c", heavy).strip() == "[]"
+    rare = f"import sys, gateway.wiring; print([m for m in {RARE} if m in sys.modules])"
+    assert run(core / "python", "-c", rare).strip() == "[]"
     assert "pay          Needs pip install" in run(core / "tollgate", "settle", "--help")
     home = tmp_path / "home"
     node_port, port = free_ports(2)

@@ -12,8 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 from gateway import errors
 from gateway.enrolment.enrolment import Enrolment, invitation
 from gateway.enrolment.node import Terms
-from gateway.enrolment.views import audit_json, node_json
 from gateway.routes.body import json_body, query_of
+from gateway.routes.node_views import audit_json, node_json
 from gateway.routes.views import page_json, seconds
 
 _Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
