@@ -12,6 +12,8 @@ from router.scorers import Scorer
 from router.types import Ask, Load, NodeView
 
 KeptQueue = Callable[[NodeView], Load]
+Choose = Callable[[list[NodeView], Ask], NodeView]
+"""Out of those that are allowed, of which there is one at least."""
 
 _CACHE_MATCH_MIN = 0.3
 _BALANCE_ABS, _BALANCE_REL = 64, 1.5
@@ -22,11 +24,23 @@ _QUEUE, _KV, _PREFIX = 2.0, 2.0, 3.0
 """llm-d's weights of its default profile."""
 
 
-def _allowed(views: Sequence[NodeView], ask: Ask, why_not: Filter, draw: int) -> list[NodeView]:
-    """From a random one on, so that equals share alike."""
-    first = draw % max(len(views), 1)
-    turned = [*views[first:], *views[:first]]
-    return [view for view in turned if why_not(view, ask) is None]
+def among_allowed(choose: Choose) -> Picker:
+    """Shows it the allowed nodes from a random one on, so that equals share alike."""
+
+    def pick(
+        views: Sequence[NodeView],
+        ask: Ask,
+        why_not: Filter,
+        score: Scorer,
+        draw: int,
+        few: Sequence[int] | None = None,
+    ) -> NodeView | None:
+        first = draw % max(len(views), 1)
+        turned = (*views[first:], *views[:first])
+        allowed = [view for view in turned if why_not(view, ask) is None]
+        return choose(allowed, ask) if allowed else None
+
+    return pick
 
 
 def round_robin() -> Picker:
@@ -50,16 +64,9 @@ def round_robin() -> Picker:
     return pick
 
 
-def least_in_flight(
-    views: Sequence[NodeView],
-    ask: Ask,
-    why_not: Filter,
-    score: Scorer,
-    draw: int,
-    few: Sequence[int] | None = None,
-) -> NodeView | None:
-    allowed = _allowed(views, ask, why_not, draw)
-    return min(allowed, key=lambda view: view.in_flight, default=None)
+@among_allowed
+def least_in_flight(allowed: list[NodeView], ask: Ask) -> NodeView:
+    return min(allowed, key=lambda view: view.in_flight)
 
 
 def fewest(view: NodeView, ask: Ask) -> float:
@@ -67,18 +74,9 @@ def fewest(view: NodeView, ask: Ask) -> float:
     return -view.in_flight
 
 
-def cache_aware(
-    views: Sequence[NodeView],
-    ask: Ask,
-    why_not: Filter,
-    score: Scorer,
-    draw: int,
-    few: Sequence[int] | None = None,
-) -> NodeView | None:
+@among_allowed
+def cache_aware(allowed: list[NodeView], ask: Ask) -> NodeView:
     """sglang's: the longest match while the nodes are balanced, else the shortest queue."""
-    allowed = _allowed(views, ask, why_not, draw)
-    if not allowed:
-        return None
     counts = [view.in_flight for view in allowed]
     low, high = min(counts), max(counts)
     if not (high - low > _BALANCE_ABS and high > _BALANCE_REL * low):
@@ -91,17 +89,8 @@ def cache_aware(
 def llm_d(kept_queue: KeptQueue) -> Picker:
     """llm-d's: queue, KV use and prefix, weighted, the highest taken."""
 
-    def pick(
-        views: Sequence[NodeView],
-        ask: Ask,
-        why_not: Filter,
-        score: Scorer,
-        draw: int,
-        few: Sequence[int] | None = None,
-    ) -> NodeView | None:
-        allowed = _allowed(views, ask, why_not, draw)
-        if not allowed:
-            return None
+    @among_allowed
+    def pick(allowed: list[NodeView], ask: Ask) -> NodeView:
         loads = {view.slot: kept_queue(view) for view in allowed}
         low = min(load.waiting for load in loads.values())
         high = max(load.waiting for load in loads.values())

@@ -23,7 +23,7 @@ CONTENDERS: dict[str, Callable[[World], Policy]] = {
     "power-of-two": lambda world: Policy(pick=power_of_two, score=fewest),
     "cache-aware": lambda world: Policy(pick=cache_aware, learns=True),
     "llm-d": lambda world: Policy(pick=llm_d(_live(world)), learns=True),
-    "idle-share": lambda world: Policy(),
+    "free-share": lambda world: Policy(),
 }
 
 
