@@ -30,6 +30,7 @@ from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config
+from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -250,7 +251,21 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
+            self._door().routes,
         ]
+
+    def _door(self) -> Door:
+        parts = Parts(
+            home=self._home,
+            config=self.config,
+            where=self.config.ledger.where(self._home),
+            books=self._books,
+            catalogue=self._catalogue,
+            keyring=self._keyring,
+            router=self._router,
+            telemetry=self._telemetry,
+        )
+        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books

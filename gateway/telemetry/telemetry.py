@@ -69,13 +69,14 @@ class Telemetry:
 
     async def exposition(self) -> bytes:
         """Prometheus's text, of all workers: this one as it is now, the others within a second."""
-        return generate_latest(_Scrape(await self._reports()))
+        return generate_latest(_Scrape(await self.reports()))
 
     async def cards(self) -> Cards:
         """The scorecard's, of all workers."""
-        return total_cards(report.cards for report in await self._reports())
+        return total_cards(report.cards for report in await self.reports())
 
-    async def _reports(self) -> list[Report]:
+    async def reports(self) -> list[Report]:
+        """Of all workers: this one as it is now, the others within a second."""
         if self._files is None:
             return [self._report(None)]
         # What is told was written before: a successor of this worker never says less.
