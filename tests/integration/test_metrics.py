@@ -33,10 +33,13 @@ async def test_what_is_told_is_what_is_listed(tmp_path) -> None:
         serve(tmp_path, configuration([node, other])) as gateway,
     ):
         await other.inject(Fault(status=500))
-        for asked in (ASKED, STREAMED) * 3:
-            (await gateway.client.post(CHAT, json=asked)).raise_for_status()
+        asked = 0
+        while asked < 6 or not await gateway.metric("tollgate_failovers_total"):
+            body = STREAMED if asked % 2 else ASKED
+            (await gateway.client.post(CHAT, json=body)).raise_for_status()
+            asked += 1
         assert (await gateway.client.post(CHAT, json=ASKED | {"model": "x"})).status_code == 404
-        await gateway.charges(6)
+        await gateway.charges(asked)
         with gateway.ledger() as ledger:
             settle(ledger, IdeParams(), io_price_nano_usd=10**8, now_ns=time.time_ns())
         await eventually(
