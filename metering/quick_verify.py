@@ -10,7 +10,7 @@ from collections import Counter
 import msgspec
 
 from metering import chain
-from metering.accounts import asset_of
+from metering.accounts import Asset, asset_of
 from metering.batch import (
     CHARGE_COLUMNS,
     EPOCH_COLUMNS,
@@ -87,18 +87,18 @@ def _newest(snapshot: Snapshot, from_seq: int, last_seq: int) -> tuple[int, str 
 
 def _totals(snapshot: Snapshot) -> str | None:
     """Why the books do not add up, if they do not."""
-    posted: Counter[str] = Counter()
-    held: Counter[str] = Counter()
+    posted: Counter[Asset] = Counter()
+    held: Counter[Asset] = Counter()
     for account, *counters in snapshot.rows(f"SELECT id, {', '.join(_COUNTERS)} FROM account"):
         asset = asset_of(account)
         if asset is None:
             return f"account {account} is none of the chart of accounts"
         posted[asset] += counters[0] - counters[1]
         held[asset] += counters[2] - counters[3]
-    for asset in posted:
-        if posted[asset] or held[asset]:
+    for each in posted:
+        if posted[each] or held[each]:
             return (
-                f"debits and credits of {asset} differ by {posted[asset]} posted and {held[asset]} "
+                f"debits and credits of {each} differ by {posted[each]} posted and {held[each]} "
                 "held: every transfer has both"
             )
     return None

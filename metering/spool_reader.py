@@ -32,6 +32,11 @@ class SpoolReader:
             except SpoolError as error:
                 raise SpoolError(f"{name}: {error}") from error
 
+    def forgotten_seq(self) -> int:
+        """The last row that is gone; 0 if none is, or nothing was ever written."""
+        names = [name for name in self._folder.names() if name.endswith(".log")]
+        return int(min(names).removesuffix(".log")) - 1 if names else 0
+
     def last_seq(self) -> int:
         """The last row that is whole; 0 in a spool that was never written."""
         names = [name for name in self._folder.names() if name.endswith(".log")]

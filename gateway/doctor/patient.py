@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,7 @@ def _where(home: Home, file: Path, config: Config | None) -> Path | str | None:
 def _secrets(config: Config, home: Home) -> list[Remark]:
     """Those that cannot be read, and files that others can."""
     found = []
-    ways = [
+    ways: list[tuple[str, Callable[[], object]]] = [
         ("[admin]", lambda: config.admin.key(home)),
         ("[ledger]", lambda: config.ledger.where(home)),
         *((f"node '{n.id}'", n.api_key) for n in config.node),
