@@ -17,6 +17,7 @@ _COMMANDS = {
     "ledger": "Trial balance and verification of the books.",
     "doctor": "Examine everything a gateway stands on; say what to do.",
     "route": "Compare policies of choosing a node in simulated worlds.",
+    "metrics": "The list of metrics: type, labels, unit, meaning.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
     "oracle": "The price of IO, read once from its sources.",
