@@ -21,6 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
@@ -37,6 +38,7 @@ from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from ide.price_sources import OracleConfig
 from metering.limits import Limits
+from metering.money import PPM
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
 from router.types import NodeRecord
@@ -142,6 +144,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """"vllm" reports usage as it runs, so that a cut stream is billed to the token."""
     gpu: str = ""
     region: str = ""
+    tier: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """What requests may ask for at least."""
+    price_ppm: Annotated[int, msgspec.Meta(ge=1, le=PPM)] = PPM
+    """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
     trusted: bool = True
@@ -165,6 +171,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "gpu": self.gpu,
                     "region": self.region,
                     "trusted": self.trusted,
+                    "tier": self.tier,
+                    "price_ppm": self.price_ppm,
                 },
                 NodeRecord,
             )
@@ -239,6 +247,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
     admin: AdminConfig = AdminConfig()
+    console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()
