@@ -24,6 +24,8 @@ class Sightings(msgspec.Struct, frozen=True, kw_only=True):
     """By node, of all workers."""
     counts: Counts
     """Of all workers, since they were started."""
+    gauges: dict[str, float]
+    """Of all workers: those that are one figure, by name."""
 
     @property
     def honest(self) -> frozenset[str]:
@@ -39,8 +41,10 @@ class Sightings(msgspec.Struct, frozen=True, kw_only=True):
 
 async def sight(parts: Parts) -> Sightings:
     reports = await parts.telemetry.reports()
-    in_flight = dict[str, int]()
+    in_flight, gauges = dict[str, int](), dict[str, float]()
     for metric in as_one(reports):
+        if metric.type == "gauge" and len(metric.samples) == 1 and not metric.samples[0].labels:
+            gauges[metric.name] = metric.samples[0].value
         if metric.name == _IN_FLIGHT:
             for sample in metric.samples:
                 in_flight[sample.labels["node"]] = int(sample.value)
@@ -50,4 +54,5 @@ async def sight(parts: Parts) -> Sightings:
         views=tuple(parts.router.nodes(now_ns)),
         in_flight=in_flight,
         counts=total(report.counts for report in reports),
+        gauges=gauges,
     )
