@@ -34,6 +34,7 @@ from gateway.settlement.config import price_of_io
 from gateway.settlement.epochs import Epochs
 from gateway.settlement.price_watch import PriceWatch
 from gateway.settlement.settler import Settler
+from gateway.telemetry.book_figures import BookFigures
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
 from metering.budget import Budget
@@ -208,6 +209,19 @@ class Books:
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
+
+    def figures(self) -> BookFigures | None:
+        """What the books have come to, for metrics: in one worker of all."""
+        if self._worker != 0:
+            return None
+        settler = self._settler
+        prices = None if settler is None else settler.prices
+        return BookFigures(
+            self.admin_ledger,
+            self.customers,
+            prices,
+            lambda: settler is not None and settler.leads,
+        )
 
     @property
     def writer(self) -> str:

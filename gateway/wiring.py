@@ -108,6 +108,7 @@ class Gateway:
         )
         self._upstream = Upstream(*doors)
         self._watch = Watch()
+        self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(
@@ -152,7 +153,14 @@ class Gateway:
         workers, files = self.config.server.workers, None
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
-        return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+        return Telemetry(
+            self._router,
+            self._books.till,
+            lambda: self._watch.count,
+            files,
+            draining=lambda: self.admission.draining,
+            more=self._figures,
+        )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
         settings = self.config.enrolment
@@ -305,6 +313,8 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self._figures is not None:
+                going_on.append(self._figures.keep_read())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
             if self._enrolled is not None:
