@@ -66,6 +66,7 @@ def node_lines(
     views = {view.node.node_id: view for view in sightings.views}
     known = {member.node_id: member for member in members}
     revoked = sorted(set(said) - set(known))
+    checked = sightings.checked
     return [
         _line(
             node_id,
@@ -73,6 +74,7 @@ def node_lines(
             said.get(node_id),
             views.get(node_id),
             sightings,
+            checked=checked.get(node_id, {}),
             findings={kind: n for (node, kind), n in findings.items() if node == node_id},
             wait=waits.get(node_id, wait_of(())),
             drained_ns=drained.get(node_id),
@@ -89,6 +91,7 @@ def _line(
     view: NodeView | None,
     sightings: Sightings,
     *,
+    checked: dict[str, int],
     findings: dict[str, int],
     wait: Wait,
     drained_ns: int | None,
@@ -104,7 +107,6 @@ def _line(
         state = state_of(node, now_ns)
         supplier, model = node.terms.supplier_id, "" if lease is None else lease.model
         capacity = 0 if lease is None else lease.capacity
-    counts = sightings.counts.checked.items()
     return NodeLine(
         node_id=node_id,
         supplier=supplier,
@@ -115,7 +117,7 @@ def _line(
         state=state,
         drained_ns=drained_ns,
         standing=None if view is None else view.standing,
-        checked={result: seen.times for (checked, result), seen in counts if checked == node_id},
+        checked=checked,
         findings=findings,
         in_flight=sightings.in_flight.get(node_id, 0),
         capacity=capacity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -11,6 +12,7 @@ from gateway.honesty.recounts import Checked
 from gateway.telemetry.counts import Counts, total
 from gateway.telemetry.node_metrics import RECOUNTS
 from gateway.telemetry.reports import as_one
+from gateway.telemetry.traffic_metrics import REFUSALS
 from router.types import Condition, NodeView
 
 _IN_FLIGHT = "tollgate_node_in_flight"
@@ -32,10 +34,30 @@ class Sightings(msgspec.Struct, frozen=True, kw_only=True):
     def honest(self) -> frozenset[str]:
         """Nodes of which an answer was counted again, and held."""
         return frozenset(
-            event[1]
-            for event in self.counts.events
-            if event[0] == RECOUNTS.name and event[2] == Checked.HONEST
+            node for node, results in self.checked.items() if Checked.HONEST in results
         )
+
+    @property
+    def checked(self) -> dict[str, dict[str, int]]:
+        """Answers of each node that were counted again, by what came of it."""
+        nodes = dict[str, dict[str, int]]()
+        for (node, result), times in self._events(RECOUNTS.name):
+            nodes.setdefault(node, {})[result] = times
+        return nodes
+
+    @property
+    def refused(self) -> dict[tuple[str, str, str], int]:
+        """Requests that were turned away, by endpoint, status and code."""
+        found = dict[tuple[str, str, str], int]()
+        for (endpoint, status, code, _), times in self._events(REFUSALS.name):
+            key = (endpoint, status, code)
+            found[key] = found.get(key, 0) + times
+        return found
+
+    def _events(self, name: str) -> Iterator[tuple[tuple[str, ...], int]]:
+        for event, seen in self.counts.events.items():
+            if event[0] == name:
+                yield event[1:], seen.times
 
     def ready(self, model: str) -> int:
         return sum(

@@ -45,7 +45,7 @@ def traffic_of(sightings: Sightings, cards: Cards, catalogue: Catalogue) -> Traf
     for view in sightings.views:
         under_way = sightings.in_flight.get(view.node.node_id, 0)
         in_flight[view.node.model] = in_flight.get(view.node.model, 0) + under_way
-    refused = sorted(sightings.counts.refused.items(), key=lambda each: -each[1].requests)
+    refused = sorted(sightings.refused.items(), key=lambda each: -each[1])
     return Traffic(
         as_of_ns=time.time_ns(),
         models=tuple(
@@ -58,8 +58,8 @@ def traffic_of(sightings: Sightings, cards: Cards, catalogue: Catalogue) -> Traf
             for model in catalogue
         ),
         refusals=tuple(
-            RefusalLine(endpoint=endpoint, status=status, code=code, requests=each.requests)
-            for (endpoint, status, code), each in refused[:_MOST_REFUSALS]
+            RefusalLine(endpoint=endpoint, status=status, code=code, requests=requests)
+            for (endpoint, status, code), requests in refused[:_MOST_REFUSALS]
         ),
         gauges=sightings.gauges,
     )

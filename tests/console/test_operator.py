@@ -59,6 +59,20 @@ async def test_every_page_can_be_read_by_everyone(world: Served, browser: Browse
             await picture(page, f"login-{name}")
 
 
+async def test_traffic_says_what_was_served_and_what_was_refused(
+    world: Served, browser: Browser
+) -> None:
+    await world.client.post("/v1/chat/completions", json={**ASKED, "model": "no-such"})
+    async with operator(world, browser) as page:
+        await page.goto("/console")
+        models = await page.get_by_role("region", name="Traffic by model").inner_text()
+        assert "100.00" in models
+        figures = " ".join((await page.locator(".figures").inner_text()).split())
+        assert "Charges can be recorded yes Ledger takes them yes" in figures
+        refused = await page.get_by_role("region", name="Refused requests").inner_text()
+        assert "model_not_found" in refused
+
+
 async def test_a_node_is_drained_and_let_serve_again(world: Served, browser: Browser) -> None:
     async def ready() -> int:
         return (await world.client.get("/readyz")).json()["nodes_ready"]["fake"]
