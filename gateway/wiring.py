@@ -115,7 +115,9 @@ class Gateway:
         self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
-        self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._nodes = NodeList(
+            registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
+        )
         self._enrolled = self._new_enrolled(doors[1])
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
@@ -275,6 +277,7 @@ class Gateway:
             catalogue=self._catalogue,
             keyring=self._keyring,
             router=self._router,
+            nodes=self._nodes,
             telemetry=self._telemetry,
         )
         return Door(parts)
@@ -295,6 +298,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._books.open()
+        await self._nodes.look_for_drained()
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
@@ -334,7 +338,12 @@ class Gateway:
         await self._telemetry.publish()
 
     async def _reload(self) -> None:
+        seen: object = None
         while True:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
+            version = self._keyring.version
+            if version is not seen:
+                await until_answered(self._nodes.look_for_drained)
+                seen = version
