@@ -67,7 +67,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
+from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -293,6 +293,7 @@ class Gateway:
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
             decisions.routes(self._router),
+            discovery.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
