@@ -16,6 +16,7 @@ _COMMANDS = {
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "route": "Compare policies of choosing a node in simulated worlds.",
+    "metrics": "The list of metrics: type, labels, unit, meaning.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
     "sla": "Judge objectives, credit what was missed.",
     "oracle": "The price of IO, read once from its sources.",
