@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from metering.database import Database, Session
+from metering.lease import keep
 
 
 class GpuTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +28,14 @@ class GpuTimeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, writer: str, batch: int, rows: Iterable[GpuTime]) -> bool:
+    def add(self, writer: str, batch: int, rows: Iterable[GpuTime], *, lease: str) -> bool:
         """Count a batch in the open period, all or nothing; False if it was counted before.
 
-        A writer's batches rise: `next_batch` is the first that was not counted.
+        A writer's batches rise: `next_batch` is the first that was not counted. Raises
+        LeaseLostError if another holds the lease under which they are counted.
         """
         with self._database.transaction() as session:
+            keep(session, lease, writer)
             new = session.query(
                 "INSERT INTO gpu_time_batch (writer, batch) VALUES (?, ?) ON CONFLICT (writer)"
                 " DO UPDATE SET batch = excluded.batch WHERE gpu_time_batch.batch < excluded.batch"
@@ -65,8 +68,10 @@ class GpuTimeStore:
             session.query("UPDATE gpu_time_period SET period = ?", period + 1)
         return period
 
-    def over(self, after: int, to: int) -> tuple[GpuTime, ...]:
-        """Sums over the periods (after, to], ordered by supplier and class."""
+    def over(self, after: int, to: int = 2**63 - 1) -> tuple[GpuTime, ...]:
+        """Sums over the periods (after, to], ordered by supplier and class. To the end, the open
+        one is included.
+        """
         rows = self._database.query(
             "SELECT supplier_id, gpu_class, CAST(sum(gpu_s) AS BIGINT) FROM gpu_time"
             " WHERE period > ? AND period <= ? GROUP BY supplier_id, gpu_class"
@@ -75,10 +80,6 @@ class GpuTimeStore:
             to,
         )
         return tuple(GpuTime(supplier_id=row[0], gpu_class=row[1], gpu_s=row[2]) for row in rows)
-
-    def unsettled(self, after: int) -> tuple[GpuTime, ...]:
-        """What no epoch up to that period has paid for, the open one included."""
-        return self.over(after, 2**63 - 1)
 
 
 def _open_period(session: Session) -> int:

@@ -19,6 +19,7 @@ from gateway.cli.home import (
     open_stores,
 )
 from gateway.cli.node_run import rotate, run
+from gateway.cli.node_time import gpu_time
 from gateway.cli.terms import Duration
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Node, Terms
@@ -35,6 +36,9 @@ _terms = (
     click.option("--tier", type=click.IntRange(0, 100), help="What requests may ask for at least."),
     click.option("--region", help="Where it stands, as requests name it."),
     click.option("--gpu", help="Its class, as payouts know it."),
+    click.option(
+        "--gpus", type=click.IntRange(1, 1000), help="How many of that class; 1 at first."
+    ),
 )
 
 
@@ -45,6 +49,7 @@ def command() -> None:
 
 command.add_command(run)
 command.add_command(rotate)
+command.add_command(gpu_time)
 
 
 @command.command()
@@ -52,6 +57,7 @@ command.add_command(rotate)
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
 @click.option("--expires", type=Duration(), default=_DAY, show_default=True)
 @json_option
 @home_option
@@ -60,15 +66,22 @@ def invite(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    gpus: int | None,
     expires: int,
     as_json: bool,
     home: Path,
 ) -> None:
     """Let one node enrol; the invitation is shown once, and is good for one key.
 
-    Example: tollgate node invite --supplier alice --gpu H100 --region eu-west
+    Example: tollgate node invite --supplier alice --gpu H100-PCIe --gpus 8 --region eu-west
     """
-    terms = Terms(supplier_id=supplier, tier=tier or 0, region=region or "", gpu=gpu or "")
+    terms = Terms(
+        supplier_id=supplier,
+        tier=tier or 0,
+        region=region or "",
+        gpu=gpu or "",
+        gpus=gpus or 1,
+    )
     _check_supplier(supplier)
     with _nodes(home) as store:
         now_ns = time.time_ns()
@@ -125,6 +138,7 @@ def show(node_id: str, as_json: bool, home: Path) -> None:
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
 @json_option
 @home_option
 def set_terms(
@@ -132,6 +146,7 @@ def set_terms(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    gpus: int | None,
     as_json: bool,
     home: Path,
 ) -> None:
@@ -139,10 +154,10 @@ def set_terms(
 
     Example: tollgate node set n-abc --tier 2
     """
-    terms = {"tier": tier, "region": region, "gpu": gpu}
+    terms = {"tier": tier, "region": region, "gpu": gpu, "gpus": gpus}
     given = {name: value for name, value in terms.items() if value is not None}
     if not given:
-        raise click.UsageError("nothing to change: give --tier, --region or --gpu")
+        raise click.UsageError("nothing to change: give --tier, --region, --gpu or --gpus")
     with _nodes(home) as store:
         _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
 
@@ -234,7 +249,8 @@ def _show(node: Node, as_json: bool) -> None:
         return
     terms = node.terms
     click.echo(f"{node.node_id}: {state_of(node, now_ns)}, of supplier '{terms.supplier_id}'")
-    click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {terms.gpu or '-'}")
+    gpus = f"{terms.gpus} x {terms.gpu}" if terms.gpu else "-"
+    click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {gpus}")
     if node.lease is not None:
         click.echo(f"  {node.lease.model} at {node.lease.url}, {node.lease.in_flight} under way")
         click.echo(f"  told {_text(node.told_ns)} UTC")

@@ -16,6 +16,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     gpu: str = ""
     """Its class, as payouts and choices take it."""
+    gpus: int = 1
+    """How many of that class it has."""
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
