@@ -37,6 +37,7 @@ from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from ide.price_sources import OracleConfig
 from metering.limits import Limits
+from metering.money import PPM
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
 from router.types import NodeRecord
@@ -142,6 +143,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """"vllm" reports usage as it runs, so that a cut stream is billed to the token."""
     gpu: str = ""
     region: str = ""
+    tier: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """What requests may ask for at least."""
+    price_ppm: Annotated[int, msgspec.Meta(ge=1, le=PPM)] = PPM
+    """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
     ca_file: str | None = None
@@ -160,6 +165,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "engine": self.engine,
                     "gpu": self.gpu,
                     "region": self.region,
+                    "tier": self.tier,
+                    "price_ppm": self.price_ppm,
                 },
                 NodeRecord,
             )

@@ -27,6 +27,7 @@ from gateway.enrolment.node_store import NodeStore, UnknownNodeError
 from gateway.routes.node_views import audit_json, node_json, state_of
 from gateway.routes.views import seconds
 from router.types import NodeRecord
+from router.wants import PPM
 
 _ALL = 2**31
 _DAY = "1d"
@@ -38,6 +39,11 @@ _terms = (
     click.option("--gpu", help="Its class, as payouts know it."),
     click.option(
         "--gpus", type=click.IntRange(1, 1000), help="How many of that class; 1 at first."
+    ),
+    click.option(
+        "--price-ppm",
+        type=click.IntRange(1, PPM),
+        help="What its answers cost, in millionths of the model's price.",
     ),
 )
 
@@ -58,6 +64,7 @@ command.add_command(gpu_time)
 @_terms[1]
 @_terms[2]
 @_terms[3]
+@_terms[4]
 @click.option("--expires", type=Duration(), default=_DAY, show_default=True)
 @json_option
 @home_option
@@ -67,6 +74,7 @@ def invite(
     region: str | None,
     gpu: str | None,
     gpus: int | None,
+    price_ppm: int | None,
     expires: int,
     as_json: bool,
     home: Path,
@@ -81,6 +89,7 @@ def invite(
         region=region or "",
         gpu=gpu or "",
         gpus=gpus or 1,
+        price_ppm=price_ppm or PPM,
     )
     _check_supplier(supplier)
     with _nodes(home) as store:
@@ -139,6 +148,7 @@ def show(node_id: str, as_json: bool, home: Path) -> None:
 @_terms[1]
 @_terms[2]
 @_terms[3]
+@_terms[4]
 @json_option
 @home_option
 def set_terms(
@@ -147,6 +157,7 @@ def set_terms(
     region: str | None,
     gpu: str | None,
     gpus: int | None,
+    price_ppm: int | None,
     as_json: bool,
     home: Path,
 ) -> None:
@@ -154,10 +165,11 @@ def set_terms(
 
     Example: tollgate node set n-abc --tier 2
     """
-    terms = {"tier": tier, "region": region, "gpu": gpu, "gpus": gpus}
+    terms = {"tier": tier, "region": region, "gpu": gpu, "gpus": gpus, "price_ppm": price_ppm}
     given = {name: value for name, value in terms.items() if value is not None}
     if not given:
-        raise click.UsageError("nothing to change: give --tier, --region, --gpu or --gpus")
+        wanted = "--tier, --region, --gpu, --gpus or --price-ppm"
+        raise click.UsageError(f"nothing to change: give {wanted}")
     with _nodes(home) as store:
         _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
 
@@ -251,6 +263,8 @@ def _show(node: Node, as_json: bool) -> None:
     click.echo(f"{node.node_id}: {state_of(node, now_ns)}, of supplier '{terms.supplier_id}'")
     gpus = f"{terms.gpus} x {terms.gpu}" if terms.gpu else "-"
     click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {gpus}")
+    if terms.price_ppm != PPM:
+        click.echo(f"  at {terms.price_ppm} millionths of its model's price")
     if node.lease is not None:
         click.echo(f"  {node.lease.model} at {node.lease.url}, {node.lease.in_flight} under way")
         click.echo(f"  told {_text(node.told_ns)} UTC")

@@ -9,6 +9,7 @@ import msgspec
 from gateway.console.door import Parts
 from gateway.honesty.recounts import Checked
 from gateway.telemetry.counts import Counts, total
+from gateway.telemetry.node_metrics import RECOUNTS
 from gateway.telemetry.reports import as_one
 from router.types import Condition, NodeView
 
@@ -28,7 +29,11 @@ class Sightings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def honest(self) -> frozenset[str]:
         """Nodes of which an answer was counted again, and held."""
-        return frozenset(node for node, result in self.counts.checked if result == Checked.HONEST)
+        return frozenset(
+            event[1]
+            for event in self.counts.events
+            if event[0] == RECOUNTS.name and event[2] == Checked.HONEST
+        )
 
     def ready(self, model: str) -> int:
         return sum(

@@ -15,11 +15,13 @@ from gateway.enrolment.node import Terms
 from gateway.routes.body import json_body, query_of
 from gateway.routes.node_views import audit_json, node_json
 from gateway.routes.views import page_json, seconds
+from router.wants import PPM
 
 _Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
 _Tier = Annotated[int, Meta(ge=0, le=100)]
 _Word = Annotated[str, Meta(max_length=100)]
 _Gpus = Annotated[int, Meta(ge=1, le=1000)]
+_PricePpm = Annotated[int, Meta(ge=1, le=PPM)]
 _SECOND_NS = 10**9
 
 
@@ -33,6 +35,7 @@ class NewInvitation(_Body, frozen=True, kw_only=True):
     region: _Word = ""
     gpu: _Word = ""
     gpus: _Gpus = 1
+    price_ppm: _PricePpm = PPM
     expires_in_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
 
     def terms(self) -> Terms:
@@ -42,6 +45,7 @@ class NewInvitation(_Body, frozen=True, kw_only=True):
             region=self.region,
             gpu=self.gpu,
             gpus=self.gpus,
+            price_ppm=self.price_ppm,
         )
 
 
@@ -50,6 +54,7 @@ class NodePatch(_Body, frozen=True, kw_only=True):
     region: _Word | UnsetType = UNSET
     gpu: _Word | UnsetType = UNSET
     gpus: _Gpus | UnsetType = UNSET
+    price_ppm: _PricePpm | UnsetType = UNSET
 
 
 class Revocation(_Body, frozen=True, kw_only=True):
@@ -125,7 +130,9 @@ def routes(enrolment: Enrolment) -> APIRouter:
             if value is not UNSET
         }
         if not given:
-            raise errors.bad_request("Nothing to change: give tier, region, gpu or gpus.")
+            raise errors.bad_request(
+                "Nothing to change: give tier, region, gpu, gpus or price_ppm."
+            )
         return node_json(store.set_terms(node_id, time.time_ns(), **given), time.time_ns())
 
     @api.post("/{node_id}/revoke")
