@@ -56,6 +56,11 @@ class NodePatch(_Body, frozen=True, kw_only=True):
     gpus: _Gpus | UnsetType = UNSET
     price_ppm: _PricePpm | UnsetType = UNSET
 
+    def given(self) -> dict[str, str | int]:
+        """By name, but what was left out."""
+        all_ = msgspec.structs.asdict(self)
+        return {name: value for name, value in all_.items() if value is not UNSET}
+
 
 class Revocation(_Body, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
@@ -124,11 +129,7 @@ def routes(enrolment: Enrolment) -> APIRouter:
     def update(
         node_id: str, body: Annotated[NodePatch, Depends(json_body(NodePatch))]
     ) -> dict[str, Any]:
-        given = {
-            name: value
-            for name, value in msgspec.structs.asdict(body).items()
-            if value is not UNSET
-        }
+        given = body.given()
         if not given:
             raise errors.bad_request(
                 "Nothing to change: give tier, region, gpu, gpus or price_ppm."
