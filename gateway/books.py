@@ -104,10 +104,13 @@ class Books:
         self._sla = SlaBook(self.admin_ledger, self.reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
-        self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
+        kept_s = config.spool.kept_s
+        self._spool = Spool(
+            home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
+        )
         self._settler = self._new_settler(home, config, where)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
-        self._leftovers = Leftovers(absent, self.ledger)
+        self._leftovers = Leftovers(absent, self.ledger, kept_s)
         self._sharing: Sharing | None = None
         self.till = self._new_till(config)
 

@@ -30,6 +30,7 @@ from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
+from gateway.reputation.config import ReputationConfig
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
@@ -90,6 +91,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
+    kept_minutes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Rows that are in the ledger stay for so long, for one that is restored from a backup: longer
+    than from one backup to the next, and until a restore is done.
+    """
+
+    @property
+    def kept_s(self) -> int:
+        return self.kept_minutes * 60
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +158,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
+    trusted: bool = True
+    """You vouch for it: it gets requests whatever its reputation, and canaries are compared with
+    its answers.
+    """
     ca_file: str | None = None
     """PEM certificates to trust instead of the system's; for an `https:` url."""
 
@@ -165,6 +178,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "engine": self.engine,
                     "gpu": self.gpu,
                     "region": self.region,
+                    "trusted": self.trusted,
                     "tier": self.tier,
                     "price_ppm": self.price_ppm,
                 },
@@ -239,6 +253,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
     router: RouterConfig = RouterConfig()
+    reputation: ReputationConfig = ReputationConfig()
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()
