@@ -177,7 +177,8 @@ class Gateway:
             self._books.nodes,
             identity=self._home.gateway_identity_file,
             writer=self._books.writer,
-            models=[model.id for model in self.config.model],
+            database=self._books.reports,
+            models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
         )
@@ -325,6 +326,7 @@ class Gateway:
                 going_on.append(self._nodes.follow(self.config.ray))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
+                going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield
