@@ -93,6 +93,9 @@ class Admission:
         """
         self.body_bytes_max = body_bytes_max
         self.draining = False
+        """The gateway was told to stop; what clients ask until its port closes is served."""
+        self.closed = False
+        """Nothing is."""
         """Set at shutdown: what is open finishes, nothing new begins."""
         self._keyring = keyring
         self._catalogue = catalogue
@@ -301,7 +304,7 @@ class Admission:
             raise errors.context_too_long(context, found, param)
 
     def _check_room(self) -> None:
-        if self.draining:
+        if self.closed:
             message = "The gateway is shutting down. Please retry; another instance will answer."
             raise errors.overloaded(message, retry_after_s=1, code="draining")
         if self._till.open_charges >= self._open_requests_max:

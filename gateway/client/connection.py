@@ -30,7 +30,13 @@ from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
 from gateway.client.request import Request
 from gateway.errors import ApiError
-from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, NEVER_NS, ClientTimeouts
+from gateway.timeouts import (
+    BODY_NS_PER_BYTE,
+    FAREWELL_NS,
+    LINGER_NS,
+    NEVER_NS,
+    ClientTimeouts,
+)
 
 WRITE_BUFFER_BYTES_HIGH = 256 * 1024
 WRITE_BUFFER_BYTES_LOW = 64 * 1024
@@ -172,13 +178,19 @@ class ClientConnection(asyncio.Protocol):
 
     # -- uvicorn's server, the sweep --------------------------------------------------------------
 
-    def shutdown(self) -> None:
-        """The gateway drains: an idle connection closes now, a busy one after its answer."""
+    def leave(self) -> None:
+        """The gateway goes: the answer under way, or the next one, is the last here."""
         self.keep_alive = False
-        if self._stage is _HEAD:
-            self._close()
-        elif self.request is not None:
+        if self.request is not None:
             self.request.is_last()
+
+    def shutdown(self) -> None:
+        """The gateway drains: a busy connection closes after its answer, an idle one in a moment,
+        for a request may be on its way.
+        """
+        self.leave()
+        if self._stage is _HEAD and not self._begun:
+            self.deadline_ns = min(self.deadline_ns, self._listener.now_ns + FAREWELL_NS)
 
     def expired(self, now_ns: int) -> None:
         """The deadline passed. Whoever still takes our bytes, however slowly, gets more time."""
