@@ -92,10 +92,8 @@ class Admission:
         whose tool calls will be judged.
         """
         self.body_bytes_max = body_bytes_max
-        self.draining = False
-        """The gateway was told to stop; what clients ask until its port closes is served."""
-        self.closed = False
-        """Nothing is."""
+        self.draining = False  # told to stop: what clients ask until the port closes is served
+        self.closed = False  # nothing is
         """Set at shutdown: what is open finishes, nothing new begins."""
         self._keyring = keyring
         self._catalogue = catalogue
