@@ -22,6 +22,7 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Caller, Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
+from gateway.admission.waking import Waking
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
@@ -37,7 +38,7 @@ from metering.money import format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
-from router.types import Decision, NodeRecord, RequestFeatures
+from router.types import Decision, RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -86,6 +87,7 @@ class Admission:
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
         tool_sample: Callable[[], Sample],
+        waking: Waking,
     ) -> None:
         """`sample` keeps the answer of a node, if it is to be counted again; `tool_sample` one
         whose tool calls will be judged.
@@ -103,6 +105,7 @@ class Admission:
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
+        self.waking = waking
         self._refusing = False
         """The last choice found no room, so that there may be none at all."""
 
@@ -146,7 +149,7 @@ class Admission:
         """
         if not self._refusing:
             return
-        if not self._router.is_full:
+        if not self._router.is_full or self.waking.any_asleep:
             self._refusing = False
             return
         only = self._catalogue.only
@@ -210,7 +213,8 @@ class Admission:
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
-        decision, node = self._choose(features, now_ns)  # first: to count tokens is dear
+        decision = self._choose(features, key, now_ns)  # first: to count tokens is dear
+        node = decision.node
         context = model.context_tokens_max
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
             self._check_context(question, model, known)
@@ -238,10 +242,10 @@ class Admission:
             shortage = self._till.reserve(charge, limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
-        sample = self._sample(node.node_id)
+        sample = None if node is None else self._sample(node.node_id)
         if sample is None and question.offers_tools:
             sample = self._tool_sample()
-        return Exchange(
+        return (Exchange if node is not None else self.waking.exchange)(
             charge,
             question,
             body,
@@ -253,13 +257,13 @@ class Admission:
             limits=limits,
         )
 
-    def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
-        """Raises ApiError (429) if no node can take it."""
+    def _choose(self, features: RequestFeatures, key: ApiKey, now_ns: int) -> Decision:
+        """No node in it: the request waits for one. Raises ApiError (429) if none can take it."""
         decision = self._router.choose(features, now_ns)
-        if decision.node is None:
+        if decision.node is None and not self.waking.waits(decision, key):
             self._refusing = True
-            raise errors.no_capacity(features.model, decision.retry_after_ns)
-        return decision, decision.node
+            raise errors.no_capacity(features.model, self.waking.retry_after_ns(decision))
+        return decision
 
     def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:
         """What is asked of which model, if this key may ask it. Raises ApiError (400, 403, 404)."""
