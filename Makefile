@@ -32,7 +32,7 @@ run: install
 
 test: install
 	@deploy/test_tools.sh
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

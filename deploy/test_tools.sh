@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that what tests run is installed: Redis and PostgreSQL (servers of their own), Node.js
-# (clients; npm fetches their packages when their tests first run).
+# (clients; npm fetches their packages when their tests first run), Chromium (web pages).
 set -eu
 
 missing=
@@ -11,6 +11,9 @@ fi
 for program in node npm; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing ${program}"
 done
+if ! command -v chromium >/dev/null 2>&1 && ! command -v chromium-browser >/dev/null 2>&1; then
+    missing="$missing chromium"
+fi
 missing=$(echo "$missing" | sed "s/\bnode\b/nodejs/; s/^ *//")
 if [ -z "$missing" ]; then
     exit 0

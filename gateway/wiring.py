@@ -31,6 +31,7 @@ from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config
+from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -109,6 +110,7 @@ class Gateway:
         )
         self._upstream = Upstream(*doors)
         self._watch = Watch()
+        self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
@@ -154,7 +156,14 @@ class Gateway:
         workers, files = self.config.server.workers, None
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
-        return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+        return Telemetry(
+            self._router,
+            self._books.till,
+            lambda: self._watch.count,
+            files,
+            draining=lambda: self.admission.draining,
+            more=self._figures,
+        )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
         settings = self.config.enrolment
@@ -255,7 +264,21 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
+            self._door().routes,
         ]
+
+    def _door(self) -> Door:
+        parts = Parts(
+            home=self._home,
+            config=self.config,
+            where=self.config.ledger.where(self._home),
+            books=self._books,
+            catalogue=self._catalogue,
+            keyring=self._keyring,
+            router=self._router,
+            telemetry=self._telemetry,
+        )
+        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
@@ -291,6 +314,8 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self._figures is not None:
+                going_on.append(self._figures.keep_read())
             if self.config.ray is not None and self._waker is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
             if self._enrolled is not None:

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 
-from router.types import Ask, NodeState, NodeView, Reason
+from router.types import Ask, NodeRecord, NodeState, NodeView, Reason
+from router.wants import Wants
 
 Filter = Callable[[NodeView, Ask], Reason | None]
 """Why the node may not take the request, None if it may."""
 
+PREFERENCES = (Reason.SUPPLIER, Reason.REGION, Reason.TIER, Reason.PRICE)
+"""What a client asked of the node: no waiting changes that."""
+
 ORDER = (
+    *PREFERENCES,
+    Reason.NO_FALLBACK,
     Reason.EXCLUDED,
     Reason.DRAINING,
     Reason.EJECTED,
@@ -36,3 +42,29 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
     if view.in_flight >= node.capacity:
         return Reason.NO_CAPACITY
     return None
+
+
+def unmet(node: NodeRecord, wants: Wants) -> Reason | None:
+    """The first thing that a request wants and the node is not."""
+    supplier = node.supplier_id
+    if supplier in wants.ignored or (wants.only and supplier not in wants.only):
+        return Reason.SUPPLIER
+    if wants.regions and node.region not in wants.regions:
+        return Reason.REGION
+    if node.tier < wants.tier_min:
+        return Reason.TIER
+    return Reason.PRICE if node.price_ppm > wants.price_ppm_max else None
+
+
+def wanting(why_not: Filter, wants: Wants) -> Filter:
+    """The same filter for a request that wants something of the node."""
+
+    def filtered(view: NodeView, ask: Ask) -> Reason | None:
+        reason = unmet(view.node, wants)
+        if reason is not None:
+            return reason
+        if ask.excluded and not wants.fallbacks:
+            return Reason.NO_FALLBACK
+        return why_not(view, ask)
+
+    return filtered

@@ -5,17 +5,21 @@ Both are told by what changed, not by asking every node: a refusal is the first 
 gateway must be quick at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from router.matching import Matching, match
 from router.types import NodeState, NodeView, Reason
+from router.wants import Wants
 
 _READY = NodeState.READY
+_MATCHINGS_MAX = 64
+"""Kept: requests want the same again and again."""
 
 
 class Fleet:
     """`views` are in the order of the registry; `show` keeps them and the rest together."""
 
-    __slots__ = ("_draining", "_perhaps", "views")
+    __slots__ = ("_draining", "_matchings", "_perhaps", "views")
 
     def __init__(self) -> None:
         self.views: list[NodeView] = []
@@ -24,6 +28,7 @@ class Fleet:
         one of those comes back is a question of time.
         """
         self._draining = 0
+        self._matchings: dict[Wants, Matching] = {}
 
     def add(self, view: NodeView) -> int:
         """Returns its place."""
@@ -31,6 +36,7 @@ class Fleet:
         self.views.append(view)
         self._draining += view.node.state is not _READY
         self._note(index, view)
+        self._matchings.clear()
         return index
 
     def show(self, index: int, view: NodeView) -> None:
@@ -39,8 +45,7 @@ class Fleet:
         self._note(index, view)
 
     def _note(self, index: int, view: NodeView) -> None:
-        node = view.node
-        if node.state is _READY and (view.in_flight < node.capacity or view.ejections):
+        if _may_take(view):
             self._perhaps.add(index)
         else:
             self._perhaps.discard(index)
@@ -53,9 +58,7 @@ class Fleet:
     @property
     def few(self) -> Sequence[int] | None:
         """Outside of these places nobody can take a request; None if they are not few."""
-        if len(self._perhaps) * 4 > len(self.views):
-            return None
-        return sorted(self._perhaps)
+        return None if _are_many(self._perhaps, self.views) else sorted(self._perhaps)
 
     @property
     def closed(self) -> dict[Reason, int]:
@@ -63,3 +66,27 @@ class Fleet:
         full = len(self.views) - len(self._perhaps) - self._draining
         counts = {Reason.DRAINING: self._draining, Reason.NO_CAPACITY: full}
         return {reason: count for reason, count in counts.items() if count}
+
+    def matching(self, wants: Wants) -> Matching:
+        """Who meets this; of a record that changes there is a new fleet."""
+        known = self._matchings.get(wants)
+        if known is None:
+            if len(self._matchings) >= _MATCHINGS_MAX:
+                self._matchings.clear()
+            known = self._matchings[wants] = match(wants, self.views)
+        return known
+
+
+def few_of(views: Sequence[NodeView]) -> Sequence[int] | None:
+    """`Fleet.few` of a fleet of these."""
+    perhaps = [place for place, view in enumerate(views) if _may_take(view)]
+    return None if _are_many(perhaps, views) else perhaps
+
+
+def _may_take(view: NodeView) -> bool:
+    node = view.node
+    return node.state is _READY and (view.in_flight < node.capacity or view.ejections > 0)
+
+
+def _are_many(places: Collection[int], views: Sequence[NodeView]) -> bool:
+    return len(places) * 4 > len(views)

@@ -163,9 +163,13 @@ class Router:
             ask = self.lessons.ask(features, now_ns, excluded, preferred, draw)
         else:
             ask = Ask(features, now_ns, excluded, preferred)
-        few = None if excluded else fleet.few
-        closed = None if few is None else fleet.closed
-        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+        few = closed = matching = None
+        if features.wants is not None:
+            matching = fleet.matching(features.wants)
+        elif not excluded:
+            few = fleet.few
+            closed = None if few is None else fleet.closed
+        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed, matching)
         if self.log is not None and features.request_id:
             self.log.note(decision)
         return decision

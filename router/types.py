@@ -8,6 +8,7 @@ import msgspec
 
 from router.pace import UNKNOWN, Pace
 from router.prefix_index import Match
+from router.wants import PPM, Wants
 
 NEVER_NS = 1 << 62
 
@@ -47,6 +48,9 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gpu: str = ""
     region: str = ""
     tier: int = 0
+    """What requests may ask for at least; the operator's word."""
+    price_ppm: int = PPM
+    """What is asked for its answers, in millionths of the model's price; at most all of it."""
     block_size: int = 0
     """Tokens per block of its prefix cache; 0 when not known."""
     state: NodeState = NodeState.READY
@@ -75,6 +79,11 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"{where} capacity {self.capacity} must be at least 1; "
                 "to send it nothing, set its state to 'draining'"
             )
+        if not 0 < self.price_ppm <= PPM:
+            raise ValueError(
+                f"{where} price_ppm {self.price_ppm} must be 1 to {PPM}: millionths of the price "
+                "of its model, which is the most that anybody pays"
+            )
 
 
 class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -94,6 +103,8 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`prompt_tokens` is the most there can be; 0: likely as many."""
     request_id: str = ""
     """Whose decisions are kept; "": nobody asks for them."""
+    wants: Wants | None = None
+    """What the client asks of the node; None: nothing."""
 
 
 class Termination(StrEnum):
@@ -180,6 +191,14 @@ class Reason(StrEnum):
     CHOSEN = "chosen"
     NO_NODE = "no_node"
     """No source lists a node for the model."""
+    SUPPLIER = "supplier"
+    """Not one of those that the request may be sent to."""
+    REGION = "region"
+    TIER = "tier"
+    PRICE = "price"
+    """It costs more than the request may."""
+    NO_FALLBACK = "no_fallback"
+    """Another was tried, and the request said that then nobody else is to be."""
     EXCLUDED = "excluded"
     """Already tried for this request."""
     DRAINING = "draining"

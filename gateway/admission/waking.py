@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from gateway.errors import no_capacity
 from gateway.exchange.waking import WakingExchange
 from gateway.pools.waker import Waker
+from gateway.routing.preferences import refusal
 from metering.keys import ApiKey
+from router.filters import PREFERENCES
 from router.types import Decision
 
 
@@ -24,21 +27,17 @@ class Waking:
     def is_coming(self, model: str) -> bool:
         return self._waker is not None and self._waker.is_coming(model)
 
-    def waits(self, decision: Decision, key: ApiKey) -> bool:
-        """Whether a request for which there is no node waits; either way it wakes a replica.
+    def check(self, decision: Decision, key: ApiKey) -> None:
+        """Wake a replica for a request that has no node, which then waits for it.
 
-        Where there are nodes, and they are full, it does not: others' requests end sooner than
-        an engine starts.
+        Raises ApiError (404, 429) if it does not. Where there are nodes, and they are full, none
+        waits: others' requests end sooner than an engine starts.
         """
-        model = decision.ask.features.model
-        if self._waker is None or not self._waker.is_coming(model):
-            return False
-        self._waker.ask(model)
-        return not (decision.seen or key.refuses_waking)
-
-    def retry_after_ns(self, decision: Decision) -> int:
-        """For one that does not wait."""
-        model = decision.ask.features.model
-        if self._waker is None or decision.seen or not self._waker.is_coming(model):
-            return decision.retry_after_ns
-        return self._waker.start_ns(model)
+        model, waker = decision.ask.features.model, self._waker
+        if waker is None or not waker.is_coming(model) or decision.reason in PREFERENCES:
+            raise refusal(decision)
+        waker.ask(model)
+        if decision.seen:
+            raise refusal(decision)
+        if key.refuses_waking:
+            raise no_capacity(model, waker.start_ns(model))

@@ -26,6 +26,7 @@ from gateway.enrolment.node_store import NodeStore, UnknownNodeError
 from gateway.routes.node_views import audit_json, node_json, state_of
 from gateway.routes.views import seconds
 from router.types import NodeRecord
+from router.wants import PPM
 
 _ALL = 2**31
 _DAY = "1d"
@@ -35,6 +36,11 @@ _terms = (
     click.option("--tier", type=click.IntRange(0, 100), help="What requests may ask for at least."),
     click.option("--region", help="Where it stands, as requests name it."),
     click.option("--gpu", help="Its class, as payouts know it."),
+    click.option(
+        "--price-ppm",
+        type=click.IntRange(1, PPM),
+        help="What its answers cost, in millionths of the model's price.",
+    ),
 )
 
 
@@ -52,6 +58,7 @@ command.add_command(rotate)
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
 @click.option("--expires", type=Duration(), default=_DAY, show_default=True)
 @json_option
 @home_option
@@ -60,6 +67,7 @@ def invite(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    price_ppm: int | None,
     expires: int,
     as_json: bool,
     home: Path,
@@ -68,7 +76,13 @@ def invite(
 
     Example: tollgate node invite --supplier alice --gpu H100 --region eu-west
     """
-    terms = Terms(supplier_id=supplier, tier=tier or 0, region=region or "", gpu=gpu or "")
+    terms = Terms(
+        supplier_id=supplier,
+        tier=tier or 0,
+        region=region or "",
+        gpu=gpu or "",
+        price_ppm=price_ppm or PPM,
+    )
     _check_supplier(supplier)
     with _nodes(home) as store:
         now_ns = time.time_ns()
@@ -125,6 +139,7 @@ def show(node_id: str, as_json: bool, home: Path) -> None:
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
 @json_option
 @home_option
 def set_terms(
@@ -132,6 +147,7 @@ def set_terms(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    price_ppm: int | None,
     as_json: bool,
     home: Path,
 ) -> None:
@@ -139,10 +155,10 @@ def set_terms(
 
     Example: tollgate node set n-abc --tier 2
     """
-    terms = {"tier": tier, "region": region, "gpu": gpu}
+    terms = {"tier": tier, "region": region, "gpu": gpu, "price_ppm": price_ppm}
     given = {name: value for name, value in terms.items() if value is not None}
     if not given:
-        raise click.UsageError("nothing to change: give --tier, --region or --gpu")
+        raise click.UsageError("nothing to change: give --tier, --region, --gpu or --price-ppm")
     with _nodes(home) as store:
         _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
 
@@ -235,6 +251,8 @@ def _show(node: Node, as_json: bool) -> None:
     terms = node.terms
     click.echo(f"{node.node_id}: {state_of(node, now_ns)}, of supplier '{terms.supplier_id}'")
     click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {terms.gpu or '-'}")
+    if terms.price_ppm != PPM:
+        click.echo(f"  at {terms.price_ppm} millionths of its model's price")
     if node.lease is not None:
         click.echo(f"  {node.lease.model} at {node.lease.url}, {node.lease.in_flight} under way")
         click.echo(f"  told {_text(node.told_ns)} UTC")

@@ -22,7 +22,7 @@ _lease = msgspec.json.Decoder(Lease)
 _hardware = msgspec.json.Decoder(Hardware)
 _NODES = (
     "SELECT n.node_id, n.supplier_id, n.tier, n.region, n.gpu, n.hardware, n.enrolled_ns, "
-    "n.revoked_ns, l.said, l.until_ns, l.told_ns FROM node n "
+    "n.revoked_ns, l.said, l.until_ns, l.told_ns, n.price_ppm FROM node n "
     "LEFT JOIN node_lease l ON l.node_id = n.node_id"
 )
 _NOT_FROZEN = "NOT EXISTS (SELECT 1 FROM node_freeze)"
@@ -77,22 +77,23 @@ class NodeStore:
         """Make a node of a key and an invitation. Raises InvitationError."""
         with self._database.transaction() as session:
             rows = session.query(
-                "SELECT supplier_id, tier, region, gpu, expires_ns, node_id FROM node_invitation"
-                " WHERE digest = ?",
+                "SELECT supplier_id, tier, region, gpu, expires_ns, node_id, price_ppm"
+                " FROM node_invitation WHERE digest = ?",
                 digest,
             )
             used = session.query("SELECT 1 FROM node_key WHERE public_key = ?", public_key)
             if used or not rows or rows[0][4] <= now_ns or rows[0][5] is not None:
                 raise InvitationError
+            supplier_id, tier, region, gpu, *_, price_ppm = rows[0]
             terms = Terms(
-                supplier_id=rows[0][0], tier=rows[0][1], region=rows[0][2], gpu=rows[0][3]
+                supplier_id=supplier_id, tier=tier, region=region, gpu=gpu, price_ppm=price_ppm
             )
             session.query(
                 "UPDATE node_invitation SET node_id = ? WHERE digest = ?", node_id, digest
             )
             session.query(
                 "INSERT INTO node (node_id, supplier_id, tier, region, gpu, hardware, enrolled_ns,"
-                " revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                " price_ppm, revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 node_id,
                 terms.supplier_id,
                 terms.tier,
@@ -100,6 +101,7 @@ class NodeStore:
                 terms.gpu,
                 _encode(hardware).decode(),
                 now_ns,
+                terms.price_ppm,
             )
             _add_key(session, public_key, node_id, counter, now_ns)
             _audit(
@@ -154,18 +156,19 @@ class NodeStore:
         with self._database.transaction() as session:
             session.query(
                 "INSERT INTO node_invitation (digest, supplier_id, tier, region, gpu, expires_ns,"
-                " node_id) VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                " price_ppm, node_id) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
                 invitation.digest,
                 terms.supplier_id,
                 terms.tier,
                 terms.region,
                 terms.gpu,
                 invitation.expires_ns,
+                terms.price_ppm,
             )
             _audit(session, now_ns, OPERATOR, "invited", "", {"terms": terms})
 
     def set_terms(self, node_id: str, now_ns: int, **terms: str | int) -> Node:
-        """Change what is given of tier, region and gpu. Raises UnknownNodeError."""
+        """Change what is given of tier, region, gpu and price_ppm. Raises UnknownNodeError."""
         sets = ", ".join(f"{name} = ?" for name in terms)
         with self._database.transaction() as session:
             session.query(f"UPDATE node SET {sets} WHERE node_id = ?", *terms.values(), node_id)
@@ -325,7 +328,7 @@ def _write(session: Session, entry: AuditEntry) -> None:
 def _node(row: tuple[Any, ...]) -> Node:
     return Node(
         node_id=row[0],
-        terms=Terms(supplier_id=row[1], tier=row[2], region=row[3], gpu=row[4]),
+        terms=Terms(supplier_id=row[1], tier=row[2], region=row[3], gpu=row[4], price_ppm=row[11]),
         hardware=_hardware.decode(row[5]),
         enrolled_ns=row[6],
         revoked_ns=row[7],

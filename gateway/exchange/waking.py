@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway import errors
 from gateway.exchange.actions import Action, Record
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.state import State
+from gateway.routing.preferences import refusal
 from metering.charge import ChargeOutcome
+from router.filters import PREFERENCES
 from router.types import NodeRecord, Termination
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class WakingExchange(Exchange):
         if decision.node is not None:
             self.first, self.attempts = decision, 0
             return [self._dial(decision, now_ns)]
-        if now_ns >= self.started_ns + self._wait_ns:
-            error = errors.no_capacity(self.question.model, decision.retry_after_ns)
+        unmet = decision.reason in PREFERENCES
+        if unmet or now_ns >= self.started_ns + self._wait_ns:
             outcome = ChargeOutcome.NO_CAPACITY
-            return self._fail(error, outcome, Termination.OVERLOADED, now_ns)
+            return self._fail(refusal(decision), outcome, Termination.OVERLOADED, now_ns)
         self.deadline_ns = now_ns + LOOK_NS
         return self.keep_alive(now_ns) if now_ns >= self.keep_alive_at_ns else []

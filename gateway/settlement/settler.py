@@ -55,7 +55,7 @@ class Settler:
         holder: str,
     ) -> None:
         self._home = home
-        self._prices = prices
+        self.prices = prices
         self._where = where
         self._ledger = ledger
         self._beat_s = config.lease_s / 3
@@ -67,13 +67,14 @@ class Settler:
             monotonic_ns=time.monotonic_ns,
             wall_ns=time.time_ns,
         )
-        self._leads = False
+        self.leads = False
+        """It is the one gateway of all that closes epochs."""
         self._timetable = Timetable()
         self._closing: asyncio.Task[Told] | None = None
 
     async def run(self) -> None:
         """For the gateway's lifetime."""
-        watching = asyncio.create_task(self._prices.run(lambda: self._leads))
+        watching = asyncio.create_task(self.prices.run(lambda: self.leads))
         try:
             while True:
                 pause_s = self._beat_s
@@ -94,9 +95,9 @@ class Settler:
         if self._closing is not None and self._closing.done():
             self._told(self._closing.result())
             self._closing = None
-        if not self._leads or self._closing is not None:
+        if not self.leads or self._closing is not None:
             return self._beat_s
-        if not self._prices.ready:
+        if not self.prices.ready:
             return LOOK_S
         params = await asyncio.to_thread(params_of_file, self._home.ide_file)
         following = await asyncio.to_thread(next_epoch, self._ledger)
@@ -112,11 +113,11 @@ class Settler:
         return self._beat_s
 
     async def _elect(self) -> None:
-        led = self._leads
-        self._leads = await asyncio.to_thread(self._lease.stand)
-        if self._leads and not led:
+        led = self.leads
+        self.leads = await asyncio.to_thread(self._lease.stand)
+        if self.leads and not led:
             log.info("this gateway closes the epochs from now on")
-        elif led and not self._leads:
+        elif led and not self.leads:
             log.info("another gateway closes the epochs from now on")
 
     async def _wait(self, pause_s: float) -> None:
@@ -133,7 +134,7 @@ class Settler:
             file=str(self._where) if in_file else None,
             url=None if in_file else str(self._where),
             params=params,
-            io_price_nano_usd=self._prices.now_nano_usd(),
+            io_price_nano_usd=self.prices.now_nano_usd(),
             epoch=following.epoch,
             now_ns=now_ns,
         )
