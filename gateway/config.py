@@ -31,6 +31,7 @@ from gateway.openrouter.listing import Listing
 from gateway.pools.config import GpuClassConfig, PoolConfig, RayConfig, check_pools
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
+from gateway.reputation.config import ReputationConfig
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
@@ -161,6 +162,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
+    trusted: bool = True
+    """You vouch for it: it gets requests whatever its reputation, and canaries are compared with
+    its answers.
+    """
     ca_file: str | None = None
     """PEM certificates to trust instead of the system's; for an `https:` url."""
 
@@ -177,6 +182,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "engine": self.engine,
                     "gpu": self.gpu,
                     "region": self.region,
+                    "trusted": self.trusted,
                     "tier": self.tier,
                     "price_ppm": self.price_ppm,
                 },
@@ -244,6 +250,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
     router: RouterConfig = RouterConfig()
+    reputation: ReputationConfig = ReputationConfig()
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()

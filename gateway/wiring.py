@@ -52,6 +52,7 @@ from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
 from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
+from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
@@ -75,6 +76,7 @@ from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
+from router.conduct import Conducts
 from router.registry import Registry
 from router.router import Router
 
@@ -100,7 +102,9 @@ class Gateway:
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
         routing = config.router
-        self._router = Router(registry, routing.build(), random.Random(), routing.log())
+        conducts = Conducts(config.reputation.terms())
+        self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
+        self._reputations = Keeper(self._router)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -307,6 +311,7 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._reputations.run(),
                 self._background.look(),
                 self._tool_checks.run(),
                 self._batches.run(),

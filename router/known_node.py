@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from router.conduct import Conduct
 from router.ejection import GOOD
 from router.pace import UNKNOWN, after_answer, after_first_token
-from router.standing import FULL
 from router.types import NEVER_NS, Load, NodeRecord, NodeView
 
 FORGET_NS = 600_000_000_000
@@ -31,17 +31,19 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "clear_at_ns", "health", "in_flight", "index", "load", "on_trial",
-        "pace", "pending", "pending_tokens", "record", "sent_ns", "slot", "standing", "tokens",
+        "_answers", "_came", "barred", "clear_at_ns", "conduct", "health", "in_flight", "index",
+        "load", "on_trial", "pace", "pending", "pending_tokens", "record", "sent_ns", "slot",
+        "tokens",
     )  # fmt: skip
 
-    def __init__(self, record: NodeRecord) -> None:
+    def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
         self.record = record
+        self.conduct = conduct
+        self.barred = False
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
         self.on_trial = False
-        self.standing = FULL
         self.index = -1
         """Its place among the nodes of its model; -1 when not listed."""
         self.pace = UNKNOWN
@@ -64,7 +66,7 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=self.standing,
+                standing=0.0 if self.barred else self.conduct.weight,
             )
         return NodeView(
             node=self.record,
@@ -72,7 +74,7 @@ class KnownNode:
             ejections=self.health.ejections,
             ejected_until_ns=self.health.ejected_until_ns,
             on_trial=self.on_trial,
-            standing=self.standing,
+            standing=0.0 if self.barred else self.conduct.weight,
             pace=self.pace,
             pending_tokens=self.pending_tokens,
             clear_at_ns=self.clear_at_ns,

@@ -56,6 +56,8 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     state: NodeState = NodeState.READY
     served_model: str | None = None
     """The name to send upstream, where it differs from `model`."""
+    trusted: bool = False
+    """The operator vouches for it: it is never barred, and others are compared with it."""
 
     def __post_init__(self) -> None:
         if not _NODE_ID.fullmatch(self.node_id):
@@ -160,7 +162,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     on_trial: bool = False
     """Its one trial request is running."""
     standing: float = 1.0
-    """How far its word is taken: 1 unless it was caught lying."""
+    """What its reputation makes of its score: 1 changes nothing, 0: it is barred."""
     pace: Pace = UNKNOWN
     pending_tokens: int = 0
     """Of prompts that it was sent and has not answered."""
@@ -202,6 +204,8 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     """Already tried for this request."""
     DRAINING = "draining"
+    BARRED = "barred"
+    """Its reputation is below the bound."""
     EJECTED = "ejected"
     NO_CAPACITY = "no_capacity"
     TOO_LATE = "too_late"
