@@ -22,6 +22,7 @@ from gateway.admission.catalogue import Catalogue
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
+from gateway.admission.waking import Waking
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
@@ -50,6 +51,7 @@ from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
+from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -68,7 +70,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
+from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -118,8 +120,12 @@ class Gateway:
         self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
-        self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._nodes = NodeList(
+            registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
+        )
         self._enrolled = self._new_enrolled(doors[1])
+        ray = config.ray
+        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -133,6 +139,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
+            waking=Waking(self._waker),
         )
         self._batches = Batches(
             home,
@@ -178,7 +185,8 @@ class Gateway:
             self._books.nodes,
             identity=self._home.gateway_identity_file,
             writer=self._books.writer,
-            models=[model.id for model in self.config.model],
+            database=self._books.reports,
+            models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
         )
@@ -278,6 +286,7 @@ class Gateway:
             catalogue=self._catalogue,
             keyring=self._keyring,
             router=self._router,
+            nodes=self._nodes,
             telemetry=self._telemetry,
         )
         return Door(parts)
@@ -293,11 +302,13 @@ class Gateway:
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
             decisions.routes(self._router),
+            discovery.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._books.open()
+        await self._nodes.look_for_drained()
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
@@ -321,16 +332,19 @@ class Gateway:
                 going_on.append(self._figures.keep_read())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
-            if self.config.ray is not None:
-                going_on.append(self._nodes.follow(self.config.ray))
+            if self.config.ray is not None and self._waker is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
+                going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield
             for task in running:
                 task.cancel()
         await self._background.close()
+        if self._waker is not None:
+            self._waker.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
@@ -339,7 +353,12 @@ class Gateway:
         await self._telemetry.publish()
 
     async def _reload(self) -> None:
+        seen: object = None
         while True:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
+            version = self._keyring.version
+            if version is not seen:
+                await until_answered(self._nodes.look_for_drained)
+                seen = version

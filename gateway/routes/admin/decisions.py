@@ -29,13 +29,13 @@ def routes(router: Router) -> APIRouter:
         return {
             "object": "route",
             "request_id": request_id,
-            "decisions": [_json(router, decision) for decision in found],
+            "decisions": [decision_json(router, decision) for decision in found],
         }
 
     return api
 
 
-def _json(router: Router, decision: Decision) -> dict[str, Any]:
+def decision_json(router: Router, decision: Decision) -> dict[str, Any]:
     policy, ask = router.policy, decision.ask
     again = policy.replay(decision)
     return {
