@@ -30,7 +30,7 @@ from gateway.books import ADMIN_WRITER, Books
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config
+from gateway.config import Config, RedisConfig
 from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -83,6 +83,7 @@ from router.router import Router
 
 if TYPE_CHECKING:
     from gateway.enrolled_nodes import EnrolledNodes
+    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -190,6 +191,12 @@ class Gateway:
             doors=doors,
             reopen=self._upstream.reopen,
         )
+
+    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
+        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
+
+        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
+        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -330,6 +337,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
+            if self.config.redis is not None:
+                going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
             if self.config.ray is not None and self._waker is not None:
