@@ -19,6 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
+from gateway.drains import DrainStore
 from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (
@@ -94,6 +95,7 @@ class Books:
         self.usage = UsageStore(self.reports)
         self.answers = AnswerStore(self._database)
         self.nodes = NodeStore(self.reports)
+        self.drains = DrainStore(self._database)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,
@@ -104,10 +106,13 @@ class Books:
         self._sla = SlaBook(self.admin_ledger, self.reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
-        self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
+        kept_s = config.spool.kept_s
+        self._spool = Spool(
+            home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
+        )
         self._settler = self._new_settler(home, config, where)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
-        self._leftovers = Leftovers(absent, self.ledger)
+        self._leftovers = Leftovers(absent, self.ledger, kept_s)
         self._sharing: Sharing | None = None
         self.till = self._new_till(config)
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "node": "Suppliers' nodes: run one; invite, list, revoke.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
+    "doctor": "Examine everything a gateway stands on; say what to do.",
     "route": "Compare policies of choosing a node in simulated worlds.",
     "metrics": "The list of metrics: type, labels, unit, meaning.",
     "scorecard": "How an aggregator sees this provider, and what threatens.",
