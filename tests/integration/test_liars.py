@@ -52,9 +52,7 @@ async def ask(served, rng: random.Random, name: str) -> int:
 
 async def test_liars_are_found_and_honest_nodes_are_not(tmp_path):
     nodes = [FakeNode(pace=Pace(ttft_ms=60 * (kind == "slow"))) for kind in KINDS]
-    async with asyncio.TaskGroup() as tasks:
-        for node in nodes:
-            tasks.create_task(node.start())
+    await asyncio.gather(*(node.start() for node in nodes))
     for node, kind in zip(nodes, KINDS, strict=True):
         await node.inject(LIARS.get(kind, Fault()))
     tokenizer = write_word_tokenizer(tmp_path / "tokenizer.json")
