@@ -59,6 +59,7 @@ def decision_json(router: Router, decision: Decision) -> dict[str, Any]:
                 "price_ppm": view.node.price_ppm,
                 "in_flight": view.in_flight,
                 "capacity": view.node.capacity,
+                "rtt_ms": None if view.load is None else round(view.load.rtt_ns / _MS, 3),
                 "cached_tokens": ask.cached_tokens(view.slot),
                 "pending_tokens": view.pending_tokens,
                 "prefill_us_per_token": round(view.pace.prefill.slope / 1e3, 3),
