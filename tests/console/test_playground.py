@@ -6,7 +6,9 @@ import pytest
 from console.browser import PHONE, picture, serious_faults, visit
 from console.world import ADMIN_KEY
 from playwright.async_api import Browser, Page, expect
-from served import Served
+from served import Served, eventually
+
+from metering.charge import ChargeRecord
 
 pytestmark = pytest.mark.anyio
 WATCH = """
@@ -24,6 +26,16 @@ async def connect(page: Page, key: str) -> None:
     await page.get_by_role("button", name="Use this key").click()
 
 
+async def the_charge(world: Served, completion_tokens: int) -> ChargeRecord:
+    """The one of so many tokens, once it is in the ledger."""
+    charges = await eventually(
+        lambda: world.charges(1),
+        lambda found: any(each.completion_tokens == completion_tokens for each in found),
+    )
+    (found,) = [each for each in charges if each.completion_tokens == completion_tokens]
+    return found
+
+
 async def test_a_chat_streams_and_says_what_it_took(world: Served, browser: Browser) -> None:
     async with visit(browser, world.base_url) as page:
         await connect(page, world.secret)
@@ -38,7 +50,7 @@ async def test_a_chat_streams_and_says_what_it_took(world: Served, browser: Brow
         lengths = await page.evaluate("lengths")
         assert lengths == sorted(lengths)
         assert len(set(lengths)) > 3
-        (charge,) = [each for each in await world.charges(7) if each.completion_tokens == 24]
+        charge = await the_charge(world, 24)
         facts = page.locator(".assistant .facts")
         await expect(facts).to_contain_text(f"{charge.prompt_tokens} prompt + 24 completion tokens")
         cost = f"${charge.charged_nano_usd / 1e9:.9f}".rstrip("0")
