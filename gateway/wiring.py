@@ -181,6 +181,7 @@ class Gateway:
             models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
+            router=self._router,
         )
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
