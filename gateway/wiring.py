@@ -192,6 +192,7 @@ class Gateway:
             models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
+            router=self._router,
         )
 
     def _new_canaries(self, settings: CanariesConfig) -> Canaries:
