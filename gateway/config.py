@@ -19,6 +19,7 @@ from gateway.admin_config import AdminConfig
 from gateway.batches.config import BatchesConfig
 from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
+from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
 from gateway.console.config import ConsoleConfig
@@ -55,7 +56,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Processes on the one port. More than one need [redis]."""
     body_bytes_max: _Positive = 4 * 1024 * 1024
     open_requests_max: _Positive = 2048
+    leave_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Told to stop, it serves on for so long while /readyz says that it leaves: load balancers send
+    it nothing more by the time that its port closes.
+    """
     drain_s: _Positive = 30
+    """Then open streams have so long to finish."""
     node_first_byte_timeout_s: _Positive = 300
     node_idle_timeout_s: _Positive = 60
     stream_keep_alive_s: Annotated[int, msgspec.Meta(ge=0)] = 5
@@ -251,6 +257,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     honesty: HonestyConfig = HonestyConfig()
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
+    canaries: CanariesConfig | None = None
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()

@@ -92,7 +92,8 @@ class Admission:
     ) -> None:
         """`sample` keeps an answer to be counted again, `tool_sample` one with tools to judge."""
         self.body_bytes_max = body_bytes_max
-        self.draining = False
+        self.draining = False  # told to stop: what clients ask until the port closes is served
+        self.closed = False  # nothing is
         """Set at shutdown: what is open finishes, nothing new begins."""
         self._keyring = keyring
         self._catalogue = catalogue
@@ -302,7 +303,7 @@ class Admission:
             raise errors.context_too_long(context, found, param)
 
     def _check_room(self) -> None:
-        if self.draining:
+        if self.closed:
             message = "The gateway is shutting down. Please retry; another instance will answer."
             raise errors.overloaded(message, retry_after_s=1, code="draining")
         if self._till.open_charges >= self._open_requests_max:
