@@ -46,9 +46,9 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "_strangers", "beside", "clear_at_ns", "conduct", "health", "in_flight",
-        "index", "load", "on_trial", "pace", "pending", "pending_tokens", "record", "rtt_ns",
-        "sent_ns", "slot", "standing", "tokens", "warm",
+        "_answers", "_came", "_strangers", "beside", "clear_at_ns", "conduct", "health",
+        "in_flight", "index", "load", "on_trial", "pace", "pending", "pending_tokens", "record",
+        "rtt_ns", "sent_ns", "slot", "standing", "tokens", "warm",
     )  # fmt: skip
 
     def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
