@@ -1,10 +1,13 @@
 #!/bin/sh
-# Makes sure that what tests run is installed: Redis and PostgreSQL (servers of their own), Node.js
-# (clients; npm fetches their packages when their tests first run), Chromium (web pages).
+# Makes sure that what tests run is installed: Redis, PostgreSQL and Prometheus (servers of their own),
+# Node.js (clients; npm fetches their packages when their tests first run), Chromium (web pages).
 set -eu
 
 missing=
 command -v redis-server >/dev/null 2>&1 || missing="redis-server"
+if ! command -v prometheus >/dev/null 2>&1 || ! command -v promtool >/dev/null 2>&1; then
+    missing="$missing prometheus"
+fi
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null 2>&1; then
     missing="$missing postgresql"
 fi

@@ -67,7 +67,7 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
+from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -115,7 +115,9 @@ class Gateway:
         self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
-        self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._nodes = NodeList(
+            registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
+        )
         self._enrolled = self._new_enrolled(doors[1])
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
@@ -175,7 +177,8 @@ class Gateway:
             self._books.nodes,
             identity=self._home.gateway_identity_file,
             writer=self._books.writer,
-            models=[model.id for model in self.config.model],
+            database=self._books.reports,
+            models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
         )
@@ -275,6 +278,7 @@ class Gateway:
             catalogue=self._catalogue,
             keyring=self._keyring,
             router=self._router,
+            nodes=self._nodes,
             telemetry=self._telemetry,
         )
         return Door(parts)
@@ -290,11 +294,13 @@ class Gateway:
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
             decisions.routes(self._router),
+            discovery.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._books.open()
+        await self._nodes.look_for_drained()
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
@@ -320,6 +326,7 @@ class Gateway:
                 going_on.append(self._nodes.follow(self.config.ray))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
+                going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield
@@ -334,7 +341,12 @@ class Gateway:
         await self._telemetry.publish()
 
     async def _reload(self) -> None:
+        seen: object = None
         while True:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
+            version = self._keyring.version
+            if version is not seen:
+                await until_answered(self._nodes.look_for_drained)
+                seen = version

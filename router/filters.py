@@ -48,6 +48,19 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
     return None
 
 
+def sparing(why_not: Filter) -> Filter:
+    """The same filter for as long as those that it lets pass have room."""
+
+    def filtered(view: NodeView, ask: Ask) -> Reason | None:
+        if view.warming:
+            return Reason.WARMING_UP
+        if ask.crowded and view.node.supplier_id in ask.crowded:
+            return Reason.SUPPLIER_SHARE
+        return why_not(view, ask)
+
+    return filtered
+
+
 def unmet(node: NodeRecord, wants: Wants) -> Reason | None:
     """The first thing that a request wants and the node is not."""
     supplier = node.supplier_id

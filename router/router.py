@@ -5,11 +5,14 @@ of the `Lease` that `start` returned when that came, then exactly one `finish` o
 request ends.
 """
 
+import msgspec
+
 from router.conduct import Conduct, Conducts
 from router.decision_log import DecisionLog
+from router.diversity import Traffic
 from router.ejection import GOOD, after
 from router.fleet import Fleet
-from router.known_node import KnownNode
+from router.known_node import WARM, KnownNode
 from router.lessons import Lessons
 from router.picker import DRAW_BITS
 from router.policy import Policy
@@ -32,6 +35,7 @@ LATE_NS = 5_000_000_000
 _OUTLIER = 4
 """And is one if it took so many times as long."""
 _NOTHING: frozenset[str] = frozenset()
+_replace = msgspec.structs.replace
 
 
 class Lease:
@@ -53,6 +57,8 @@ class Lease:
 
     def first_token(self, now_ns: int) -> None:
         """The first token of a streamed answer came."""
+        if self._node.warm < WARM:
+            self._node.warm += 1
 
     def finish(
         self,
@@ -76,12 +82,16 @@ class Lease:
             node.on_trial = False
         if termination is Termination.COMPLETED:
             node.conduct.served += 1
+            if node.warm < WARM:
+                node.warm += 1
         else:
             self._router._failed(node.conduct, termination, ttft_ns is not None, now_ns)
         if node.health is not GOOD or termination is not Termination.COMPLETED:
             node.health = after(
                 node.health, termination, now_ns=now_ns, trial=trial, answered=ttft_ns is not None
             )
+            if trial and node.health is GOOD:
+                node.warm = 0
         self._router._show(node)
         return True
 
@@ -111,6 +121,7 @@ class LearningLease(Lease):
         if self._first_ns is not None or self.finished or not self._decision.ask.features.stream:
             return
         self._first_ns = now_ns
+        super().first_token(now_ns)
         node = self._node
         self._beside = node.in_flight
         if now_ns > node.pending[self] + LATE_NS and self._is_outlier(now_ns):
@@ -167,6 +178,8 @@ class Router:
         self._known: dict[str, KnownNode] = {}
         self._fleets: dict[str, Fleet] = {}
         """The listed nodes, by model."""
+        self._traffic: dict[str, Traffic] = {}
+        """By model; empty unless the policy bounds the share of a supplier."""
         self._sessions = Sessions()
 
     def choose(
@@ -184,6 +197,8 @@ class Router:
             ask = self.lessons.ask(features, now_ns, excluded, preferred, draw)
         else:
             ask = Ask(features, now_ns, excluded, preferred)
+        if self._traffic or (fleet.has_warming and self.policy.spares_new):
+            ask = self._sparing(ask, fleet)
         few = closed = matching = None
         if features.wants is not None:
             matching = fleet.matching(features.wants)
@@ -223,6 +238,8 @@ class Router:
         else:
             lease = Lease(self, known, trial)
         self._show(known)
+        if self.policy.supplier_share_max is not None:
+            self._count(decision.ask, record, self.policy.supplier_share_max)
         key = decision.ask.features.sticky_key
         if key is not None and len(decision.seen) > 1:
             self._sessions.served(key, record.node_id)
@@ -246,6 +263,8 @@ class Router:
         node = self._known.get(node_id)
         if node is not None:
             node.load = load
+            if load.rtt_ns:
+                node.reached(load.rtt_ns)
             self._show(node)
 
     def nodes(self, now_ns: int) -> list[NodeView]:
@@ -253,6 +272,19 @@ class Router:
         if self._registry_version != self._registry.version:
             self._relist(now_ns)
         return [view for fleet in self._fleets.values() for view in fleet.views]
+
+    def _sparing(self, ask: Ask, fleet: Fleet) -> Ask:
+        traffic = self._traffic.get(ask.features.model)
+        crowded = _NOTHING if traffic is None else traffic.crowded
+        return _replace(ask, crowded=crowded) if crowded or fleet.has_warming else ask
+
+    def _count(self, ask: Ask, record: NodeRecord, share_max: float) -> None:
+        """A supplier was sent something."""
+        traffic = self._traffic.get(record.model)
+        if traffic is None:
+            traffic = self._traffic[record.model] = Traffic(share_max)
+        tokens = ask.prompt_tokens or ask.features.prompt_tokens
+        traffic.sent(record.supplier_id, tokens + int(ask.expected_tokens), ask.now_ns)
 
     def _preferred(self, features: RequestFeatures) -> int:
         """The place of the node that served the session last; -1 if there is none any more."""

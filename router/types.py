@@ -145,6 +145,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Room of its KV cache; 0: it does not say."""
     cache_tokens: int = 0
     """Of prompts that it remembers; 0: it does not say."""
+    rtt_ns: int = 0
+    """What it took to connect: a round trip; 0: not measured."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -177,6 +179,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     load: Load | None = None
     slot: int = 0
     """Its bit in `Ask.matches`."""
+    warming: bool = False
+    """It is new, or was ejected, and has as much as it may until it has answered more."""
 
     def condition(self, now_ns: int) -> Condition:
         """Return its state at `now_ns`; draining outranks ejected."""
@@ -208,6 +212,10 @@ class Reason(StrEnum):
     """Its reputation is below the bound."""
     EJECTED = "ejected"
     NO_CAPACITY = "no_capacity"
+    SUPPLIER_SHARE = "supplier_share"
+    """Its supplier has as much of the model's traffic as it may, and another has room."""
+    WARMING_UP = "warming_up"
+    """It is new, or was ejected, and another has room."""
     TOO_LATE = "too_late"
     """Where it would be served first, it would have to wait too long."""
 
@@ -231,6 +239,8 @@ class Ask(msgspec.Struct, frozen=True):
     """How long the answer will be, as answers go."""
     prompt_tokens: int = 0
     """Likely; told to a policy that learns."""
+    crowded: frozenset[str] | None = None
+    """Suppliers to be spared while others have room, as nodes are that warm up; None: nobody is."""
 
     def cached_tokens(self, slot: int) -> int:
         """Of the prompt, what the node of this slot has in its cache."""

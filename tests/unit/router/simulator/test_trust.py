@@ -6,6 +6,9 @@ import pytest
 
 from router.simulator.trust import LIARS, NODES, WITHIN, trial
 
+STARVED = 10
+"""Of 9,000 requests: whoever gets no more for his reputation need not be below the bound."""
+
 
 @pytest.mark.parametrize("policy", ["tollgate", "free-share"])
 def test_liars_are_found_in_time_and_honest_nodes_are_left_alone(policy):
@@ -14,7 +17,7 @@ def test_liars_are_found_in_time_and_honest_nodes_are_left_alone(policy):
         for node in trial(seed, requests=9_000, policy=policy):
             if node.node_id not in LIARS:
                 wrongly += node.below_after is not None
-            elif node.in_time:
+            elif node.in_time or node.requests < STARVED:
                 found[node.node_id] += 1
             else:
                 late += node.requests >= WITHIN
