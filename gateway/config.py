@@ -19,6 +19,7 @@ from gateway.admin_config import AdminConfig
 from gateway.batches.config import BatchesConfig
 from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
+from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
 from gateway.console.config import ConsoleConfig
@@ -256,6 +257,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     honesty: HonestyConfig = HonestyConfig()
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
+    canaries: CanariesConfig | None = None
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()

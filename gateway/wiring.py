@@ -27,6 +27,7 @@ from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
+from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
@@ -50,6 +51,7 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
+from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
 from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
@@ -82,6 +84,7 @@ from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
+    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
     from gateway.routing.redis_hearsay import RedisHearsay
 
@@ -190,6 +193,20 @@ class Gateway:
             models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
+            router=self._router,
+        )
+
+    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
+        from gateway.canaries.canaries import Canaries  # here, because few need it
+
+        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
+        return Canaries(
+            settings,
+            router=self._router,
+            upstream=self._upstream,
+            models=models,
+            count=self._telemetry.canary,
+            request_id=Ids().request_id,
         )
 
     def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
@@ -343,6 +360,8 @@ class Gateway:
                 going_on.append(self._loads.run())
             if self.config.ray is not None and self._waker is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
+            if self.config.canaries is not None and self._worker == 0:
+                going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []

@@ -68,6 +68,7 @@ class FakeNode:
         self._port = port
         self._control_port = control_port
         self._fault_requests_left: int | None = None
+        self._asked = 0
         self._rng = Random(seed)
         self._listener: asyncio.Server | None = None
         self._control: asyncio.Server | None = None
@@ -165,6 +166,9 @@ class FakeNode:
 
     def _take_fault(self) -> Fault:
         fault = self.fault
+        self._asked += 1
+        if self._asked % fault.every:
+            return NO_FAULT
         if self._fault_requests_left is not None:
             self._fault_requests_left -= 1
             if self._fault_requests_left <= 0:
