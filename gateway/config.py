@@ -26,6 +26,7 @@ from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
+from gateway.logs.config import LogConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
@@ -258,6 +259,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     oracle: OracleConfig | None = None
     responses: ResponsesConfig = ResponsesConfig()
     solana: SolanaConfig = SolanaConfig()
+    log: LogConfig = LogConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""

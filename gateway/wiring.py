@@ -41,11 +41,13 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
+from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
+from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
@@ -139,8 +141,11 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
+        one_in = config.log.access_one_in
+        self._access = AccessLog(one_in) if one_in else None
         self._watch.report_to(
             self._telemetry.finished,
+            *([] if self._access is None else [self._access.ended]),
             self._tool_checks.ended,
             self._honesty.ended,
             self._batches.gate.ended,
@@ -206,7 +211,7 @@ class Gateway:
         ) -> ProtocolDriver:
             return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
 
-        refused = self._telemetry.refused
+        refused = self._refused
         desk = Desk(self.admission, coroutine_driver, refused)
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
@@ -226,6 +231,11 @@ class Gateway:
             self.config.files.upload_bytes_max,
         )
         self._watch.also_sweep(self.listener.sweep)
+
+    def _refused(self, endpoint: str, error: ApiError) -> None:
+        self._telemetry.refused(endpoint, error)
+        if self._access is not None:
+            self._access.refused(endpoint, error)
 
     def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
