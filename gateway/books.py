@@ -19,6 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
+from gateway.drains import DrainStore
 from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (
@@ -94,6 +95,7 @@ class Books:
         self.usage = UsageStore(self.reports)
         self.answers = AnswerStore(self._database)
         self.nodes = NodeStore(self.reports)
+        self.drains = DrainStore(self._database)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,

@@ -31,6 +31,7 @@ from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
+from gateway.reputation.config import ReputationConfig
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
@@ -158,6 +159,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
+    trusted: bool = True
+    """You vouch for it: it gets requests whatever its reputation, and canaries are compared with
+    its answers.
+    """
     ca_file: str | None = None
     """PEM certificates to trust instead of the system's; for an `https:` url."""
 
@@ -174,6 +179,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "engine": self.engine,
                     "gpu": self.gpu,
                     "region": self.region,
+                    "trusted": self.trusted,
                     "tier": self.tier,
                     "price_ppm": self.price_ppm,
                 },
@@ -248,6 +254,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
     router: RouterConfig = RouterConfig()
+    reputation: ReputationConfig = ReputationConfig()
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()

@@ -52,6 +52,7 @@ from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
+from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
@@ -75,6 +76,7 @@ from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
+from router.conduct import Conducts
 from router.registry import Registry
 from router.router import Router
 
@@ -100,7 +102,9 @@ class Gateway:
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
         routing = config.router
-        self._router = Router(registry, routing.build(), random.Random(), routing.log())
+        conducts = Conducts(config.reputation.terms())
+        self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
+        self._reputations = Keeper(self._router)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -113,7 +117,9 @@ class Gateway:
         self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
-        self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._nodes = NodeList(
+            registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
+        )
         self._enrolled = self._new_enrolled(doors[1])
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
@@ -176,7 +182,8 @@ class Gateway:
             self._books.nodes,
             identity=self._home.gateway_identity_file,
             writer=self._books.writer,
-            models=[model.id for model in self.config.model],
+            database=self._books.reports,
+            models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
         )
@@ -281,6 +288,7 @@ class Gateway:
             catalogue=self._catalogue,
             keyring=self._keyring,
             router=self._router,
+            nodes=self._nodes,
             telemetry=self._telemetry,
         )
         return Door(parts)
@@ -302,6 +310,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._books.open()
+        await self._nodes.look_for_drained()
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
@@ -313,6 +322,7 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._reputations.run(),
                 self._background.look(),
                 self._tool_checks.run(),
                 self._batches.run(),
@@ -326,6 +336,7 @@ class Gateway:
                 going_on.append(self._nodes.follow(self.config.ray))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
+                going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield
@@ -340,7 +351,12 @@ class Gateway:
         await self._telemetry.publish()
 
     async def _reload(self) -> None:
+        seen: object = None
         while True:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
+            version = self._keyring.version
+            if version is not seen:
+                await until_answered(self._nodes.look_for_drained)
+                seen = version

@@ -16,6 +16,7 @@ ORDER = (
     Reason.NO_FALLBACK,
     Reason.EXCLUDED,
     Reason.DRAINING,
+    Reason.BARRED,
     Reason.EJECTED,
     Reason.NO_CAPACITY,
     Reason.TOO_LATE,
@@ -29,7 +30,8 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
     """The first rule that leaves a node out.
 
     Excluded: this request was already tried on it. Draining: it finishes what it has and gets
-    nothing new. Ejected: left alone; after the back-off one trial request at a time is let through.
+    nothing new. Barred: its reputation is below the bound. Ejected: left alone; after the back-off
+    one trial request at a time is let through.
     No capacity: it runs as many requests as it may.
     """
     node = view.node
@@ -37,11 +39,26 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
         return Reason.EXCLUDED
     if node.state is not _READY:
         return Reason.DRAINING
+    if not view.standing:
+        return Reason.BARRED
     if view.ejections and (ask.now_ns < view.ejected_until_ns or view.on_trial):
         return Reason.EJECTED
     if view.in_flight >= node.capacity:
         return Reason.NO_CAPACITY
     return None
+
+
+def sparing(why_not: Filter) -> Filter:
+    """The same filter for as long as those that it lets pass have room."""
+
+    def filtered(view: NodeView, ask: Ask) -> Reason | None:
+        if view.warming:
+            return Reason.WARMING_UP
+        if ask.crowded and view.node.supplier_id in ask.crowded:
+            return Reason.SUPPLIER_SHARE
+        return why_not(view, ask)
+
+    return filtered
 
 
 def unmet(node: NodeRecord, wants: Wants) -> Reason | None:

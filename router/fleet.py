@@ -5,7 +5,7 @@ Both are told by what changed, not by asking every node: a refusal is the first 
 gateway must be quick at.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from router.matching import Matching, match
 from router.types import NodeState, NodeView, Reason
@@ -19,16 +19,19 @@ _MATCHINGS_MAX = 64
 class Fleet:
     """`views` are in the order of the registry; `show` keeps them and the rest together."""
 
-    __slots__ = ("_draining", "_matchings", "_perhaps", "views")
+    __slots__ = ("_draining", "_matchings", "_perhaps", "_warming", "views")
 
-    def __init__(self) -> None:
+    def __init__(self, views: Iterable[NodeView] = ()) -> None:
         self.views: list[NodeView] = []
         self._perhaps: set[int] = set()
         """Where in `views` nodes are that are neither full nor draining, or were ejected: when
         one of those comes back is a question of time.
         """
         self._draining = 0
+        self._warming: set[int] = set()
         self._matchings: dict[Wants, Matching] = {}
+        for view in views:
+            self.add(view)
 
     def add(self, view: NodeView) -> int:
         """Returns its place."""
@@ -45,10 +48,20 @@ class Fleet:
         self._note(index, view)
 
     def _note(self, index: int, view: NodeView) -> None:
-        if _may_take(view):
+        node = view.node
+        if node.state is _READY and (view.in_flight < node.capacity or view.ejections):
             self._perhaps.add(index)
         else:
             self._perhaps.discard(index)
+        if view.warming:
+            self._warming.add(index)
+        elif self._warming:
+            self._warming.discard(index)
+
+    @property
+    def has_warming(self) -> bool:
+        """There are nodes that are to be spared for a while."""
+        return bool(self._warming)
 
     @property
     def is_full(self) -> bool:
@@ -58,7 +71,9 @@ class Fleet:
     @property
     def few(self) -> Sequence[int] | None:
         """Outside of these places nobody can take a request; None if they are not few."""
-        return None if _are_many(self._perhaps, self.views) else sorted(self._perhaps)
+        if len(self._perhaps) * 4 > len(self.views):
+            return None
+        return sorted(self._perhaps)
 
     @property
     def closed(self) -> dict[Reason, int]:
@@ -75,18 +90,3 @@ class Fleet:
                 self._matchings.clear()
             known = self._matchings[wants] = match(wants, self.views)
         return known
-
-
-def few_of(views: Sequence[NodeView]) -> Sequence[int] | None:
-    """`Fleet.few` of a fleet of these."""
-    perhaps = [place for place, view in enumerate(views) if _may_take(view)]
-    return None if _are_many(perhaps, views) else perhaps
-
-
-def _may_take(view: NodeView) -> bool:
-    node = view.node
-    return node.state is _READY and (view.in_flight < node.capacity or view.ejections > 0)
-
-
-def _are_many(places: Collection[int], views: Sequence[NodeView]) -> bool:
-    return len(places) * 4 > len(views)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from router import picker
-from router.filters import ORDER, Filter, wanting, why_not
-from router.fleet import few_of
+from router.filters import ORDER, Filter, sparing, wanting, why_not
+from router.fleet import Fleet
 from router.forecast import late_ns, nearness, token_nearness, token_pace
 from router.matching import Matching, match
 from router.picker import Picker
@@ -19,6 +19,10 @@ RETRY_AFTER_NS = 1_000_000_000
 
 SAMPLED = 12
 """Nodes drawn for a choice, beside those that have the prompt in their cache."""
+
+
+ROOM_NS = 500_000_000
+"""Who is to be spared is, as long as another begins within so much more than the prompt takes."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +41,9 @@ class Policy:
     """The filter, then the scorer, then the picker. `learns`: it looks at what is learned of how
     fast nodes are and what they have cached. `wait_ns_max`: a request that would have to wait
     so much longer for its turn than its own prompt takes uncached is refused; None: none is.
-    `score_by`: the scorers of requests that say what counts first.
+    `score_by`: the scorers of requests that say what counts first. `supplier_share_max`: no
+    supplier gets more than this share of a model's traffic while others have room; None: any.
+    `spares_new`: new nodes get little at first, while others have room.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class Policy:
         learns: bool = False,
         wait_ns_max: int | None = None,
         score_by: Mapping[Sort, Scorer] | None = None,
+        supplier_share_max: float | None = None,
+        spares_new: bool = True,
     ) -> None:
         self._why_not = why_not
         self._score = score
@@ -56,6 +64,8 @@ class Policy:
         self.learns = learns
         self._wait_ns_max = wait_ns_max
         self._score_by = score_by or {}
+        self.supplier_share_max = supplier_share_max
+        self.spares_new = spares_new
 
     def choose(
         self,
@@ -76,7 +86,11 @@ class Policy:
         wants = ask.features.wants
         if wants is not None:
             return self._choose_wanted(ask, seen, draw, matching or match(wants, seen))
-        picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
+        picked = None
+        if ask.crowded is not None:
+            picked = self._pick_sparing(seen, ask, self._why_not, self._score, draw, few)
+        if picked is None:
+            picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
         if picked is None:
             asked = seen if few is None else [seen[index] for index in few]
             refused = self._refusals(ask, asked, closed or {}, self._why_not)
@@ -92,7 +106,11 @@ class Policy:
         late: Decision | None = None
         for group in matching.groups:
             allowed = wanting(self._why_not, group.wants)
-            picked = self._pick(seen, ask, allowed, score, draw, group.places)
+            picked = None
+            if ask.crowded is not None:
+                picked = self._pick_sparing(seen, ask, allowed, score, draw, group.places)
+            if picked is None:
+                picked = self._pick(seen, ask, allowed, score, draw, group.places)
             if picked is not None:
                 decision = self._unless_late(picked, ask, seen, draw)
                 if decision.node is not None:
@@ -105,6 +123,19 @@ class Policy:
         why_not = wanting(self._why_not, ask.features.wants)
         refused = self._refusals(ask, asked, matching.left_out, why_not)
         return self._refuse(ask, seen, draw, refused)
+
+    def _pick_sparing(
+        self,
+        seen: tuple[NodeView, ...],
+        ask: Ask,
+        why_not: Filter,
+        score: Scorer,
+        draw: int,
+        few: Sequence[int] | None,
+    ) -> NodeView | None:
+        """One that need not be spared, if it has room."""
+        picked = self._pick(seen, ask, sparing(why_not), score, draw, few)
+        return None if picked is None or late_ns(picked, ask) > ROOM_NS else picked
 
     def _unless_late(
         self, picked: NodeView, ask: Ask, seen: tuple[NodeView, ...], draw: int
@@ -124,14 +155,27 @@ class Policy:
     def replay(self, decision: Decision) -> Decision:
         """Make a decision once more from what it was made from."""
         ask, seen = decision.ask, decision.seen
-        return self.choose(ask, seen, decision.draw, None if ask.excluded else few_of(seen))
+        fleet = Fleet(seen)
+        few = None if ask.excluded else fleet.few
+        closed = None if few is None else fleet.closed
+        return self.choose(ask, seen, decision.draw, few, closed)
 
     def explain(self, decision: Decision) -> list[Verdict]:
         """Return what was made of each node seen."""
         wants = decision.ask.features.wants
         why_not = self._why_not if wants is None else wanting(self._why_not, wants)
         score = self._score_of(decision.ask)
+        if self._was_sparing(decision):
+            why_not = sparing(why_not)
         return [self._judge(view, decision, why_not, score) for view in decision.seen]
+
+    def _was_sparing(self, decision: Decision) -> bool:
+        """Its choice was made among those that need not be spared."""
+        if decision.ask.crowded is None:
+            return False
+        let_pass = sparing(lambda view, ask: None)
+        chosen = [view for view in decision.seen if view.node.node_id == decision.node_id]
+        return any(let_pass(view, decision.ask) is None for view in chosen)
 
     def _judge(self, view: NodeView, decision: Decision, why_not: Filter, score: Scorer) -> Verdict:
         left_out = why_not(view, decision.ask)
@@ -187,7 +231,9 @@ def _retry_after_ns(refused: dict[Reason, int], seen: tuple[NodeView, ...], now_
     return min((end - now_ns for end in ends if end > now_ns), default=RETRY_AFTER_NS)
 
 
-def learned_policy(wait_ns_max: int | None = None) -> Policy:
+def learned_policy(
+    wait_ns_max: int | None = None, supplier_share_max: float | None = None
+) -> Policy:
     """The policy that sends a request where it is forecast to be answered first."""
     return Policy(
         score=nearness,
@@ -195,4 +241,5 @@ def learned_policy(wait_ns_max: int | None = None) -> Policy:
         learns=True,
         wait_ns_max=wait_ns_max,
         score_by={Sort.LATENCY: token_nearness, Sort.THROUGHPUT: token_pace},
+        supplier_share_max=supplier_share_max,
     )

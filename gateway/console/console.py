@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from gateway import errors
 from gateway.console.door import Parts
 from gateway.console.explorer import Explorer
+from gateway.console.network import Observatory
+from gateway.console.operator import Operator
 from gateway.console.pages import Pages
 from gateway.console.views import Readers, Routes, View
 from gateway.errors import ApiError
@@ -20,6 +22,7 @@ from gateway.routes.refusals import REFUSALS
 log = logging.getLogger("tollgate")
 
 READERS = 2
+"""Threads for what anyone may open, and as many for the operator: neither waits for the other."""
 
 
 class Console:
@@ -27,10 +30,12 @@ class Console:
 
     def __init__(self, parts: Parts) -> None:
         self._pages = Pages(explorer=parts.config.console.explorer)
-        readers = Readers("pages", READERS)
+        observatory = Observatory(parts)
+        for_anyone, for_operators = Readers("pages", READERS), Readers("console", READERS)
         routes: Routes = [("GET", "/static/{name}", self._static), ("GET", "/", self._begin)]
         if parts.config.console.explorer:
-            routes += Explorer(parts, self._pages, readers).routes
+            routes += Explorer(parts, self._pages, for_anyone, observatory).routes
+        routes += Operator(parts, self._pages, for_operators, observatory).routes
         self.app = Router(
             [Route(path, self._told(view), methods=[method]) for method, path, view in routes],
             redirect_slashes=False,

@@ -17,6 +17,7 @@ from gateway.admission.keyring import Keyring
 from gateway.books import Books
 from gateway.config import Config
 from gateway.home import Home
+from gateway.node_list import NodeList
 from gateway.telemetry.telemetry import Telemetry
 from router.router import Router
 
@@ -28,6 +29,8 @@ PATHS = (
     "/explorer",
     "/explorer/{rest:path}",
     "/static/{rest:path}",
+    "/console",
+    "/console/{rest:path}",
 )
 
 
@@ -42,6 +45,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     keyring: Keyring
     router: Router
+    nodes: NodeList
     telemetry: Telemetry
 
 

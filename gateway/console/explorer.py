@@ -37,11 +37,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explorer:
-    def __init__(self, parts: Parts, pages: Pages, read: Readers) -> None:
+    def __init__(self, parts: Parts, pages: Pages, read: Readers, observatory: Observatory) -> None:
         self._parts = parts
         self._pages = pages
         self._read = read
-        self._observatory = Observatory(parts)
+        self._observatory = observatory
 
     @property
     def routes(self) -> Routes:

@@ -13,6 +13,7 @@ from gateway.console.door import Parts
 from gateway.console.fresh import Fresh
 from gateway.console.latency import Wait, wait_of, waits_by
 from gateway.console.sightings import Sightings
+from gateway.enrolment.node import Node
 from ide.commitment import EpochHead, head_of
 from metering.prices import ModelPrice
 from metering.served_totals import Served, ServedTotals
@@ -85,11 +86,12 @@ class Observatory:
         self._parts = parts
         self._served = ServedTotals(parts.books.reports)
         self._totals = Fresh(self._read_totals, TOTALS_KEPT_NS, time.monotonic_ns)
+        self._enrolled = Fresh(self.enrolled, KEPT_NS, time.monotonic_ns)
         self._waits = Fresh(self._read_waits, TOTALS_KEPT_NS, time.monotonic_ns)
 
     def network(self, sightings: Sightings) -> Network:
         """Raises LedgerError."""
-        found = self.members(sightings)
+        found = self.members(sightings, self._enrolled.get())
         return Network(
             as_of_ns=time.time_ns(),
             models=tuple(
@@ -105,15 +107,8 @@ class Observatory:
             ),
         )
 
-    def members(self, sightings: Sightings) -> list[Member]:
-        """Every registered node. Raises LedgerError."""
-        store = self._parts.books.nodes
-        enrolled = store.page(limit=_NODES_PAGE)
-        while len(enrolled) % _NODES_PAGE == 0 and enrolled:
-            further = store.page(after=enrolled[-1].node_id, limit=_NODES_PAGE)
-            if not further:
-                break
-            enrolled += further
+    def members(self, sightings: Sightings, enrolled: Sequence[Node]) -> list[Member]:
+        """Every registered node."""
         return members(
             sightings.views,
             enrolled,
@@ -122,6 +117,18 @@ class Observatory:
             monotonic_ns=sightings.monotonic_ns,
             now_ns=time.time_ns(),
         )
+
+    def enrolled(self) -> list[Node]:
+        """Those that ever did. Raises LedgerError."""
+        store, found, after = self._parts.books.nodes, list[Node](), ""
+        while page := store.page(after=after, limit=_NODES_PAGE):
+            found += page
+            after = page[-1].node_id
+        return found
+
+    def totals(self) -> Totals:
+        """Raises LedgerError."""
+        return self._totals.get()
 
     def waits_by_node(self) -> dict[str, Wait]:
         """Raises LedgerError."""

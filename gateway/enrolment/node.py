@@ -17,6 +17,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     gpu: str = ""
     """Its class, as payouts and choices take it."""
+    gpus: int = 1
+    """How many of that class it has."""
     price_ppm: int = PPM
     """What its answers cost, in millionths of the model's price."""
 

@@ -29,13 +29,13 @@ def routes(router: Router) -> APIRouter:
         return {
             "object": "route",
             "request_id": request_id,
-            "decisions": [_json(router, decision) for decision in found],
+            "decisions": [decision_json(router, decision) for decision in found],
         }
 
     return api
 
 
-def _json(router: Router, decision: Decision) -> dict[str, Any]:
+def decision_json(router: Router, decision: Decision) -> dict[str, Any]:
     policy, ask = router.policy, decision.ask
     again = policy.replay(decision)
     return {
@@ -59,6 +59,7 @@ def _json(router: Router, decision: Decision) -> dict[str, Any]:
                 "price_ppm": view.node.price_ppm,
                 "in_flight": view.in_flight,
                 "capacity": view.node.capacity,
+                "rtt_ms": None if view.load is None else round(view.load.rtt_ns / _MS, 3),
                 "cached_tokens": ask.cached_tokens(view.slot),
                 "pending_tokens": view.pending_tokens,
                 "prefill_us_per_token": round(view.pace.prefill.slope / 1e3, 3),

@@ -3,7 +3,7 @@ import random
 import pytest
 from msgspec import structs
 
-from router.fleet import few_of
+from router.fleet import Fleet
 from router.policy import Policy, learned_policy
 from router.registry import Registry
 from router.router import Router
@@ -159,7 +159,7 @@ def test_a_decision_among_few_with_room_is_made_again_alike() -> None:
         router._show(router._known[f"n{number}"])
     for _ in range(100):
         decision = router.choose(FEATURES, 0)
-        assert len(few_of(decision.seen) or ()) == 18
+        assert len(Fleet(decision.seen).few or ()) == 18
         assert policy.replay(decision).node_id == decision.node_id
 
 
