@@ -37,6 +37,7 @@ from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
 from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
+from gateway.traces.config import TracesConfig
 from ide.price_sources import OracleConfig
 from metering.limits import Limits
 from metering.money import PPM
@@ -267,6 +268,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     responses: ResponsesConfig = ResponsesConfig()
     solana: SolanaConfig = SolanaConfig()
     log: LogConfig = LogConfig()
+    traces: TracesConfig = TracesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""

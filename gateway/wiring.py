@@ -149,9 +149,10 @@ class Gateway:
         )
         one_in = config.log.access_one_in
         self._access = AccessLog(one_in) if one_in else None
+        self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
             self._telemetry.finished,
-            *([] if self._access is None else [self._access.ended]),
+            *(each.ended for each in (self._access, self._traces) if each is not None),
             self._tool_checks.ended,
             self._honesty.ended,
             self._batches.gate.ended,
@@ -330,6 +331,8 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self._traces is not None:
+                going_on.append(self._traces.run())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
             if self.config.ray is not None:
@@ -349,6 +352,8 @@ class Gateway:
         await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
+        if self._traces is not None:
+            await self._traces.close()
 
     async def _reload(self) -> None:
         seen: object = None
