@@ -22,6 +22,7 @@ from gateway.admission.catalogue import Catalogue
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
+from gateway.admission.waking import Waking
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
@@ -51,6 +52,7 @@ from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
+from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -131,6 +133,8 @@ class Gateway:
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
+        ray = config.ray
+        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -144,6 +148,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
+            waking=Waking(self._waker),
         )
         self._batches = Batches(
             home,
@@ -349,8 +354,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
-            if self.config.ray is not None:
-                going_on.append(self._nodes.follow(self.config.ray))
+            if self.config.ray is not None and self._waker is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
             if self.config.canaries is not None and self._worker == 0:
                 going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
@@ -362,6 +367,8 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
+        if self._waker is not None:
+            self._waker.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)

@@ -124,7 +124,7 @@ class FakeNode:
     async def _listen(self) -> None:
         def connected() -> HttpConnection:
             self.connections_opened += 1
-            return HttpConnection(self._serve, self.connections, self._rng)
+            return HttpConnection(self.respond, self.connections, self._rng)
 
         self._listener, self._port = await self._open(self._port, connected)
 
@@ -139,7 +139,8 @@ class FakeNode:
             self._listener.close()
             self._listener = None
 
-    async def _serve(self, request: Received, wire: Wire) -> None:
+    async def respond(self, request: Received, wire: Wire) -> None:
+        """Answer one request."""
         if request.method == "POST" and request.path in _POST:
             self.received.append(request)
             await self._infer(request, wire, self._take_fault())
