@@ -30,8 +30,8 @@ async def test_a_restart_does_not_forgive(tmp_path):
         await liar.inject(Fault(claim_prompt_tokens=100_000))
         async with serve(tmp_path, config([liar, honest])) as served:
             assert (await told(served, "node-7"))["status"] == 404
-            for _ in range(4):
-                await served.client.post("/v1/chat/completions", json=CHAT)
+            asked = CHAT | {"provider": {"only": ["supplier-0"]}}
+            await served.client.post("/v1/chat/completions", json=asked)
             found = await eventually(
                 lambda: told(served, "node-0"), lambda it: it["tier"] == "barred"
             )
