@@ -36,6 +36,7 @@ async def test_what_is_told_is_what_is_listed(tmp_path) -> None:
         asked = 0
         while asked < 6 or not await gateway.metric("tollgate_failovers_total"):
             body = STREAMED if asked % 2 else ASKED
+            body = body | {"session_id": str(asked)}  # else it stays on the node that answered
             (await gateway.client.post(CHAT, json=body)).raise_for_status()
             asked += 1
         assert (await gateway.client.post(CHAT, json=ASKED | {"model": "x"})).status_code == 404
@@ -64,6 +65,7 @@ async def test_what_is_told_is_what_is_listed(tmp_path) -> None:
         "tollgate_node_requests_running",
         "tollgate_node_kv_cache_usage_ratio",
         "tollgate_findings",
+        "tollgate_canaries",
         "tollgate_oracle_price_usd",
         "tollgate_oracle_stale",
         "tollgate_oracle_sources_failing",
