@@ -31,7 +31,7 @@ from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config
+from gateway.config import Config, RedisConfig
 from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -97,6 +97,7 @@ from router.router import Router
 if TYPE_CHECKING:
     from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
+    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -222,6 +223,12 @@ class Gateway:
             count=self._telemetry.canary,
             request_id=Ids().request_id,
         )
+
+    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
+        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
+
+        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
+        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -371,6 +378,8 @@ class Gateway:
                 going_on.append(self._traces.run())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
+            if self.config.redis is not None:
+                going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
             if self.config.ray is not None and self._waker is not None:
