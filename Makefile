@@ -21,7 +21,7 @@
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos rolling contract alerts structured solana pools ide-bench ide-fuzz ide-scenarios route-liars route-sim
+.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim pools route-liars alerts rolling
 
 ARGS ?=
 TRACE ?=
