@@ -73,7 +73,16 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
+from gateway.routes.admin import (
+    accounts,
+    decisions,
+    deposits,
+    discovery,
+    findings,
+    keys,
+    prices,
+    reputations,
+)
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -109,7 +118,7 @@ class Gateway:
         routing = config.router
         conducts = Conducts(config.reputation.terms())
         self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
-        self._reputations = Keeper(self._router)
+        self._reputations = Keeper(self._router, self._books.reputations)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -325,6 +334,7 @@ class Gateway:
             findings.routes(books.findings),
             decisions.routes(self._router),
             discovery.routes(self._router),
+            reputations.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
@@ -334,6 +344,7 @@ class Gateway:
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
+        await self._reputations.sync()
         async with asyncio.TaskGroup() as tasks:
             going_on = [
                 self._watch.sweep(),
@@ -372,6 +383,7 @@ class Gateway:
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
+        await self._reputations.sync(with_served=True)
         await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
