@@ -43,7 +43,6 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
-from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
@@ -132,7 +131,8 @@ class Gateway:
         loads_s = routing.load_interval_s
         self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
         self._watch = Watch()
-        self._figures = self._books.figures()
+        one_in = config.log.access_one_in
+        self._access = AccessLog(one_in) if one_in else None
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(
@@ -168,8 +168,6 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
-        one_in = config.log.access_one_in
-        self._access = AccessLog(one_in) if one_in else None
         self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
             self._telemetry.finished,
@@ -190,7 +188,8 @@ class Gateway:
             lambda: self._watch.count,
             files,
             draining=lambda: self.admission.draining,
-            more=self._figures,
+            more=self._books.figures,
+            also_refused=None if self._access is None else self._access.refused,
         )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
@@ -260,7 +259,7 @@ class Gateway:
         ) -> ProtocolDriver:
             return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
 
-        refused = self._refused
+        refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
@@ -280,11 +279,6 @@ class Gateway:
             self.config.files.upload_bytes_max,
         )
         self._watch.also_sweep(self.listener.sweep)
-
-    def _refused(self, endpoint: str, error: ApiError) -> None:
-        self._telemetry.refused(endpoint, error)
-        if self._access is not None:
-            self._access.refused(endpoint, error)
 
     def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
@@ -376,8 +370,6 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._traces is not None:
                 going_on.append(self._traces.run())
-            if self._figures is not None:
-                going_on.append(self._figures.keep_read())
             if self.config.redis is not None:
                 going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
