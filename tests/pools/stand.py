@@ -31,6 +31,7 @@ KINDS = (
     NodeKind("a100-a", "a100", 4),
     NodeKind("rtx4090-a", "rtx4090", 2),
 )
+FEW = KINDS[:3]
 UNTIL_S = 180.0
 """Nothing takes so long, even on a machine with much else to do."""
 
@@ -113,8 +114,10 @@ def pool(gpu_class: str, least: int, most: int, token_ms: int = 50) -> str:
 class Stand:
     """The gateway runs in this process; Ray, and what it starts, in their own."""
 
-    def __init__(self, folder: Path, cluster: RayCluster) -> None:
+    def __init__(self, folder: Path, cluster: RayCluster, streams: int) -> None:
+        """`streams`: so many at once go through an update."""
         self.cluster = cluster
+        self.streams = streams
         self.home = folder / "home"
         self.home.mkdir()
         self._gateway: Served | None = None
@@ -206,9 +209,11 @@ def client_of(served: Served, secret: str | None = None) -> Client:
 
 
 @contextlib.asynccontextmanager
-async def standing(folder: Path) -> AsyncIterator[Stand]:
-    cluster = await asyncio.to_thread(RayCluster, folder, KINDS)
+async def standing(
+    folder: Path, kinds: tuple[NodeKind, ...] = KINDS, streams: int = 50
+) -> AsyncIterator[Stand]:
+    cluster = await asyncio.to_thread(RayCluster, folder, kinds)
     try:
-        yield Stand(folder, cluster)
+        yield Stand(folder, cluster, streams)
     finally:
         await asyncio.to_thread(cluster.close)
