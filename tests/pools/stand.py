@@ -31,7 +31,6 @@ KINDS = (
     NodeKind("a100-a", "a100", 4),
     NodeKind("rtx4090-a", "rtx4090", 2),
 )
-FEW = KINDS[:3]
 UNTIL_S = 180.0
 """Nothing takes so long, even on a machine with much else to do."""
 
@@ -209,10 +208,8 @@ def client_of(served: Served, secret: str | None = None) -> Client:
 
 
 @contextlib.asynccontextmanager
-async def standing(
-    folder: Path, kinds: tuple[NodeKind, ...] = KINDS, streams: int = 50
-) -> AsyncIterator[Stand]:
-    cluster = await asyncio.to_thread(RayCluster, folder, kinds)
+async def standing(folder: Path, streams: int = 50) -> AsyncIterator[Stand]:
+    cluster = await asyncio.to_thread(RayCluster, folder, KINDS)
     try:
         yield Stand(folder, cluster, streams)
     finally:

@@ -1,17 +1,17 @@
-"""The short version of `make pools`: three nodes, fewer streams, no real engine."""
+"""The short version of `make pools`: fewer streams, no real engine."""
 
 from __future__ import annotations
 
 import pytest
 
 from . import parts
-from .stand import FEW, standing
+from .stand import standing
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_replicas_land_scale_sleep_wake_roll_and_outlive_their_machine(tmp_path):
-    async with standing(tmp_path, FEW, streams=20) as stand:
+    async with standing(tmp_path, streams=20) as stand:
         stand.configure(*parts.models())
         async with stand.gateway() as served:
             await parts.placement(stand, served)
