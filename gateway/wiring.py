@@ -54,7 +54,6 @@ from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
-from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -139,8 +138,6 @@ class Gateway:
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
-        ray = config.ray
-        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -154,7 +151,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
-            waking=Waking(self._waker),
+            waking=Waking(config.ray, time.monotonic_ns),
         )
         self._batches = Batches(
             home,
@@ -374,8 +371,8 @@ class Gateway:
                 going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
-            if self.config.ray is not None and self._waker is not None:
-                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
+            if self.config.ray is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self.config.canaries is not None and self._worker == 0:
                 going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
@@ -387,8 +384,7 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
-        if self._waker is not None:
-            self._waker.close()
+        self.admission.waking.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
