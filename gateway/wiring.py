@@ -31,7 +31,7 @@ from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config, RedisConfig
+from gateway.config import Config
 from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -50,7 +50,6 @@ from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
-from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
@@ -85,6 +84,7 @@ from gateway.routes.admin import (
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
@@ -95,7 +95,6 @@ from router.router import Router
 if TYPE_CHECKING:
     from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
-    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -127,8 +126,7 @@ class Gateway:
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._upstream = Upstream(*doors)
-        loads_s = routing.load_interval_s
-        self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
+        self._listed = registry.nodes.values
         self._watch = Watch()
         one_in = config.log.access_one_in
         self._access = AccessLog(one_in) if one_in else None
@@ -219,12 +217,6 @@ class Gateway:
             count=self._telemetry.canary,
             request_id=Ids().request_id,
         )
-
-    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
-        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
-
-        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
-        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -367,10 +359,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._traces is not None:
                 going_on.append(self._traces.run())
-            if self.config.redis is not None:
-                going_on.append(self._hearsay(self.config.redis).run())
-            if self.config.router.load_interval_s:
-                going_on.append(self._loads.run())
+            parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
+            going_on += news(self.config, *parts)
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self.config.canaries is not None and self._worker == 0:
