@@ -27,7 +27,7 @@ from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
-from gateway.canaries.config import CanariesConfig
+from gateway.canaries import start as canaries
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
@@ -52,7 +52,6 @@ from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
-from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
@@ -93,7 +92,6 @@ from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
-    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
     from gateway.routing.redis_hearsay import RedisHearsay
 
@@ -205,19 +203,6 @@ class Gateway:
             doors=doors,
             reopen=self._upstream.reopen,
             router=self._router,
-        )
-
-    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
-        from gateway.canaries.canaries import Canaries  # here, because few need it
-
-        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
-        return Canaries(
-            settings,
-            router=self._router,
-            upstream=self._upstream,
-            models=models,
-            count=self._telemetry.canary,
-            request_id=Ids().request_id,
         )
 
     def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
@@ -365,6 +350,9 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+                going_on += canaries.running(
+                    self.config, self._router, self._upstream, self._telemetry.canary
+                )
             if self._traces is not None:
                 going_on.append(self._traces.run())
             if self.config.redis is not None:
@@ -373,8 +361,6 @@ class Gateway:
                 going_on.append(self._loads.run())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
-            if self.config.canaries is not None and self._worker == 0:
-                going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
