@@ -32,7 +32,7 @@ from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config, RedisConfig
-from gateway.console.door import Door, Parts
+from gateway.console import door as console
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -268,6 +268,7 @@ class Gateway:
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
+        shown = (self._keyring, self._router, self._nodes, self._telemetry)
         return [
             health.routes(
                 catalogue=catalogue,
@@ -294,22 +295,8 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
-            self._door().routes,
+            console.routes(self._home, self.config, books, catalogue, *shown),
         ]
-
-    def _door(self) -> Door:
-        parts = Parts(
-            home=self._home,
-            config=self.config,
-            where=self.config.ledger.where(self._home),
-            books=self._books,
-            catalogue=self._catalogue,
-            keyring=self._keyring,
-            router=self._router,
-            nodes=self._nodes,
-            telemetry=self._telemetry,
-        )
-        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
