@@ -49,6 +49,7 @@ from metering.price_store import PriceStore
 from metering.purse_tally import PurseTally
 from metering.purses import Purses
 from metering.reading_store import ReadingStore
+from metering.reputation_store import ReputationStore
 from metering.response_store import ResponseStore
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import SharedKeyLimits, shared_limiter
@@ -95,6 +96,7 @@ class Books:
         self.usage = UsageStore(self.reports)
         self.answers = AnswerStore(self._database)
         self.nodes = NodeStore(self.reports)
+        self.reputations = ReputationStore(self.reports)
         self.drains = DrainStore(self._database)
         self.responses = ResponseStore(
             self._texts,

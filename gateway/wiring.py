@@ -43,11 +43,13 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
+from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
+from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
@@ -72,7 +74,16 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
+from gateway.routes.admin import (
+    accounts,
+    decisions,
+    deposits,
+    discovery,
+    findings,
+    keys,
+    prices,
+    reputations,
+)
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -108,7 +119,7 @@ class Gateway:
         routing = config.router
         conducts = Conducts(config.reputation.terms())
         self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
-        self._reputations = Keeper(self._router)
+        self._reputations = Keeper(self._router, self._books.reputations)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -156,8 +167,12 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
+        one_in = config.log.access_one_in
+        self._access = AccessLog(one_in) if one_in else None
+        self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
             self._telemetry.finished,
+            *(each.ended for each in (self._access, self._traces) if each is not None),
             self._tool_checks.ended,
             self._honesty.ended,
             self._batches.gate.ended,
@@ -238,7 +253,7 @@ class Gateway:
         ) -> ProtocolDriver:
             return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
 
-        refused = self._telemetry.refused
+        refused = self._refused
         desk = Desk(self.admission, coroutine_driver, refused)
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
@@ -258,6 +273,11 @@ class Gateway:
             self.config.files.upload_bytes_max,
         )
         self._watch.also_sweep(self.listener.sweep)
+
+    def _refused(self, endpoint: str, error: ApiError) -> None:
+        self._telemetry.refused(endpoint, error)
+        if self._access is not None:
+            self._access.refused(endpoint, error)
 
     def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
@@ -320,6 +340,7 @@ class Gateway:
             findings.routes(books.findings),
             decisions.routes(self._router),
             discovery.routes(self._router),
+            reputations.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
@@ -329,6 +350,7 @@ class Gateway:
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
+        await self._reputations.sync()
         async with asyncio.TaskGroup() as tasks:
             going_on = [
                 self._watch.sweep(),
@@ -345,6 +367,8 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self._traces is not None:
+                going_on.append(self._traces.run())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
             if self.config.router.load_interval_s:
@@ -367,9 +391,12 @@ class Gateway:
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
+        await self._reputations.sync(with_served=True)
         await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
+        if self._traces is not None:
+            await self._traces.close()
 
     async def _reload(self) -> None:
         seen: object = None

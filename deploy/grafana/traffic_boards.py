@@ -198,7 +198,12 @@ NODES = dashboard(
                 ),
             ),
             panel(
-                "Standing: how far its word is taken",
+                "Reputation, 0 to 1000",
+                "none",
+                (f"min by (node) (tollgate_node_reputation{_OF_NODE})", "{{node}}"),
+            ),
+            panel(
+                "Its part of a fair share",
                 "percentunit",
                 (f"min by (node) (tollgate_node_standing_ratio{_OF_NODE})", "{{node}}"),
             ),
