@@ -22,6 +22,7 @@ from gateway.billing.sla_config import SlaConfig
 from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.config_hint import hint
 from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.files.config import FilesConfig
@@ -308,7 +309,7 @@ def parse(text: str) -> Config:
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_locate(str(error), text)) from None
+        raise ConfigError(_locate(str(error), text) + hint(str(error), Config)) from None
     _check(config)
     return config
 

@@ -27,12 +27,12 @@ from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
-from gateway.canaries.config import CanariesConfig
+from gateway.canaries import start as canaries
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config
-from gateway.console.door import Door, Parts
+from gateway.console import door as console
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -51,7 +51,6 @@ from gateway.honesty.node_counters import NodeCounters
 from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
-from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
@@ -93,7 +92,6 @@ from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
-    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
 
 
@@ -205,19 +203,6 @@ class Gateway:
             router=self._router,
         )
 
-    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
-        from gateway.canaries.canaries import Canaries  # here, because few need it
-
-        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
-        return Canaries(
-            settings,
-            router=self._router,
-            upstream=self._upstream,
-            models=models,
-            count=self._telemetry.canary,
-            request_id=Ids().request_id,
-        )
-
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
         books, check = self._books, None
@@ -275,6 +260,7 @@ class Gateway:
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
+        shown = (self._keyring, self._router, self._nodes, self._telemetry)
         return [
             health.routes(
                 catalogue=catalogue,
@@ -301,22 +287,8 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
-            self._door().routes,
+            console.routes(self._home, self.config, books, catalogue, *shown),
         ]
-
-    def _door(self) -> Door:
-        parts = Parts(
-            home=self._home,
-            config=self.config,
-            where=self.config.ledger.where(self._home),
-            books=self._books,
-            catalogue=self._catalogue,
-            keyring=self._keyring,
-            router=self._router,
-            nodes=self._nodes,
-            telemetry=self._telemetry,
-        )
-        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
@@ -357,14 +329,15 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+                going_on += canaries.running(
+                    self.config, self._router, self._upstream, self._telemetry.canary
+                )
             if self._traces is not None:
                 going_on.append(self._traces.run())
             parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
             going_on += news(self.config, *parts)
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
-            if self.config.canaries is not None and self._worker == 0:
-                going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
