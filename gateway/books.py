@@ -230,6 +230,10 @@ class Books:
             lambda: settler is not None and settler.leads,
         )
 
+    def ledger_name(self) -> str:
+        """One for all gateways on this ledger."""
+        return self._register.ledger_name()
+
     @property
     def writer(self) -> str:
         """This process's name in the ledger: that of its spool, which no other can have."""

@@ -31,7 +31,7 @@ from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config
+from gateway.config import Config, RedisConfig
 from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -54,7 +54,6 @@ from gateway.nodes.upstream import Upstream
 from gateway.observers import Observers
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
-from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -94,6 +93,7 @@ from router.router import Router
 if TYPE_CHECKING:
     from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
+    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -135,8 +135,6 @@ class Gateway:
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
-        ray = config.ray
-        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -150,7 +148,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
-            waking=Waking(self._waker),
+            waking=Waking(config.ray, time.monotonic_ns),
         )
         self._batches = Batches(
             home,
@@ -214,6 +212,12 @@ class Gateway:
             count=self._telemetry.canary,
             request_id=Ids().request_id,
         )
+
+    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
+        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
+
+        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
+        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -354,10 +358,12 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self.config.redis is not None:
+                going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
-            if self.config.ray is not None and self._waker is not None:
-                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
+            if self.config.ray is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self.config.canaries is not None and self._worker == 0:
                 going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
@@ -369,8 +375,7 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
-        if self._waker is not None:
-            self._waker.close()
+        self.admission.waking.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
