@@ -22,6 +22,7 @@ from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
 from gateway.enrolment.config import EnrolmentConfig
+from gateway.failover import FailoverConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -230,6 +231,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
+    failover: FailoverConfig = FailoverConfig()
     router: RouterConfig = RouterConfig()
     admin: AdminConfig = AdminConfig()
     billing: BillingConfig = BillingConfig()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 
+from msgspec.structs import replace
+
 from gateway.exchange.actions import Record, Send
 from gateway.exchange.exchange import Exchange
 from gateway.openai.request import Endpoint, read
@@ -46,8 +48,15 @@ class Play:
     """One exchange over real router and pure parts; gathers the actions by kind."""
 
     def __init__(
-        self, *, stream: bool = True, nodes: int = 2, engine: str = "vllm", endpoint=Endpoint.CHAT
+        self,
+        *,
+        stream: bool = True,
+        nodes: int = 2,
+        engine: str = "vllm",
+        endpoint=Endpoint.CHAT,
+        others: str | None = None,
     ) -> None:
+        """`others` is the engine of all nodes but the one that is asked first."""
         registry = Registry()
         registry.update(
             "test",
@@ -93,6 +102,15 @@ class Play:
             timeouts=Timeouts(keep_alive_ns=SECOND),
             estimate=lambda _, text: Usage(prompt_tokens=5, completion_tokens=len(text)),
         )
+        if others is not None:
+            first = self.exchange.first.node_id
+            registry.update(
+                "test",
+                [
+                    each if each.node_id == first else replace(each, engine=others)
+                    for each in registry.nodes.values()
+                ],
+            )
         self.actions: list = []
         self.now_ns = 10
         self.do(self.exchange.start(self.now_ns))

@@ -26,6 +26,7 @@ from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
+from gateway.failover import FailoverConfig
 from gateway.openai.request import Endpoint, Question, read
 from gateway.routing.prompt_blocks import features_of
 from gateway.timeouts import Timeouts
@@ -82,6 +83,7 @@ class Admission:
         ids: Ids,
         monotonic_ns: Callable[[], int],
         timeouts: Timeouts,
+        failover: FailoverConfig,
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
@@ -100,6 +102,7 @@ class Admission:
         self._ids = ids
         self._monotonic_ns = monotonic_ns
         self._timeouts = timeouts
+        self._failover = failover
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
@@ -251,6 +254,7 @@ class Admission:
             estimate=model.estimate,
             sample=sample,
             limits=limits,
+            failover=self._failover,
         )
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:

@@ -144,6 +144,8 @@ class Driver:
     def _dial(self, dial: Dial) -> None:
         request_id = self.exchange.charge.request_id
         self._call = self._upstream.dial(dial.node, dial.path, dial.body, request_id, self)
+        if self.exchange.client_stalls:
+            self._call.pause_reading()
 
     def _hang_up(self) -> None:
         if self._call is not None:
