@@ -14,6 +14,7 @@ from metering.stream_meter import MalformedStreamError, StreamMeter
 RECENT_EVENTS = 8
 """Kept to find out where the text that was passed on ends: more tokens than a character has."""
 
+_RUNNING = b',"usage":{'
 _IDS = b'"token_ids":['
 _PROMPT_IDS = b'"prompt_token_ids":['
 
@@ -35,7 +36,23 @@ class TokenMeter(StreamMeter):
         """The last events with ids, as they were passed on."""
 
     def _event(self, event: bytes) -> bytes:
-        passed = super()._event(event)
+        """Nearly every event has its ids before its usage: both are cut in one go."""
+        start = event.find(_RUNNING)
+        at = event.rfind(_IDS, 0, start)
+        end = event.find(b"]", at, start) + 1
+        usage_end = event.find(b"}", start) + 1
+        plain = at > 0 < end and event.find(b"{", start + 10, usage_end) < 0
+        if not plain or start < 0 or self.ended or self._keep_running or not self.prompt_ids:
+            return self._unlike(super()._event(event))
+        self._running[0] = event[start + 9 : usage_end]
+        self.events += 1
+        self.ids += event[at + 13 : end]
+        passed = event[: at + 12] + b"null" + event[end:start] + event[usage_end:]
+        self.recent.append(passed)
+        return passed
+
+    def _unlike(self, passed: bytes) -> bytes:
+        """Of another event, whose usage is cut already."""
         at = passed.rfind(_IDS)
         if at < 0:
             return passed if self.prompt_ids else self._prompt_cut(passed)

@@ -55,6 +55,7 @@ class Ended(msgspec.Struct, kw_only=True, array_like=True):
     ttft_counts: list[int] = msgspec.field(default_factory=lambda: _buckets(TTFT_BOUNDS_NS))
     itl_ns: int = 0
     itl_counts: list[int] = msgspec.field(default_factory=lambda: _buckets(ITL_BOUNDS_NS))
+    resumes: int = 0
 
 
 class Refused(msgspec.Struct, kw_only=True, array_like=True):

@@ -65,9 +65,15 @@ def families(counts: Counts) -> Iterator[Metric]:
     )
     yield _counter(
         "tollgate_failovers",
-        "Requests sent to another node before their first byte, because one failed",
+        "Requests sent to another node, because one failed",
         ("model",),
         (((model,), ended, ended.failovers) for model, ended in models.items() if ended.failovers),
+    )
+    yield _counter(
+        "tollgate_resumes",
+        "Streams that another node went on with, because one failed in them",
+        ("model",),
+        (((model,), ended, ended.resumes) for model, ended in models.items() if ended.resumes),
     )
     if counts.checked:
         yield _counter(

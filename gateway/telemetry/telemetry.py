@@ -137,6 +137,7 @@ class Telemetry:
             ended = self._counts.ended[key] = Ended(since_ns=time.time_ns())
         ended.requests += 1
         ended.failovers += exchange.attempts - 1
+        ended.resumes += exchange.resumes
         duration_ns = now_ns - exchange.started_ns
         ended.duration_ns += duration_ns
         ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
@@ -150,9 +151,12 @@ class Telemetry:
         ended.cost_nano_usd += cost_nano_usd(exchange.charge.price, usage)
         attempt = exchange.attempt
         if question.stream and attempt.first_byte_ns is not None:
-            ttft_ns = attempt.first_byte_ns - exchange.started_ns
+            ttft_ns = exchange.ttft_ns
+            assert ttft_ns is not None, "what goes on with a stream answers after its beginning"
             ended.ttft_ns += ttft_ns
             ended.ttft_counts[bisect_left(TTFT_BOUNDS_NS, ttft_ns)] += 1
+            if exchange.resumes:
+                return  # its tokens are of several nodes, and there was a gap
             gaps = usage.completion_tokens - question.choices
             if gaps > 0:
                 itl_ns = attempt.streaming_ns * question.choices // gaps

@@ -121,6 +121,7 @@ async def test_stream_of_a_dead_node_goes_on(tmp_path, driver, path, delivered, 
         assert first.ttft_ns is None
         assert last.ttft_ns is not None
         assert await served.metric("tollgate_node_in_flight") == 0
+        assert await served.metric("tollgate_resumes_total") == 1
 
 
 @pytest.mark.parametrize(
