@@ -10,14 +10,16 @@
 # make fuzz    200,000 inputs that no client and no node should send; ten minutes
 # make sim     5,000 worlds of spool, poster and ledger killed at their writes; two minutes
 # make route-sim   policies of choosing a node in simulated worlds; TRACE=a file of requests; a minute
+# make route-liars   how soon lying nodes are found in simulated worlds, and how many wrongly; minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
+# make alerts  the five worst faults under a real Prometheus, and how soon it says so; minutes
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: install run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim
+.PHONY: install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos contract alerts structured solana ide-bench ide-fuzz ide-scenarios route-liars route-sim
 
 ARGS ?=
 TRACE ?=
@@ -31,7 +33,7 @@ run: install
 
 test: install
 	@deploy/test_tools.sh
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: install
 	$(BIN)/ruff check .
@@ -69,6 +71,10 @@ chaos: install
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
 
+alerts: install
+	@deploy/test_tools.sh
+	@PYTHONPATH=tests $(BIN)/python -m tests.alerts $(ARGS)
+
 structured: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)
 
@@ -86,6 +92,9 @@ ide-fuzz: install
 
 ide-scenarios: install
 	@$(BIN)/python -m tests.ide_bench scenarios
+route-liars: install
+	@$(BIN)/tollgate route liars --seeds 40 $(ARGS)
+
 route-sim: install
 	@test -n "$(TRACE)" || { echo "name a file of requests: make route-sim TRACE=FILE; docs/routing.md says which" >&2; exit 2; }
 	@$(BIN)/tollgate route simulate --trace $(TRACE) --scenario all $(ARGS)

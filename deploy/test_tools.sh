@@ -1,16 +1,22 @@
 #!/bin/sh
-# Makes sure that what tests run is installed: Redis and PostgreSQL (servers of their own), Node.js
-# (clients; npm fetches their packages when their tests first run).
+# Makes sure that what tests run is installed: Redis, PostgreSQL and Prometheus (servers of their own),
+# Node.js (clients; npm fetches their packages when their tests first run), Chromium (web pages).
 set -eu
 
 missing=
 command -v redis-server >/dev/null 2>&1 || missing="redis-server"
+if ! command -v prometheus >/dev/null 2>&1 || ! command -v promtool >/dev/null 2>&1; then
+    missing="$missing prometheus"
+fi
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null 2>&1; then
     missing="$missing postgresql"
 fi
 for program in node npm; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing ${program}"
 done
+if ! command -v chromium >/dev/null 2>&1 && ! command -v chromium-browser >/dev/null 2>&1; then
+    missing="$missing chromium"
+fi
 missing=$(echo "$missing" | sed "s/\bnode\b/nodejs/; s/^ *//")
 if [ -z "$missing" ]; then
     exit 0

@@ -19,6 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config
+from gateway.drains import DrainStore
 from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (
@@ -33,6 +34,7 @@ from gateway.settlement.config import price_of_io
 from gateway.settlement.epochs import Epochs
 from gateway.settlement.price_watch import PriceWatch
 from gateway.settlement.settler import Settler
+from gateway.telemetry.book_figures import BookFigures
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
 from metering.budget import Budget
@@ -83,30 +85,34 @@ class Books:
         that it holds itself is none of others.
         """
         self._database = open_database(where)
-        self._reports = open_database(where)
+        self.reports = open_database(where)
         self._texts = open_database(where)
         self.keys = KeyStore(self._database)
         self.customers = CustomerStore(self._database)
         self.prices = PriceStore(self._database)
         self.findings = FindingStore(self._database)
-        self.readings = ReadingStore(self._reports)
-        self.usage = UsageStore(self._reports)
+        self.readings = ReadingStore(self.reports)
+        self.usage = UsageStore(self.reports)
         self.answers = AnswerStore(self._database)
-        self.nodes = NodeStore(self._reports)
+        self.nodes = NodeStore(self.reports)
+        self.drains = DrainStore(self._database)
         self.responses = ResponseStore(
             self._texts,
             per_account_max=config.responses.kept_per_account_max,
             account_bytes_max=config.responses.kept_bytes_per_account_max,
         )
-        self.billing = Billing(home, config.billing, self.admin_ledger, self._reports, ADMIN_WRITER)
+        self.billing = Billing(home, config.billing, self.admin_ledger, self.reports, ADMIN_WRITER)
         self.epochs = Epochs(self.admin_ledger)
-        self._sla = SlaBook(self.admin_ledger, self._reports, SLA_WRITER, grace_ns=GRACE_NS)
+        self._sla = SlaBook(self.admin_ledger, self.reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
-        self._spool = Spool(home.spool_folder(worker), rows_max=config.spool.rows_max)
+        kept_s = config.spool.kept_s
+        self._spool = Spool(
+            home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
+        )
         self._settler = self._new_settler(home, config, where)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
-        self._leftovers = Leftovers(absent, self.ledger)
+        self._leftovers = Leftovers(absent, self.ledger, kept_s)
         self._sharing: Sharing | None = None
         self.till = self._new_till(config)
 
@@ -166,7 +172,7 @@ class Books:
             PriceWatch(price_of_io(config.settlement, config.oracle)),
             where,
             ledger=self.admin_ledger,
-            database=self._reports,
+            database=self.reports,
             holder=self._spool.writer,
         )
 
@@ -196,7 +202,7 @@ class Books:
         if self._worker == 0:
             tasks += [
                 keep_expiring(self.ledger),
-                keep_summed(self._reports),
+                keep_summed(self.reports),
                 keep_responses_tidy(self.responses),
                 keep_answers_forgotten(self.answers),
                 keep_judging(self._sla, self._objectives),
@@ -206,6 +212,19 @@ class Books:
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
+
+    def figures(self) -> BookFigures | None:
+        """What the books have come to, for metrics: in one worker of all."""
+        if self._worker != 0:
+            return None
+        settler = self._settler
+        prices = None if settler is None else settler.prices
+        return BookFigures(
+            self.admin_ledger,
+            self.customers,
+            prices,
+            lambda: settler is not None and settler.leads,
+        )
 
     @property
     def writer(self) -> str:
@@ -260,7 +279,7 @@ class Books:
     def _close(self) -> None:
         self._spool.close()
         self._texts.close()
-        self._reports.close()
+        self.reports.close()
         self._database.close()
         self.admin_ledger.close()
         self.ledger.close()

@@ -21,6 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.failover import FailoverConfig
 from gateway.files.config import FilesConfig
@@ -30,6 +31,7 @@ from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
+from gateway.reputation.config import ReputationConfig
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
@@ -37,6 +39,7 @@ from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
 from ide.price_sources import OracleConfig
 from metering.limits import Limits
+from metering.money import PPM
 from metering.price_book import ALWAYS_NS, Tariff
 from metering.prices import PriceError
 from router.types import NodeRecord
@@ -89,6 +92,14 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
+    kept_minutes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Rows that are in the ledger stay for so long, for one that is restored from a backup: longer
+    than from one backup to the next, and until a restore is done.
+    """
+
+    @property
+    def kept_s(self) -> int:
+        return self.kept_minutes * 60
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,8 +153,16 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """"vllm" reports usage as it runs, so that a cut stream is billed to the token."""
     gpu: str = ""
     region: str = ""
+    tier: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """What requests may ask for at least."""
+    price_ppm: Annotated[int, msgspec.Meta(ge=1, le=PPM)] = PPM
+    """What its answers cost, in millionths of the model's price."""
     api_key_env: str | None = None
     api_key_file: str | None = None
+    trusted: bool = True
+    """You vouch for it: it gets requests whatever its reputation, and canaries are compared with
+    its answers.
+    """
     ca_file: str | None = None
     """PEM certificates to trust instead of the system's; for an `https:` url."""
 
@@ -160,6 +179,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                     "engine": self.engine,
                     "gpu": self.gpu,
                     "region": self.region,
+                    "trusted": self.trusted,
+                    "tier": self.tier,
+                    "price_ppm": self.price_ppm,
                 },
                 NodeRecord,
             )
@@ -233,7 +255,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     honesty: HonestyConfig = HonestyConfig()
     failover: FailoverConfig = FailoverConfig()
     router: RouterConfig = RouterConfig()
+    reputation: ReputationConfig = ReputationConfig()
     admin: AdminConfig = AdminConfig()
+    console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()
     files: FilesConfig = FilesConfig()
     batches: BatchesConfig = BatchesConfig()

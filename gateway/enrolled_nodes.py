@@ -5,15 +5,19 @@ certificates need takes 10 MiB and a tenth of a second.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Collection, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
+from gateway.enrolment.attendance import Attendance
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.enrolment.enrolment import Enrolment
 from gateway.enrolment.node_store import NodeStore
 from gateway.enrolment.roll import Roll
+from gateway.openai.request import Endpoint
 from gateway.routes import nodes
 from gateway.routes.admin import nodes as admin_nodes
+from metering.database import Database
+from metering.gpu_time_store import GpuTimeStore
 
 
 class EnrolledNodes:
@@ -26,7 +30,8 @@ class EnrolledNodes:
         *,
         identity: Path,
         writer: str,
-        models: Collection[str],
+        database: Database,
+        models: Mapping[str, tuple[Endpoint, ...]],
         doors: MutableMapping[str, ssl.SSLContext],
         reopen: Callable[[str], None],
     ) -> None:
@@ -40,4 +45,7 @@ class EnrolledNodes:
             models=models,
             doors=doors,
             reopen=reopen,
+        )
+        self.attendance = Attendance(
+            store, GpuTimeStore(database), database, writer=writer, models=models, doors=doors
         )

@@ -19,9 +19,9 @@ class Leftovers:
     Raises SpoolError if such a worker still lives.
     """
 
-    def __init__(self, paths: list[Path], ledger: Ledger) -> None:
+    def __init__(self, paths: list[Path], ledger: Ledger, kept_s: float = 0.0) -> None:
         self._ledger = ledger
-        self._spools = [Spool(path) for path in paths]
+        self._spools = [Spool(path, kept_s=kept_s) for path in paths]
         self._posters: dict[Spool, Poster] = {}
 
     def book(self, now_ns: int, within_s: float) -> list[str]:

@@ -7,9 +7,12 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from gateway.config import NodeConfig, RayConfig
+from gateway.drains import DrainStore
 from router.registry import Registry
-from router.types import NodeRecord
+from router.types import NodeRecord, NodeState
 from serving.ray_dashboard import RayDashboard, RayUnavailableError
 from serving.ray_discovery import RayDiscovery
 
@@ -23,9 +26,12 @@ Changed = Callable[[Mapping[str, NodeRecord]], None]
 class NodeList:
     """Keeps a registry; each of `changed` hears what it holds when that is not what it was."""
 
-    def __init__(self, registry: Registry, *changed: Changed) -> None:
+    def __init__(self, registry: Registry, drains: DrainStore, *changed: Changed) -> None:
         self._registry = registry
+        self._drains = drains
         self._changed = changed
+        self._listed: dict[str, list[NodeRecord]] = {}
+        self._drained: frozenset[str] = frozenset()
 
     def take(self, nodes: tuple[NodeConfig, ...]) -> None:
         self._update(STATIC, [node.record() for node in nodes])
@@ -45,8 +51,26 @@ class NodeList:
                 log.warning("Ray cannot be asked for its replicas: %s", error)
             await asyncio.sleep(ray.poll_interval_ms / 1000)
 
+    async def look_for_drained(self) -> None:
+        """Nodes that the operator drains get nothing more, whatever their source says of them.
+        Raises LedgerError.
+        """
+        drained = frozenset(await asyncio.to_thread(self._drains.load))
+        if drained != self._drained:
+            self._drained = drained
+            for source, records in self._listed.items():
+                self._update(source, records)
+
     def _update(self, source: str, records: list[NodeRecord]) -> None:
+        self._listed[source] = records
+        if self._drained:
+            records = [self._as_drained(record) for record in records]
         if self._registry.update(source, records):
             log.info("nodes from %s: %d", source, len(records))
             for changed in self._changed:
                 changed(self._registry.nodes)
+
+    def _as_drained(self, record: NodeRecord) -> NodeRecord:
+        if record.node_id not in self._drained:
+            return record
+        return msgspec.structs.replace(record, state=NodeState.DRAINING)

@@ -30,6 +30,7 @@ from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config
+from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -49,6 +50,7 @@ from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
+from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
@@ -65,13 +67,14 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, findings, keys, prices
+from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.scorecard.tool_checks import ToolChecks
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
+from router.conduct import Conducts
 from router.registry import Registry
 from router.router import Router
 
@@ -97,7 +100,9 @@ class Gateway:
         self._books = Books(home, config, worker, self._changed.set)
         registry = Registry()
         routing = config.router
-        self._router = Router(registry, routing.build(), random.Random(), routing.log())
+        conducts = Conducts(config.reputation.terms())
+        self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
+        self._reputations = Keeper(self._router)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -107,9 +112,12 @@ class Gateway:
         )
         self._upstream = Upstream(*doors)
         self._watch = Watch()
+        self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
-        self._nodes = NodeList(registry, self._upstream.keep_only, self._honesty.forget)
+        self._nodes = NodeList(
+            registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
+        )
         self._enrolled = self._new_enrolled(doors[1])
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
@@ -150,7 +158,14 @@ class Gateway:
         workers, files = self.config.server.workers, None
         if workers > 1:
             files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
-        return Telemetry(self._router, self._books.till, lambda: self._watch.count, files)
+        return Telemetry(
+            self._router,
+            self._books.till,
+            lambda: self._watch.count,
+            files,
+            draining=lambda: self.admission.draining,
+            more=self._figures,
+        )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
         settings = self.config.enrolment
@@ -163,7 +178,8 @@ class Gateway:
             self._books.nodes,
             identity=self._home.gateway_identity_file,
             writer=self._books.writer,
-            models=[model.id for model in self.config.model],
+            database=self._books.reports,
+            models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
         )
@@ -251,7 +267,22 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
+            self._door().routes,
         ]
+
+    def _door(self) -> Door:
+        parts = Parts(
+            home=self._home,
+            config=self.config,
+            where=self.config.ledger.where(self._home),
+            books=self._books,
+            catalogue=self._catalogue,
+            keyring=self._keyring,
+            router=self._router,
+            nodes=self._nodes,
+            telemetry=self._telemetry,
+        )
+        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
@@ -264,11 +295,13 @@ class Gateway:
             prices.routes(books.prices, self._catalogue),
             findings.routes(books.findings),
             decisions.routes(self._router),
+            discovery.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._books.open()
+        await self._nodes.look_for_drained()
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
@@ -280,6 +313,7 @@ class Gateway:
                 self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
+                self._reputations.run(),
                 self._background.look(),
                 self._tool_checks.run(),
                 self._batches.run(),
@@ -287,10 +321,13 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+            if self._figures is not None:
+                going_on.append(self._figures.keep_read())
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
+                going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
             running = [tasks.create_task(each) for each in going_on]
             await self._books.shared()
             yield
@@ -305,7 +342,12 @@ class Gateway:
         await self._telemetry.publish()
 
     async def _reload(self) -> None:
+        seen: object = None
         while True:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
+            version = self._keyring.version
+            if version is not seen:
+                await until_answered(self._nodes.look_for_drained)
+                seen = version

@@ -38,12 +38,26 @@ class SupplierTime(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_ha
     quality_ppm: int
 
 
+class SlashBurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Slashed IO whose month of appeal is over. `hold_id` is the transfer that took it."""
+
+    hold_id: str
+    device: str
+    io: int
+
+
 class EpochInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an epoch learns from outside: usage, availability, and the price of a whole IO."""
+    """All that an epoch learns from outside: usage, availability, slashes that are final, and the
+    price of a whole IO.
+
+    `gpu_time_to` is the last period of verified GPU time that some epoch has paid for.
+    """
 
     usage: tuple[SupplierUsage, ...]
     io_price_nano_usd: int | None
     availability: tuple[SupplierTime, ...] = ()
+    gpu_time_to: int = 0
+    slashed: tuple[SlashBurn, ...] = ()
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -89,8 +103,11 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     customer_prices_ppm: int | None
 
 
-class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
+class EpochReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Every figure of one epoch. `io_price_nano_usd` is None where no IO could be priced.
+
+    `io_burned` includes `io_slashed`, which nobody bought; the latter is left out where there is
+    none, so that the reports of epochs before there were slashes stay what they are.
 
     `psi_raw_ppm` is revenue over obligation in millionths, None where nothing was owed.
     `reserve_nano_usd` is what the Fee Vault could spend before the epoch's revenue came in.
@@ -131,6 +148,12 @@ class EpochReport(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...]
     proposal: Proposal | None
     payouts: tuple[Payout, ...]
+    io_slashed: int = 0
+
+    @property
+    def io_bought(self) -> int:
+        """What was bought back, all of which is burned."""
+        return self.io_burned - self.io_slashed
 
 
 class EpochResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -162,9 +162,9 @@ def _supply(result: EpochResult) -> str:
     parts = (
         ("Unemitted", state.unemitted_io, "may still be released or retired"),
         ("Reward Vault", state.reward_vault_io, "released, not paid out"),
-        ("Circulating", state.circulating_io, "in the market"),
+        ("Circulating", state.circulating_io, "in the market, staked or held"),
         ("Suppliers", state.supplier_io, "paid out, still on the ledger"),
-        ("Burned", state.burned_circulating_io, "bought back out of fees"),
+        ("Burned", state.burned_circulating_io, "bought back out of fees, or slashed"),
         ("Retired", state.retired_unemitted_io, "never to be emitted"),
         ("Sum", supply_io(state), f"the cap is {io(state.cap_io)}"),
     )

@@ -73,13 +73,18 @@ def supply_lines(state: IdeState, books: Books) -> list[SupplyLine]:
 
     `books` is the ledger now; it differs from `state` in a part only if later epochs moved it.
     """
-    on_ledger = books.circulating_io + books.treasury_io + books.exchange_io
+    on_ledger = books.circulating_io + books.treasury_io + books.exchange_io + books.stake_io
     parts = (
         ("unemitted", state.unemitted_io, books.unemitted_io, "may still be released or retired"),
         ("Reward Vault", state.reward_vault_io, books.reward_vault_io, "released, not paid out"),
-        ("circulating", state.circulating_io, on_ledger, "in the market"),
+        ("circulating", state.circulating_io, on_ledger, "in the market, staked or held"),
         ("suppliers", state.supplier_io, books.supplier_io, "paid out, still on the ledger"),
-        ("burned", state.burned_circulating_io, books.burned_io, "bought back out of fees"),
+        (
+            "burned",
+            state.burned_circulating_io,
+            books.burned_io,
+            "bought back out of fees, or slashed",
+        ),
         ("retired", state.retired_unemitted_io, books.retired_io, "never to be emitted"),
     )
     return [
@@ -208,10 +213,18 @@ def _surplus_lines(result: EpochResult) -> list[Line]:
             f" the reserve is {usd(report.reserve_nano_usd)}",
         ),
         Line("kept as reserve", usd(kept), "surplus - to buy back"),
-        Line("IO burned", io(report.io_burned), bought),
+        Line("IO burned", io(report.io_bought), bought),
+        *_slashed_lines(report),
         Line("buyback still due", usd(after.buyback_due_nano_usd), "set aside, pays nobody else"),
         Line("Fee Vault after", usd(after.fee_vault_nano_usd), "reserve and buyback still due"),
     ]
+
+
+def _slashed_lines(report: EpochReport) -> list[Line]:
+    if not report.io_slashed:
+        return []
+    why = "taken from stakes a month ago and not won back; burned too"
+    return [Line("IO slashed", io(report.io_slashed), why)]
 
 
 def _health_lines(result: EpochResult, params: IdeParams) -> list[Line]:

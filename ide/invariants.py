@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, SupplierTime, SupplierUsage
+from ide.epoch import (
+    EpochInputs,
+    EpochReport,
+    EpochResult,
+    Payout,
+    SlashBurn,
+    SupplierTime,
+    SupplierUsage,
+)
 from ide.params import IdeParams, ShortfallRule
 from ide.state import IdeState, Smoothed
 from metering.money import INT64_MAX, IO_UNIT, PPM
@@ -29,6 +37,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     treasury_io: int
     """What customers paid in IO: to the engine it still circulates."""
     supplier_io: int
+    stake_io: int
+    """Behind devices, or slashed and held for appeal: to the engine it circulates too."""
     exchange_io: int
     burned_io: int
     retired_io: int
@@ -86,17 +96,20 @@ def supply_io(state: IdeState) -> int:
     )
 
 
-class UsageTotals(NamedTuple):
-    """What an epoch's usage adds up to."""
+class InputTotals(NamedTuple):
+    """What an epoch's usage adds up to, and what was slashed."""
 
     prompt_tokens: int
     completion_tokens: int
     list_cost_nano_usd: int
     revenue_nano_usd: int
+    slashed_io: int
 
 
-def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
-    """Every input is an amount, no (supplier, model) comes twice, the revenue fits the vault."""
+def check_inputs(state: IdeState, inputs: EpochInputs) -> InputTotals:
+    """Every input is an amount, no (supplier, model) and no slash comes twice, the revenue fits the
+    vault, and what was slashed circulated.
+    """
     _check_keys("usage", "model", [(row.supplier_id, row.model) for row in inputs.usage])
     columns = list(zip(*map(msgspec.structs.astuple, inputs.usage), strict=True))[2:]
     totals = [sum(column) for column in columns] or [0] * len(_USAGE_NAMES)
@@ -108,10 +121,27 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> UsageTotals:
         _check_availability(inputs.availability)
     if inputs.io_price_nano_usd is not None:
         check_amount("price of IO", inputs.io_price_nano_usd)
-    found = UsageTotals(*totals[:-1])
+    prompt_tokens, completion_tokens, list_cost, revenue, _ = totals
+    found = InputTotals(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        list_cost_nano_usd=list_cost,
+        revenue_nano_usd=revenue,
+        slashed_io=_slashed_io(state, inputs.slashed) if inputs.slashed else 0,
+    )
     vault = state.fee_vault_nano_usd + found.revenue_nano_usd
     check_amount("Fee Vault with the epoch's revenue", vault)
     return found
+
+
+def _slashed_io(state: IdeState, rows: tuple[SlashBurn, ...]) -> int:
+    if len({row.hold_id for row in rows}) < len(rows):
+        raise InvariantError("a slash comes twice: it burns once")
+    if (least := min(row.io for row in rows)) <= 0:
+        raise InvariantError(f"a slash of {least} base units: leave it out")
+    slashed = sum(row.io for row in rows)
+    _at_most("IO slashed", slashed, "circulating", state.circulating_io)
+    return slashed
 
 
 @lru_cache(maxsize=4)
@@ -135,10 +165,13 @@ def _check_keys(what: str, key: str, keys: list[tuple[str, str]]) -> None:
         raise InvariantError(f"{what} has a row that names no supplier")
 
 
-def check_epoch(before: IdeState, revenue: int, params: IdeParams, result: EpochResult) -> None:
+def check_epoch(
+    before: IdeState, totals: InputTotals, params: IdeParams, result: EpochResult
+) -> None:
     """Nothing came from nowhere: conservation of IO, USD and debt across one epoch."""
     check_state(result.state, params)
-    _check_moves(before, revenue, result)
+    _check_moves(before, totals.revenue_nano_usd, result)
+    _equal("IO slashed", totals.slashed_io, "burned of it", result.report.io_slashed)
     _check_release(before, params, result)
     _check_payouts(before, params, result)
     _check_burn(before, params, result.report)
@@ -171,7 +204,7 @@ def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> 
     _at_most("IO never to be emitted", kept, "unemitted pool", left)
     _at_most("IO retired", report.io_retired, "IO never to be emitted", max(0, kept))
     if report.io_price_nano_usd is None:
-        moved = (report.io_released, report.io_paid, report.io_burned, report.io_retired)
+        moved = (report.io_released, report.io_paid, report.io_bought, report.io_retired)
         _equal("IO moved without a price", sum(moved), "allowed", 0)
 
 
@@ -215,8 +248,9 @@ def _check_burn(before: IdeState, params: IdeParams, report: EpochReport) -> Non
     _at_most("added to the buyback", added, "surplus", surplus)
     due = before.buyback_due_nano_usd + added
     _at_most("spent on the buyback", report.buyback_spent_nano_usd, "due", due)
-    worth = report.io_burned * (report.io_price_nano_usd or 0)
-    _at_most("worth of the IO burned", worth, "USD spent", report.buyback_spent_nano_usd * IO_UNIT)
+    check_amount("IO bought back", report.io_bought)
+    worth = report.io_bought * (report.io_price_nano_usd or 0)
+    _at_most("worth of the IO bought", worth, "USD spent", report.buyback_spent_nano_usd * IO_UNIT)
 
 
 def check_books(books: Books, state: IdeState) -> None:
@@ -229,7 +263,7 @@ def check_books(books: Books, state: IdeState) -> None:
         ("issued", books.issued_io, state.cap_io),
         ("unemitted", books.unemitted_io, state.unemitted_io),
         ("Reward Vault", books.reward_vault_io, state.reward_vault_io),
-        ("market and suppliers", _held_io(books), state.circulating_io + state.supplier_io),
+        ("market, stakes and suppliers", _held_io(books), state.circulating_io + state.supplier_io),
         ("burned", books.burned_io, state.burned_circulating_io),
         ("retired", books.retired_io, state.retired_unemitted_io),
     )
@@ -245,7 +279,7 @@ def check_books(books: Books, state: IdeState) -> None:
 
 def _held_io(books: Books) -> int:
     market = books.circulating_io + books.treasury_io + books.exchange_io
-    return market + books.supplier_io
+    return market + books.supplier_io + books.stake_io
 
 
 def _debts(state: IdeState) -> int:

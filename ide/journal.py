@@ -8,8 +8,10 @@
     buy-usd   usd:fee_vault   -> usd:exchange
     buy-io    io:circulating  -> io:exchange
     burn      io:exchange     -> io:burned
+    slash     io:slashed      -> io:burned
 
-A transfer's id is made of its epoch and leg, so booking an epoch twice cannot pay twice. Its detail
+A transfer's id is made of its epoch and leg, so booking an epoch twice cannot pay twice; that of a
+slash is made of the slash (`stake_journal.py`), which burns once in all epochs. Its detail
 carries the state's hash: the ledger's own hash chain then covers what the epoch was worked out to.
 """
 
@@ -20,9 +22,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from ide.canonical import record_hash
-from ide.epoch import EpochResult
+from ide.epoch import EpochResult, SlashBurn
 from ide.invariants import Books
 from ide.params import IdeParams
+from ide.stake_journal import slash_end_id
 from ide.state import opening_state
 from metering import accounts
 from metering.accounts import Asset
@@ -59,19 +62,20 @@ def _genesis(leg: str, credit: str, amount: int) -> Transfer:
     )
 
 
-def epoch_group(result: EpochResult) -> Group | None:
+def epoch_group(result: EpochResult, slashed: Iterable[SlashBurn]) -> Group | None:
     """The legs of an epoch, linked: all are booked or none. None if nothing moved.
 
-    Raises AccountError for a supplier id that no account can have.
+    `slashed` are those of its inputs. Raises AccountError for a supplier id that no account can
+    have.
     """
     report = result.report
     state_hash = record_hash(result.state)
     detail = msgspec.json.encode(_Detail(report.epoch, state_hash), order="sorted").decode()
 
-    def leg(name: str, debit: str, credit: str, amount: int) -> Transfer:
+    def leg(name: str, debit: str, credit: str, amount: int, own_id: str = "") -> Transfer:
         code, _, _ = name.partition(":")
         return Transfer(
-            id=f"epoch-{report.epoch}:{name}",
+            id=own_id or f"epoch-{report.epoch}:{name}",
             kind=TransferKind.SINGLE,
             debit=debit,
             credit=credit,
@@ -97,9 +101,13 @@ def epoch_group(result: EpochResult) -> Group | None:
         leg(
             "buy-usd", accounts.USD_FEE_VAULT, accounts.USD_EXCHANGE, report.buyback_spent_nano_usd
         ),
-        leg("buy-io", accounts.IO_CIRCULATING, accounts.IO_EXCHANGE, report.io_burned),
-        leg("burn", accounts.IO_EXCHANGE, accounts.IO_BURNED, report.io_burned),
+        leg("buy-io", accounts.IO_CIRCULATING, accounts.IO_EXCHANGE, report.io_bought),
+        leg("burn", accounts.IO_EXCHANGE, accounts.IO_BURNED, report.io_bought),
     )
+    legs += [
+        leg("slash", accounts.IO_SLASHED, accounts.IO_BURNED, row.io, slash_end_id(row.hold_id))
+        for row in slashed
+    ]
     moved = tuple(transfer for transfer in legs if transfer.amount)
     return Group(transfers=moved) if moved else None
 
@@ -129,6 +137,8 @@ def books_of(posted: Mapping[str, int]) -> Books:
         supplier_io=sum(
             amount for account, amount in posted.items() if account.startswith(_SUPPLIER_IO)
         ),
+        stake_io=posted.get(accounts.IO_SLASHED, 0)
+        + sum(amount for account, amount in posted.items() if accounts.staked_device(account)),
         exchange_io=posted.get(accounts.IO_EXCHANGE, 0),
         burned_io=posted.get(accounts.IO_BURNED, 0),
         retired_io=posted.get(accounts.IO_RETIRED, 0),

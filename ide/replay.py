@@ -8,9 +8,11 @@ from ide.canonical import canonical_json, record_hash
 from ide.epoch import EpochInputs, EpochResult
 from ide.invariants import InvariantError, check_books
 from ide.journal import books_of, posted_balances
+from ide.outside import check_outside
 from ide.settlement import seal, stored_params, usage_over
 from ide.state import IdeState, opening_state
 from ide.step import step
+from metering.database import Database
 from metering.ledger import EpochRow, Ledger
 
 
@@ -23,18 +25,23 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-def replay(ledger: Ledger) -> Replay:
+def replay(ledger: Ledger, database: Database | None = None) -> Replay:
     """Work out every closed epoch anew, from the opening on, and compare with what was booked.
 
     Compared are the usage in the ledger, the report, the state and its hash, the payouts and the
-    seal over them of each epoch, and in the end the ledger's balances.
+    seal over them of each epoch, and in the end the ledger's balances; with its `database` also the
+    GPU time and the slashes.
     """
     state: IdeState | None = None
-    epoch = epochs = 0
+    epoch = epochs = gpu_time_before = 0
     try:
         for row in ledger.epochs():
             epoch, epochs = row.epoch, epochs + 1
-            state = _replayed(ledger, row, state or opening_state(stored_params(row)))
+            inputs = msgspec.json.decode(row.inputs, type=EpochInputs)
+            if database is not None:
+                check_outside(database, inputs, gpu_time_before)
+            gpu_time_before = inputs.gpu_time_to
+            state = _replayed(ledger, row, inputs, state or opening_state(stored_params(row)))
         if state is not None:
             check_books(books_of(posted_balances(ledger.trial_balance())), state)
     except (InvariantError, msgspec.DecodeError) as error:
@@ -42,8 +49,7 @@ def replay(ledger: Ledger) -> Replay:
     return Replay(ok=True, epochs=epochs)
 
 
-def _replayed(ledger: Ledger, row: EpochRow, state: IdeState) -> IdeState:
-    inputs = msgspec.json.decode(row.inputs, type=EpochInputs)
+def _replayed(ledger: Ledger, row: EpochRow, inputs: EpochInputs, state: IdeState) -> IdeState:
     if usage_over(ledger, (row.from_seq, row.to_seq)) != inputs.usage:
         raise InvariantError(
             f"the usage stored is not that of the ledger's rows {row.from_seq + 1} to {row.to_seq}"

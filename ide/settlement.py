@@ -1,9 +1,9 @@
 """Epochs against a ledger: the next one closed. Edge.
 
 An epoch is the range (to_seq of the last one, last row now] of the ledger, so a charge that comes
-late falls into the next. The epoch's record, its seal and all of its transfers are one transaction:
-after a crash at any point it is in the books whole or not at all, and closing it again changes
-nothing.
+late falls into the next; with the ledger's database it also takes what `outside.py` says. The
+epoch's record, its seal and all of its transfers are one transaction: after a crash at any point it
+is in the books whole or not at all, and closing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from ide.commitment import NO_HEAD, charge_roots, seal_epoch
 from ide.epoch import EpochInputs, EpochReport, EpochResult, SupplierUsage
 from ide.invariants import InvariantError, check_books
 from ide.journal import books_of, epoch_group, genesis_group, posted_after, posted_balances
+from ide.outside import Outside, outside_of
 from ide.params import IdeParams
 from ide.state import IdeState, opening_state
 from ide.step import step
+from metering.database import Database
 from metering.epoch_seal import SealedEpoch
 from metering.ledger import EpochRow, Ledger
 from metering.transfer import Group, PostResult
@@ -54,11 +56,13 @@ def settle(
     now_ns: int,
     epoch: int | None = None,
     even_if_empty: bool = False,
+    database: Database | None = None,
 ) -> Settlement:
     """Close the next epoch, or say why there was nothing to do.
 
     `epoch` insists on a number: one that is closed is left as it is, one that is not the next
-    raises SettlementError. An epoch with no charge is closed only `even_if_empty`.
+    raises SettlementError. An epoch with no charge, no GPU time and no slash is closed only
+    `even_if_empty`. Without `database` it takes charges alone.
     Raises InvariantError if the books do not agree with the last epoch.
     """
     last = ledger.latest_epoch()
@@ -69,10 +73,17 @@ def settle(
         return _settled_before(ledger, epoch)
     span = unsettled_span(ledger, last)
     usage = usage_over(ledger, span)
-    if not usage and not even_if_empty:
+    outside = Outside() if database is None else outside_of(database, last, now_ns)
+    if not usage and not even_if_empty and not outside.moves:
         return Settlement(status=SettlementStatus.NOTHING_NEW, row=last)
     open_supply(ledger, params)
-    inputs = EpochInputs(usage=usage, io_price_nano_usd=io_price_nano_usd)
+    inputs = EpochInputs(
+        usage=usage,
+        io_price_nano_usd=io_price_nano_usd,
+        availability=outside.availability,
+        gpu_time_to=outside.gpu_time_to,
+        slashed=outside.slashed,
+    )
     try:
         result, group = _work_out(ledger, params, last, inputs)
     except InvariantError:
@@ -166,7 +177,7 @@ def _work_out(
     posted = posted_balances(ledger.trial_balance())
     check_books(books_of(posted), state)
     result = step(state, inputs, params)
-    group = epoch_group(result)
+    group = epoch_group(result, inputs.slashed)
     check_books(books_of(posted_after(posted, group)), result.state)
     return result, group
 

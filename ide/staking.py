@@ -204,6 +204,8 @@ def slash(stake: Stake, offence: Offence, evidence: str, now_ns: int, params: St
     """
     if len(evidence) != 64 or set(evidence) - set("0123456789abcdef"):
         raise StakeError("a slash needs evidence: the sha256 of what is shown to the owner")
+    if any(row.evidence == evidence for row in stake.holds):
+        raise StakeError(f"{stake.device} was slashed on that evidence before")
     share, burns_ns = params.slash_ppm[offence], now_ns + params.hold_days * DAY_NS
     holds: list[Hold] = []
 

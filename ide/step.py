@@ -8,11 +8,12 @@ the same hash. In order:
    release limit, and the Fee Vault in USD, down to its floor;
 3. carry what neither could pay as debt (or write it off);
 4. of the epoch's fees that are left, buy back and burn a share, keep the rest;
-5. retire what is never to be emitted, a little at a time;
-6. say how it stands: psi, runway, alarms, and a proposal where psi is lastingly below 1.
+5. burn what was slashed and can no longer be won back;
+6. retire what is never to be emitted, a little at a time;
+7. say how it stands: psi, runway, alarms, and a proposal where psi is lastingly below 1.
 
-Without a usable price no IO moves, nothing is released, bought or retired: the Fee Vault pays, and
-the rest stays owed in USD.
+Without a usable price no IO moves but what was slashed, nothing is released, bought or retired: the
+Fee Vault pays, and the rest stays owed in USD.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Burn(NamedTuple):
 
 
 class _Worked(NamedTuple):
-    totals: invariants.UsageTotals
+    totals: invariants.InputTotals
     owed: _Owed
     paid: _Paid
     burned: _Burn
@@ -86,12 +87,12 @@ def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult
         owed.list_share,
         params,
     )
-    burned = _burn(paid, revenue, smoothed, price, state, params)
+    burned = _burn(paid, totals, smoothed, price, state, params)
     retired = 0 if price is None else payouts.retired_io(state, params)
     worked = _Worked(totals, owed, paid, burned, smoothed, retired, price)
     after = _state_after(state, worked, params)
     result = EpochResult(state=after, report=_report(state, worked, after, params))
-    invariants.check_epoch(state, revenue, params, result)
+    invariants.check_epoch(state, totals, params, result)
     return result
 
 
@@ -145,7 +146,7 @@ def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> 
 
 def _burn(
     paid: _Paid,
-    revenue: int,
+    totals: invariants.InputTotals,
     smoothed: Smoothed,
     price: int | None,
     state: IdeState,
@@ -155,13 +156,14 @@ def _burn(
     reserve = max(0, reserve_nano_usd(state, params))
     a_month = health.a_month(smoothed.obligation_nano_usd, params)
     share = burn.burn_share_ppm(reserve, a_month, params)
-    surplus = burn.surplus_nano_usd(revenue, usd_paid, paid.usd_spendable - usd_paid)
+    revenue, left = totals.revenue_nano_usd, paid.usd_spendable - usd_paid
+    surplus = burn.surplus_nano_usd(revenue, usd_paid, left)
     added = burn.burn_share_nano_usd(surplus, share)
     if price is None:
-        return _Burn(reserve, share, surplus, added, 0, 0)
+        return _Burn(reserve, share, surplus, added, 0, totals.slashed_io)
     due = state.buyback_due_nano_usd + added
-    spent, io_burned = burn.buy_back(due, price, state.circulating_io)
-    return _Burn(reserve, share, surplus, added, spent, io_burned)
+    spent, bought = burn.buy_back(due, price, state.circulating_io - totals.slashed_io)
+    return _Burn(reserve, share, surplus, added, spent, bought + totals.slashed_io)
 
 
 def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeState:
@@ -237,6 +239,7 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
         ),
         proposal=proposal(smoothed, params),
         payouts=_payouts(owed, paid),
+        io_slashed=worked.totals.slashed_io,
     )
 
 

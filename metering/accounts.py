@@ -8,9 +8,12 @@
     beyond it    usd:shortfall  ->  usd:fee_vault               what nobody paid for
     an epoch     usd:fee_vault  ->  usd:exchange, usd:supplier:<id>
     IO           io:issuance  ->  io:unemitted | io:circulating | io:reward_vault, ... io:burned
+    a stake      io:circulating  ->  io:stake:<device>   and back
+    a slash      io:stake:<device>  ->  io:slashed       a month; then io:burned, or back
 
 An account comes into being when it is first used. IO's supply is accounts too: all that was ever
 issued is the debit balance of io:issuance, so the cap on the supply is a line of the trial balance.
+What is staked, or held for appeal in io:slashed, still circulates to the engine.
 
 io:treasury holds what customers paid in IO, and nothing else: the network's own, still a part of
 what circulates for the engine's arithmetic. What usd:exchange gave for it is that account's debit
@@ -56,6 +59,7 @@ IO_EXCHANGE = "io:exchange"
 IO_TREASURY = "io:treasury"
 IO_BURNED = "io:burned"
 IO_RETIRED = "io:retired"
+IO_SLASHED = "io:slashed"
 
 _SOURCES = frozenset(
     {
@@ -76,12 +80,14 @@ _SINGLES = _SOURCES | {
     IO_TREASURY,
     IO_BURNED,
     IO_RETIRED,
+    IO_SLASHED,
 }
 _CACHED = 65_536
 """Answers kept for accounts in use: each charge asks several times."""
 
 _CUSTOMER = "usd:customer:"
 _CREDIT_LINE = "usd:credit_line:"
+_STAKE = "io:stake:"
 _NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 _SUPPLIER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _FAMILIES = {
@@ -89,6 +95,7 @@ _FAMILIES = {
     _CREDIT_LINE: _NAME,
     "usd:supplier:": _SUPPLIER_NAME,
     "io:supplier:": _SUPPLIER_NAME,
+    _STAKE: _SUPPLIER_NAME,
 }
 
 
@@ -123,6 +130,20 @@ def supplier(asset: Asset, supplier_id: str) -> str:
             "underscores"
         )
     return f"{asset}:supplier:{supplier_id}"
+
+
+def stake(device: str) -> str:
+    """The id of what is staked behind a device. Raises AccountError."""
+    if _SUPPLIER_NAME.fullmatch(device) is None:
+        raise AccountError(
+            f"'{device}' is no device: use 1 to 64 letters, digits, dots, dashes and underscores"
+        )
+    return _STAKE + device
+
+
+def staked_device(account_id: str) -> str | None:
+    """The device that this is the stake of; None if it is no stake."""
+    return account_id[len(_STAKE) :] if account_id.startswith(_STAKE) else None
 
 
 def customer_name(account_id: str) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from metering.database import Database
+from metering.database import Database, Snapshot
 from metering.ledger import Ledger, LedgerError
-from metering.sqlite_database import SqliteDatabase
+from metering.sqlite_database import SqliteDatabase, sqlite_snapshot
 from metering.sqlite_ledger import SqliteLedger
 
 
@@ -20,6 +21,16 @@ def open_database(where: Path | str) -> Database:
     from metering.postgres_database import PostgresDatabase  # here: only few have psycopg
 
     return PostgresDatabase(where)
+
+
+def open_snapshot(where: Path | str) -> AbstractContextManager[Snapshot]:
+    """Raises LedgerError, when it is entered too."""
+    if isinstance(where, Path):
+        return sqlite_snapshot(where)
+    _check_psycopg()
+    from metering.postgres_database import postgres_snapshot  # here: only few have psycopg
+
+    return postgres_snapshot(where)
 
 
 def open_ledger(where: Path | str, clock_ns: Callable[[], int] = time.time_ns) -> Ledger:

@@ -122,6 +122,12 @@ class CustomerStore:
                     account,
                 )
 
+    def count_low(self) -> int:
+        """How many have less than they are to be warned at."""
+        rows = self._database.query("SELECT count(*) FROM customer WHERE warned_ns IS NOT NULL")
+        count: int = rows[0][0]
+        return count
+
     def warn(self, now_ns: int) -> list[BalanceWarning]:
         """Note every balance that fell below its threshold since the last time, once whoever asks,
         and every one that is above it again.

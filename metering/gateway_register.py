@@ -5,6 +5,7 @@ A gateway that dies stays on it, until its spool is recovered and booked.
 
 from __future__ import annotations
 
+import secrets
 import time
 
 from metering.database import Database
@@ -30,6 +31,10 @@ class GatewayRegister:
 
     def writers(self) -> list[str]:
         return [row[0] for row in self._database.query("SELECT writer FROM gateway_register")]
+
+    def rename_ledger(self) -> None:
+        """What a Redis knows of this ledger is not true any more: it went back in time."""
+        self._database.query("UPDATE ledger_name SET name = ?", secrets.token_hex(8))
 
     def ledger_name(self) -> str:
         """Random, made with the ledger."""

@@ -4,7 +4,7 @@ The holder raises a counter. Whoever has seen the same count for `lease_s` of it
 the lease over, in one statement that only one of them can win. The holder counts on it for
 `lease_s` from before it raised the counter, so it stops before another may begin. Nobody's clock is
 compared with another's. A process that was suspended may believe for a moment that it still holds
-the lease: what is done under it must be safe to be done twice.
+the lease: what is done under it must be safe to be done twice, or written under `keep`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from metering.database import Database
+from metering.database import Database, Session
 
 NOBODY = ""
+
+
+class LeaseLostError(Exception):
+    """Another holds it now."""
 
 
 class LeaseRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +105,15 @@ class Lease:
             *(self._holder, taken_ns, wall_ns, self._name, row.holder, row.beat),
         )
         return len(raised) == 1
+
+
+def keep(session: Session, name: str, holder: str) -> None:
+    """Let nobody take the lease before this transaction is over. Raises LeaseLostError."""
+    kept = session.query(
+        "UPDATE lease SET beat = beat WHERE name = ? AND holder = ? RETURNING beat", name, holder
+    )
+    if not kept:
+        raise LeaseLostError(f"'{holder}' no longer holds the lease '{name}'")
 
 
 def lease_row(database: Database, name: str) -> LeaseRow | None:

@@ -49,6 +49,16 @@ class Movements:
         )
         return [_booked(row) for row in rows]
 
+    def unanswered(self, credit: str, answer_prefix: str) -> list[BookedTransfer]:
+        """Into an account, those that no transfer named for them has answered; in their order."""
+        rows = self._database.query(
+            f"SELECT {_COLUMNS} {_IN} AND NOT EXISTS (SELECT 1 FROM transfer AS answer"
+            " WHERE answer.id = ? || transfer.id) ORDER BY seq",
+            credit,
+            answer_prefix,
+        )
+        return [_booked(row) for row in rows]
+
     def between(self, account: str, from_seq: int, to_seq: int) -> list[BookedTransfer]:
         """Into and out of an account over (from_seq, to_seq], the oldest first."""
         span = (account, from_seq, to_seq)

@@ -65,7 +65,7 @@ class PostgresLink:
     """
 
     def __init__(self, url: str, *, answer_s: float = ANSWER_S) -> None:
-        self._conninfo, self.name = _read_url(url)
+        self._conninfo, self.name = read_url(url)
         self._answer_s = math.inf
         self._connection: Connection | None = None
         self._plug: Plug | None = None
@@ -158,7 +158,7 @@ def numbered(sql: str) -> str:
 _PLACE = re.compile(r"'[^']*'|\?")
 
 
-def _read_url(url: str) -> tuple[str, str]:
+def read_url(url: str) -> tuple[str, str]:
     """What libpq connects with, and a name without the password."""
     try:
         given = conninfo_to_dict(url)
@@ -191,11 +191,11 @@ def _lives(connection: Connection) -> bool:
 
 def _migrate(connection: Connection, name: str) -> None:
     files = sorted(MIGRATIONS.glob("*.sql"))
-    if _version(connection) == len(files):
+    if schema_version(connection) == len(files):
         return
     with connection.transaction():
         connection.execute(_LOCK)
-        version = _version(connection)
+        version = schema_version(connection)
         if version > len(files):
             raise LedgerError(
                 f"ledger {name} has schema version {version}, made by a newer Tollgate; this one "
@@ -209,7 +209,8 @@ def _migrate(connection: Connection, name: str) -> None:
         connection.execute("UPDATE ledger_schema SET version = $1", (len(files),))
 
 
-def _version(connection: Connection) -> int:
+def schema_version(connection: Connection) -> int:
+    """How many migrations it has."""
     if connection.execute(_HAS_SCHEMA).fetchone() is None:
         return 0
     row = connection.execute("SELECT version FROM ledger_schema").fetchone()

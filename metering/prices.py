@@ -31,6 +31,8 @@ class Reduction(StrEnum):
     BATCH = "batch"
     OFF_PEAK = "off-peak"
     FREE_TOKENS = "free-tokens"
+    NODE = "node"
+    """The node that served asks for less."""
 
 
 class ModelPrice(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
@@ -99,7 +101,7 @@ class PriceName(msgspec.Struct, frozen=True, kw_only=True):
 _AMOUNT = r"(0|[1-9]\d{0,18})"
 _VERSION = re.compile(
     rf"{_AMOUNT}/{_AMOUNT}/{_AMOUNT}(?:/([1-9]\d{{0,18}}))?"
-    r"(?:~(batch|off-peak|free-tokens):([1-9]\d{0,6}))?",
+    r"(?:~(batch|off-peak|free-tokens|node):([1-9]\d{0,6}))?",
     re.ASCII,
 )
 

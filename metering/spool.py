@@ -42,8 +42,8 @@ class Spool:
     """`append` belongs to the event loop, `read` and `forget` to the poster's thread.
 
     `writer` is this log's own name in the ledger, made with its folder: a lost spool is replaced by
-    one with another name. Raises SpoolError if another process has the folder, or if what is in it
-    is damaged or no spool.
+    one with another name. What the ledger has stays for `kept_s`, in case it goes back in time.
+    Raises SpoolError if another process has the folder, or if what is in it is damaged or no spool.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Spool:
         name: str = "gateway",
         *,
         rows_max: int = ROWS_MAX,
+        kept_s: float = 0.0,
         folder: Folder | None = None,
     ) -> None:
         self.path = path
@@ -64,7 +65,7 @@ class Spool:
             files = DiskFolder(path) if folder is None else folder
             self._lock_file = lock(path)
             try:
-                self._log = SpoolLog(files, path, name)
+                self._log = SpoolLog(files, path, name, kept_s)
             except BaseException:
                 os.close(self._lock_file)
                 raise

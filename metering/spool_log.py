@@ -19,6 +19,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -54,13 +55,19 @@ _NAME = re.compile(r"\d{20}\.log")
 class SpoolLog:
     """`append` and `seal` belong to one thread, `read` and `forget` to one other.
 
+    What the ledger has is kept for `kept_s` all the same, from the end of its segment on, so that a
+    ledger which was restored from a backup finds here what it lacks. After a start that time begins
+    anew: nobody knows when the segments that are found came to their end.
+
     Raises SpoolError if the segments found do not make a whole, OSError if the disk fails.
     """
 
-    def __init__(self, folder: Folder, path: Path, name: str) -> None:
+    def __init__(self, folder: Folder, path: Path, name: str, kept_s: float = 0.0) -> None:
         self._folder = folder
         self._path = path
         self._segments_lock = threading.Lock()
+        self._kept_s = kept_s
+        self._sealed_s: dict[str, float] = {}
         self._segments: tuple[Segment, ...] = ()
         self._failed = False
         self._read_to = ("", 0, 0)  # the segment, where in it, and which row is next there
@@ -137,6 +144,9 @@ class SpoolLog:
         with self._segments_lock:
             kept = [known for known in self._segments if known.first_seq < first_seq]
             self._segments = (*kept, segment)
+        now_s = time.monotonic()
+        for sealed in kept:
+            self._sealed_s.setdefault(sealed.name, now_s)
         return file
 
     # -- reading ----------------------------------------------------------------------------------
@@ -150,7 +160,10 @@ class SpoolLog:
         """Remove the segments that hold no row after this one. Raises OSError."""
         while len(self._segments) > 1 and self._segments[1].first_seq <= upto_seq + 1:
             oldest = self._segments[0]
+            if time.monotonic() - self._sealed_s[oldest.name] < self._kept_s:
+                return
             self._folder.remove(oldest.name)
+            del self._sealed_s[oldest.name]
             with self._segments_lock:
                 self._segments = self._segments[1:]
             self._folder.sync()  # or else a power cut could bring back one from before a gap

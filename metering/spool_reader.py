@@ -1,4 +1,4 @@
-"""The charges in a spool that ended, read beside the gateway that may be writing it."""
+"""A spool, read beside the gateway that may be writing it: how far it goes, which charges ended."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ class SpoolReader:
                 continue  # removed meanwhile: the ledger has it
             except SpoolError as error:
                 raise SpoolError(f"{name}: {error}") from error
+
+    def forgotten_seq(self) -> int:
+        """The last row that is gone; 0 if none is, or nothing was ever written."""
+        names = [name for name in self._folder.names() if name.endswith(".log")]
+        return int(min(names).removesuffix(".log")) - 1 if names else 0
+
+    def last_seq(self) -> int:
+        """The last row that is whole; 0 in a spool that was never written."""
+        names = [name for name in self._folder.names() if name.endswith(".log")]
+        if not names:
+            return 0
+        name = max(names)
+        try:
+            with closing(self._folder.open(name)) as file:
+                header, start = read_header(file)
+                self.writer = header.writer
+                reader = RecordReader(file, header.salt, start, header.first_seq)
+                while reader.next() is not None:
+                    pass
+        except SpoolError as error:
+            raise SpoolError(f"{name}: {error}") from error
+        return reader.next_seq - 1
 
     def _of_segment(self, name: str) -> Iterator[tuple[int, ChargeRecord]]:
         with closing(self._folder.open(name)) as file:

@@ -65,6 +65,15 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def schema_versions(path: Path) -> tuple[int, int]:
+    """How many migrations a file has, and how many this Tollgate knows. Raises LedgerError."""
+    with (
+        named_errors(path),
+        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db,
+    ):
+        return _version(db), len(list(MIGRATIONS.glob("*.sql")))
+
+
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """All or nothing. The write lock is taken at once, so what is read inside stays true."""

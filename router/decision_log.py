@@ -5,6 +5,7 @@ node and decision, and the views that changed since: 1,000 decisions over 64 nod
 """
 
 from collections import deque
+from itertools import islice
 
 from router.types import Decision
 
@@ -32,6 +33,10 @@ class DecisionLog:
     def of(self, request_id: str) -> list[Decision]:
         """Of one request, the first try first; none if they were never noted, or are gone."""
         return [each for each in self._decisions if each.ask.features.request_id == request_id]
+
+    def latest(self, most: int) -> list[Decision]:
+        """The newest first."""
+        return list(islice(reversed(self._decisions), most))
 
     def __len__(self) -> int:
         return len(self._decisions)

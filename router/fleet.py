@@ -5,25 +5,33 @@ Both are told by what changed, not by asking every node: a refusal is the first 
 gateway must be quick at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from router.matching import Matching, match
 from router.types import NodeState, NodeView, Reason
+from router.wants import Wants
 
 _READY = NodeState.READY
+_MATCHINGS_MAX = 64
+"""Kept: requests want the same again and again."""
 
 
 class Fleet:
     """`views` are in the order of the registry; `show` keeps them and the rest together."""
 
-    __slots__ = ("_draining", "_perhaps", "views")
+    __slots__ = ("_draining", "_matchings", "_perhaps", "_warming", "views")
 
-    def __init__(self) -> None:
+    def __init__(self, views: Iterable[NodeView] = ()) -> None:
         self.views: list[NodeView] = []
         self._perhaps: set[int] = set()
         """Where in `views` nodes are that are neither full nor draining, or were ejected: when
         one of those comes back is a question of time.
         """
         self._draining = 0
+        self._warming: set[int] = set()
+        self._matchings: dict[Wants, Matching] = {}
+        for view in views:
+            self.add(view)
 
     def add(self, view: NodeView) -> int:
         """Returns its place."""
@@ -31,6 +39,7 @@ class Fleet:
         self.views.append(view)
         self._draining += view.node.state is not _READY
         self._note(index, view)
+        self._matchings.clear()
         return index
 
     def show(self, index: int, view: NodeView) -> None:
@@ -44,6 +53,15 @@ class Fleet:
             self._perhaps.add(index)
         else:
             self._perhaps.discard(index)
+        if view.warming:
+            self._warming.add(index)
+        elif self._warming:
+            self._warming.discard(index)
+
+    @property
+    def has_warming(self) -> bool:
+        """There are nodes that are to be spared for a while."""
+        return bool(self._warming)
 
     @property
     def is_full(self) -> bool:
@@ -63,3 +81,12 @@ class Fleet:
         full = len(self.views) - len(self._perhaps) - self._draining
         counts = {Reason.DRAINING: self._draining, Reason.NO_CAPACITY: full}
         return {reason: count for reason, count in counts.items() if count}
+
+    def matching(self, wants: Wants) -> Matching:
+        """Who meets this; of a record that changes there is a new fleet."""
+        known = self._matchings.get(wants)
+        if known is None:
+            if len(self._matchings) >= _MATCHINGS_MAX:
+                self._matchings.clear()
+            known = self._matchings[wants] = match(wants, self.views)
+        return known

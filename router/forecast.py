@@ -13,6 +13,8 @@ UNUSED_WEIGHT = 0.02
 are samples to go by.
 """
 UNUSED_NS_MAX = 400e6
+FIRST_WEIGHT = 0.1
+"""What a second of waiting for the first token counts for who wants the others fast."""
 
 
 def wait_ns(view: NodeView, ask: Ask) -> float:
@@ -41,6 +43,36 @@ def late_ns(view: NodeView, ask: Ask) -> float:
     may wait longer, and one that is cached as long as if it were not.
     """
     return wait_ns(view, ask) - ask.prompt_tokens * view.pace.prefill.slope
+
+
+def token_nearness(view: NodeView, ask: Ask) -> float:
+    """A scorer of requests to which their first token is all."""
+    first_ns, _, waste_ns = _parts_ns(view, ask)
+    return _unused_ns(view, ask) - (first_ns + WASTE_WEIGHT * waste_ns) / view.standing
+
+
+def token_pace(view: NodeView, ask: Ask) -> float:
+    """A scorer of requests to which counts how fast the tokens come after the first."""
+    first_ns, rest_ns, waste_ns = _parts_ns(view, ask)
+    return (
+        _unused_ns(view, ask) * FIRST_WEIGHT
+        - (rest_ns + FIRST_WEIGHT * (first_ns + WASTE_WEIGHT * waste_ns)) / view.standing
+    )
+
+
+def _parts_ns(view: NodeView, ask: Ask) -> tuple[float, float, float]:
+    """Until its first token, from there to its last, and to compute what another has cached."""
+    prefill, decode = view.pace.prefill, view.pace.decode
+    cached = ask.cached_tokens(view.slot) if ask.matches else 0
+    slowdown = view.pace.slowdown_at(ask.now_ns)
+    own = prefill.base + (ask.prompt_tokens - cached) * prefill.slope * slowdown
+    step = decode.base + decode.slope * view.in_flight
+    wasted = (ask.cached_most - cached) * prefill.slope
+    return wait_ns(view, ask) + own, ask.expected_tokens * step, wasted
+
+
+def _unused_ns(view: NodeView, ask: Ask) -> float:
+    return min((ask.now_ns - view.sent_ns) * UNUSED_WEIGHT, UNUSED_NS_MAX)
 
 
 def nearness(view: NodeView, ask: Ask) -> float:

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+import msgspec
+
+from router.conduct import Conduct
 from router.ejection import GOOD
 from router.pace import UNKNOWN, after_answer, after_first_token
-from router.standing import FULL
 from router.types import NEVER_NS, Load, NodeRecord, NodeView
 
 FORGET_NS = 600_000_000_000
@@ -14,6 +16,16 @@ _MEASURED_TOKENS_MIN = 8
 
 SAME_STEP_NS = 1_500_000
 """First tokens that come within it are of one step of the engine, and their prompts one sample."""
+
+WARM = 8
+"""First tokens and ends of answers after which a new node, or one that was ejected, is as any."""
+_WARMING_REQUESTS = 4
+"""That it may have at once until then, and so many more for each of those."""
+
+NEAR_NS = 20e6
+"""What a first token takes beside the network and the prompt, of a node that nobody asked yet."""
+_RTT_SHARE = 0.125
+"""How much a round trip counts that took longer than those before."""
 
 WELL_KNOWN = 40
 """Samples."""
@@ -31,17 +43,19 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "clear_at_ns", "health", "in_flight", "index", "load", "on_trial",
-        "pace", "pending", "pending_tokens", "record", "sent_ns", "slot", "standing", "tokens",
+        "_answers", "_came", "barred", "clear_at_ns", "conduct", "health", "in_flight", "index",
+        "load", "on_trial", "pace", "pending", "pending_tokens", "record", "rtt_ns", "sent_ns",
+        "slot", "tokens", "warm",
     )  # fmt: skip
 
-    def __init__(self, record: NodeRecord) -> None:
+    def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
         self.record = record
+        self.conduct = conduct
+        self.barred = False
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
         self.on_trial = False
-        self.standing = FULL
         self.index = -1
         """Its place among the nodes of its model; -1 when not listed."""
         self.pace = UNKNOWN
@@ -54,9 +68,17 @@ class KnownNode:
         self.sent_ns = 0
         self.tokens = 0
         self.load: Load | None = None
+        self.rtt_ns = 0
+        self.warm = 0
 
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
+        if self.warm < WARM and self.in_flight >= _WARMING_REQUESTS * (1 + self.warm):
+            return msgspec.structs.replace(self._view(learned), warming=True)
+        return self._view(learned)
+
+    def _view(self, learned: bool) -> NodeView:
+        """At most 15 fields are told: one more, and making a view takes twice as long."""
         if not learned:
             return NodeView(
                 node=self.record,
@@ -64,7 +86,7 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=self.standing,
+                standing=0.0 if self.barred else self.conduct.weight,
             )
         return NodeView(
             node=self.record,
@@ -72,7 +94,7 @@ class KnownNode:
             ejections=self.health.ejections,
             ejected_until_ns=self.health.ejected_until_ns,
             on_trial=self.on_trial,
-            standing=self.standing,
+            standing=0.0 if self.barred else self.conduct.weight,
             pace=self.pace,
             pending_tokens=self.pending_tokens,
             clear_at_ns=self.clear_at_ns,
@@ -89,6 +111,22 @@ class KnownNode:
         return not self.health.ejections or now_ns > self.health.ejected_until_ns + FORGET_NS
 
     # -- what is learned of it --
+
+    def reached(self, rtt_ns: int) -> None:
+        """A round trip took so long. The shortest tells the distance; more of them that it grew.
+
+        Of a node that was never asked anything this is what its first token is forecast by.
+        """
+        known = self.rtt_ns
+        if not known or rtt_ns < known:
+            self.rtt_ns = rtt_ns
+        else:
+            self.rtt_ns = known + int((rtt_ns - known) * _RTT_SHARE)
+        pace = self.pace
+        if not pace.samples:
+            base = NEAR_NS + self.rtt_ns
+            prefill = msgspec.structs.replace(pace.prefill, base=base)
+            self.pace = msgspec.structs.replace(pace, prefill=prefill)
 
     def sent(self, who: object, computed: int, now_ns: int) -> None:
         """It was sent a prompt, `computed` tokens of which it has not in its cache."""

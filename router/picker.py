@@ -99,18 +99,17 @@ def best_of(sampled: int) -> Picker:
         draw: int,
         few: Sequence[int] | None = None,
     ) -> NodeView | None:
+        among = len(views) if few is None else len(few)
+        drawn = _some(among, sampled, draw) if sampled < among else list(range(among))
         if few is not None:
-            drawn = list(few)
-        elif sampled >= len(views):
-            drawn = list(range(len(views)))
-        else:
-            drawn = _some(len(views), sampled, draw)
+            drawn = [few[place] for place in drawn]
         drawn += ask.champions
         if ask.preferred >= 0:
             drawn.append(ask.preferred)
         best = _best([views[place] for place in drawn], ask, why_not, score, draw)
-        if best is None and few is None:
-            return _best(views, ask, why_not, score, draw)
+        if best is None and sampled < among:
+            left = views if few is None else [views[place] for place in few]
+            return _best(left, ask, why_not, score, draw)
         return best
 
     return pick

@@ -5,17 +5,24 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from router import picker
-from router.filters import ORDER, Filter, why_not
-from router.forecast import late_ns, nearness
+from router.filters import ORDER, Filter, sparing, wanting, why_not
+from router.fleet import Fleet
+from router.forecast import late_ns, nearness, token_nearness, token_pace
+from router.matching import Matching, match
 from router.picker import Picker
 from router.scorers import Scorer, idle_share
 from router.types import Ask, Decision, NodeState, NodeView, Reason
+from router.wants import Sort
 
 RETRY_AFTER_NS = 1_000_000_000
 """When to try again if there is nothing to wait for but the end of some other request."""
 
 SAMPLED = 12
 """Nodes drawn for a choice, beside those that have the prompt in their cache."""
+
+
+ROOM_NS = 500_000_000
+"""Who is to be spared is, as long as another begins within so much more than the prompt takes."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +41,9 @@ class Policy:
     """The filter, then the scorer, then the picker. `learns`: it looks at what is learned of how
     fast nodes are and what they have cached. `wait_ns_max`: a request that would have to wait
     so much longer for its turn than its own prompt takes uncached is refused; None: none is.
+    `score_by`: the scorers of requests that say what counts first. `supplier_share_max`: no
+    supplier gets more than this share of a model's traffic while others have room; None: any.
+    `spares_new`: new nodes get little at first, while others have room.
     """
 
     def __init__(
@@ -44,12 +54,18 @@ class Policy:
         *,
         learns: bool = False,
         wait_ns_max: int | None = None,
+        score_by: Mapping[Sort, Scorer] | None = None,
+        supplier_share_max: float | None = None,
+        spares_new: bool = True,
     ) -> None:
         self._why_not = why_not
         self._score = score
         self._pick = pick
         self.learns = learns
         self._wait_ns_max = wait_ns_max
+        self._score_by = score_by or {}
+        self.supplier_share_max = supplier_share_max
+        self.spares_new = spares_new
 
     def choose(
         self,
@@ -58,49 +74,127 @@ class Policy:
         draw: int,
         few: Sequence[int] | None = None,
         closed: Mapping[Reason, int] | None = None,
+        matching: Matching | None = None,
     ) -> Decision:
         """Choose among `seen`, which are the nodes of the request's model, by the random bits of
         `draw` (`picker.DRAW_BITS` of them).
 
-        `few` and `closed` only save time: all places in `seen` where a node could be that the
-        filter lets pass, and how many nodes are elsewhere, by reason.
+        `few`, `closed` and `matching` only save time: all places in `seen` where a node could be
+        that the filter lets pass, how many nodes are elsewhere, by reason, and who meets what the
+        request wants.
         """
-        picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
+        wants = ask.features.wants
+        if wants is not None:
+            return self._choose_wanted(ask, seen, draw, matching or match(wants, seen))
+        picked = None
+        if ask.crowded is not None:
+            picked = self._pick_sparing(seen, ask, self._why_not, self._score, draw, few)
+        if picked is None:
+            picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
         if picked is None:
             asked = seen if few is None else [seen[index] for index in few]
-            return self._refuse(ask, seen, draw, self._refusals(ask, asked, closed or {}))
+            refused = self._refusals(ask, asked, closed or {}, self._why_not)
+            return self._refuse(ask, seen, draw, refused)
+        return self._unless_late(picked, ask, seen, draw)
+
+    def _choose_wanted(
+        self, ask: Ask, seen: tuple[NodeView, ...], draw: int, matching: Matching
+    ) -> Decision:
+        """The first group counts in which one can take it in time."""
+        assert ask.features.wants is not None
+        score = self._score_of(ask)
+        late: Decision | None = None
+        for group in matching.groups:
+            allowed = wanting(self._why_not, group.wants)
+            picked = None
+            if ask.crowded is not None:
+                picked = self._pick_sparing(seen, ask, allowed, score, draw, group.places)
+            if picked is None:
+                picked = self._pick(seen, ask, allowed, score, draw, group.places)
+            if picked is not None:
+                decision = self._unless_late(picked, ask, seen, draw)
+                if decision.node is not None:
+                    return decision
+                late = late or decision
+        if late is not None:
+            return late
+        places = [place for group in matching.groups for place in group.places]
+        asked = [seen[place] for place in places]
+        why_not = wanting(self._why_not, ask.features.wants)
+        refused = self._refusals(ask, asked, matching.left_out, why_not)
+        return self._refuse(ask, seen, draw, refused)
+
+    def _pick_sparing(
+        self,
+        seen: tuple[NodeView, ...],
+        ask: Ask,
+        why_not: Filter,
+        score: Scorer,
+        draw: int,
+        few: Sequence[int] | None,
+    ) -> NodeView | None:
+        """One that need not be spared, if it has room."""
+        picked = self._pick(seen, ask, sparing(why_not), score, draw, few)
+        return None if picked is None or late_ns(picked, ask) > ROOM_NS else picked
+
+    def _unless_late(
+        self, picked: NodeView, ask: Ask, seen: tuple[NodeView, ...], draw: int
+    ) -> Decision:
         if self._wait_ns_max is not None:
             late = late_ns(picked, ask) - self._wait_ns_max
             if late > 0:
                 return self._late(ask, seen, draw, int(late))
         return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
 
+    def _score_of(self, ask: Ask) -> Scorer:
+        wants = ask.features.wants
+        if wants is None or wants.sort is None:
+            return self._score
+        return self._score_by.get(wants.sort, self._score)
+
     def replay(self, decision: Decision) -> Decision:
         """Make a decision once more from what it was made from."""
-        return self.choose(decision.ask, decision.seen, decision.draw)
+        ask, seen = decision.ask, decision.seen
+        fleet = Fleet(seen)
+        few = None if ask.excluded else fleet.few
+        closed = None if few is None else fleet.closed
+        return self.choose(ask, seen, decision.draw, few, closed)
 
     def explain(self, decision: Decision) -> list[Verdict]:
         """Return what was made of each node seen."""
-        return [self._judge(view, decision) for view in decision.seen]
+        wants = decision.ask.features.wants
+        why_not = self._why_not if wants is None else wanting(self._why_not, wants)
+        score = self._score_of(decision.ask)
+        if self._was_sparing(decision):
+            why_not = sparing(why_not)
+        return [self._judge(view, decision, why_not, score) for view in decision.seen]
 
-    def _judge(self, view: NodeView, decision: Decision) -> Verdict:
-        left_out = self._why_not(view, decision.ask)
+    def _was_sparing(self, decision: Decision) -> bool:
+        """Its choice was made among those that need not be spared."""
+        if decision.ask.crowded is None:
+            return False
+        let_pass = sparing(lambda view, ask: None)
+        chosen = [view for view in decision.seen if view.node.node_id == decision.node_id]
+        return any(let_pass(view, decision.ask) is None for view in chosen)
+
+    def _judge(self, view: NodeView, decision: Decision, why_not: Filter, score: Scorer) -> Verdict:
+        left_out = why_not(view, decision.ask)
         return Verdict(
             node_id=view.node.node_id,
             in_flight=view.in_flight,
             capacity=view.node.capacity,
             left_out=left_out,
-            score=None if left_out else self._score(view, decision.ask),
+            score=None if left_out else score(view, decision.ask),
             chosen=view.node.node_id == decision.node_id,
         )
 
     def _refusals(
-        self, ask: Ask, asked: Iterable[NodeView], closed: Mapping[Reason, int]
+        self, ask: Ask, asked: Iterable[NodeView], closed: Mapping[Reason, int], why_not: Filter
     ) -> dict[Reason, int]:
         """How many nodes each reason left out, in the order of the rules."""
         counts = dict(closed)
         for view in asked:
-            reason = self._why_not(view, ask) or Reason.TOO_LATE
+            reason = why_not(view, ask) or Reason.TOO_LATE
             counts[reason] = counts.get(reason, 0) + 1
         return {reason: counts[reason] for reason in ORDER if reason in counts}
 
@@ -137,8 +231,15 @@ def _retry_after_ns(refused: dict[Reason, int], seen: tuple[NodeView, ...], now_
     return min((end - now_ns for end in ends if end > now_ns), default=RETRY_AFTER_NS)
 
 
-def learned_policy(wait_ns_max: int | None = None) -> Policy:
+def learned_policy(
+    wait_ns_max: int | None = None, supplier_share_max: float | None = None
+) -> Policy:
     """The policy that sends a request where it is forecast to be answered first."""
     return Policy(
-        score=nearness, pick=picker.best_of(SAMPLED), learns=True, wait_ns_max=wait_ns_max
+        score=nearness,
+        pick=picker.best_of(SAMPLED),
+        learns=True,
+        wait_ns_max=wait_ns_max,
+        score_by={Sort.LATENCY: token_nearness, Sort.THROUGHPUT: token_pace},
+        supplier_share_max=supplier_share_max,
     )

@@ -5,16 +5,20 @@ of the `Lease` that `start` returned when that came, then exactly one `finish` o
 request ends.
 """
 
+import msgspec
+
+from router.conduct import Conduct, Conducts
 from router.decision_log import DecisionLog
+from router.diversity import Traffic
 from router.ejection import GOOD, after
 from router.fleet import Fleet
-from router.known_node import KnownNode
+from router.known_node import WARM, KnownNode
 from router.lessons import Lessons
 from router.picker import DRAW_BITS
 from router.policy import Policy
 from router.registry import Registry
+from router.reputation import Evidence
 from router.sessions import Sessions
-from router.standing import FULL, after_check
 from router.types import (
     Ask,
     Decision,
@@ -26,7 +30,12 @@ from router.types import (
     Termination,
 )
 
+LATE_NS = 5_000_000_000
+"""Beyond its forecast, a first token that comes so late may be an outlier."""
+_OUTLIER = 4
+"""And is one if it took so many times as long."""
 _NOTHING: frozenset[str] = frozenset()
+_replace = msgspec.structs.replace
 
 
 class Lease:
@@ -48,6 +57,8 @@ class Lease:
 
     def first_token(self, now_ns: int) -> None:
         """The first token of a streamed answer came."""
+        if self._node.warm < WARM:
+            self._node.warm += 1
 
     def finish(
         self,
@@ -69,10 +80,18 @@ class Lease:
         node.in_flight -= 1
         if trial:
             node.on_trial = False
+        if termination is Termination.COMPLETED:
+            node.conduct.served += 1
+            if node.warm < WARM:
+                node.warm += 1
+        else:
+            self._router._failed(node.conduct, termination, ttft_ns is not None, now_ns)
         if node.health is not GOOD or termination is not Termination.COMPLETED:
             node.health = after(
                 node.health, termination, now_ns=now_ns, trial=trial, answered=ttft_ns is not None
             )
+            if trial and node.health is GOOD:
+                node.warm = 0
         self._router._show(node)
         return True
 
@@ -102,10 +121,17 @@ class LearningLease(Lease):
         if self._first_ns is not None or self.finished or not self._decision.ask.features.stream:
             return
         self._first_ns = now_ns
+        super().first_token(now_ns)
         node = self._node
         self._beside = node.in_flight
+        if now_ns > node.pending[self] + LATE_NS and self._is_outlier(now_ns):
+            self._router.report(node.record.node_id, Evidence.SLOW, now_ns)
         node.first_token(self, self._computed, self._decision.ask.now_ns, now_ns)
         self._router._show(node)
+
+    def _is_outlier(self, now_ns: int) -> bool:
+        sent_ns = self._decision.ask.now_ns
+        return now_ns - sent_ns > _OUTLIER * (self._node.pending[self] - sent_ns)
 
     def finish(
         self,
@@ -135,9 +161,15 @@ class Router:
     """Chooses nodes, counts what runs on them and learns from how it ends."""
 
     def __init__(
-        self, registry: Registry, policy: Policy, rng: Rng, log: DecisionLog | None = None
+        self,
+        registry: Registry,
+        policy: Policy,
+        rng: Rng,
+        log: DecisionLog | None = None,
+        conducts: Conducts | None = None,
     ) -> None:
         self.policy = policy
+        self.conducts = conducts or Conducts()
         self.log = log
         self.lessons = Lessons()
         self._registry = registry
@@ -146,6 +178,8 @@ class Router:
         self._known: dict[str, KnownNode] = {}
         self._fleets: dict[str, Fleet] = {}
         """The listed nodes, by model."""
+        self._traffic: dict[str, Traffic] = {}
+        """By model; empty unless the policy bounds the share of a supplier."""
         self._sessions = Sessions()
 
     def choose(
@@ -163,9 +197,15 @@ class Router:
             ask = self.lessons.ask(features, now_ns, excluded, preferred, draw)
         else:
             ask = Ask(features, now_ns, excluded, preferred)
-        few = None if excluded else fleet.few
-        closed = None if few is None else fleet.closed
-        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed)
+        if self._traffic or (fleet.has_warming and self.policy.spares_new):
+            ask = self._sparing(ask, fleet)
+        few = closed = matching = None
+        if features.wants is not None:
+            matching = fleet.matching(features.wants)
+        elif not excluded:
+            few = fleet.few
+            closed = None if few is None else fleet.closed
+        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed, matching)
         if self.log is not None and features.request_id:
             self.log.note(decision)
         return decision
@@ -198,25 +238,33 @@ class Router:
         else:
             lease = Lease(self, known, trial)
         self._show(known)
+        if self.policy.supplier_share_max is not None:
+            self._count(decision.ask, record, self.policy.supplier_share_max)
         key = decision.ask.features.sticky_key
         if key is not None and len(decision.seen) > 1:
             self._sessions.served(key, record.node_id)
         return lease
 
-    def report_check(self, node_id: str, *, honest: bool) -> None:
-        """Somebody held what a node claims against what it did. Of a node that is not known it
-        changes nothing.
-        """
-        node = self._known.get(node_id)
-        if node is not None and (node.standing < FULL or not honest):
-            node.standing = after_check(node.standing, honest)
-            self._show(node)
+    def report(self, node_id: str, kind: Evidence, now_ns: int) -> None:
+        """Something was seen of a node. Of one that nobody ever listed it changes nothing."""
+        conduct = self.conducts.known(node_id)
+        if conduct is not None:
+            conduct.add(kind, now_ns)
+            if self.conducts.weigh(conduct, now_ns):
+                self._reputed(conduct)
+
+    def refresh_reputations(self, now_ns: int) -> None:
+        """Time forgives, and suppliers answer for their other nodes; every few seconds will do."""
+        for conduct in self.conducts.refresh(now_ns):
+            self._reputed(conduct)
 
     def report_load(self, node_id: str, load: Load) -> None:
         """The counters of a node were read. Of a node that is not known it changes nothing."""
         node = self._known.get(node_id)
         if node is not None:
             node.load = load
+            if load.rtt_ns:
+                node.reached(load.rtt_ns)
             self._show(node)
 
     def nodes(self, now_ns: int) -> list[NodeView]:
@@ -225,12 +273,55 @@ class Router:
             self._relist(now_ns)
         return [view for fleet in self._fleets.values() for view in fleet.views]
 
+    def _sparing(self, ask: Ask, fleet: Fleet) -> Ask:
+        traffic = self._traffic.get(ask.features.model)
+        crowded = _NOTHING if traffic is None else traffic.crowded
+        return _replace(ask, crowded=crowded) if crowded or fleet.has_warming else ask
+
+    def _count(self, ask: Ask, record: NodeRecord, share_max: float) -> None:
+        """A supplier was sent something."""
+        traffic = self._traffic.get(record.model)
+        if traffic is None:
+            traffic = self._traffic[record.model] = Traffic(share_max)
+        tokens = ask.prompt_tokens or ask.features.prompt_tokens
+        traffic.sent(record.supplier_id, tokens + int(ask.expected_tokens), ask.now_ns)
+
     def _preferred(self, features: RequestFeatures) -> int:
         """The place of the node that served the session last; -1 if there is none any more."""
         assert features.sticky_key is not None
         node_id = self._sessions.node_of(features.sticky_key)
         node = None if node_id is None else self._known.get(node_id)
         return -1 if node is None or node.record.model != features.model else node.index
+
+    def _failed(
+        self, conduct: Conduct, termination: Termination, first_byte: bool, now_ns: int
+    ) -> None:
+        kind = conduct.failure(termination, first_byte, now_ns)
+        if kind is not None:
+            self.report(conduct.node_id, kind, now_ns)
+
+    def _reputed(self, conduct: Conduct) -> None:
+        """Its score is another now."""
+        node = self._known.get(conduct.node_id)
+        if node is None or node.index < 0:
+            return
+        if node.barred or conduct.score < self.conducts.terms.bound:
+            self._bar(node.record.model)
+        else:
+            self._show(node)
+
+    def _bar(self, model: str) -> None:
+        """Nodes below the bound get nothing of customers, as long as their model has others: the
+        best of them serves on if there are none.
+        """
+        bound = self.conducts.terms.bound
+        listed = [n for n in self._known.values() if n.index >= 0 and n.record.model == model]
+        low = {n for n in listed if n.conduct.score < bound and not n.record.trusted}
+        if low and len(low) == len(listed):
+            low.remove(max(low, key=lambda node: node.conduct.score))
+        for node in listed:
+            node.barred = node in low
+            self._show(node)
 
     def _show(self, node: KnownNode) -> None:
         if node.index >= 0:
@@ -241,18 +332,26 @@ class Router:
         for node in self._known.values():
             node.index = -1
         self._fleets = {}
+        bound, doubtful = self.conducts.terms.bound, set[str]()
         for node_id, record in self._registry.nodes.items():
             node = self._known.get(node_id) or self._know(record)
+            if node.record.supplier_id != record.supplier_id:
+                node.conduct = self.conducts.of(node_id, record.supplier_id)
             node.record = record
+            if node.barred or node.conduct.score < bound:
+                doubtful.add(record.model)
             node.index = self._fleets.setdefault(record.model, Fleet()).add(
                 node.view(self.policy.learns)
             )
+        for model in doubtful:
+            self._bar(model)
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
         for node_id in gone:
             self.lessons.forget(self._known.pop(node_id))
         self._registry_version = self._registry.version
 
     def _know(self, record: NodeRecord) -> KnownNode:
-        node = self._known[record.node_id] = KnownNode(record)
+        conduct = self.conducts.of(record.node_id, record.supplier_id)
+        node = self._known[record.node_id] = KnownNode(record, conduct)
         self.lessons.know(node)
         return node

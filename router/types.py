@@ -8,6 +8,7 @@ import msgspec
 
 from router.pace import UNKNOWN, Pace
 from router.prefix_index import Match
+from router.wants import PPM, Wants
 
 NEVER_NS = 1 << 62
 
@@ -47,11 +48,16 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gpu: str = ""
     region: str = ""
     tier: int = 0
+    """What requests may ask for at least; the operator's word."""
+    price_ppm: int = PPM
+    """What is asked for its answers, in millionths of the model's price; at most all of it."""
     block_size: int = 0
     """Tokens per block of its prefix cache; 0 when not known."""
     state: NodeState = NodeState.READY
     served_model: str | None = None
     """The name to send upstream, where it differs from `model`."""
+    trusted: bool = False
+    """The operator vouches for it: it is never barred, and others are compared with it."""
 
     def __post_init__(self) -> None:
         if not _NODE_ID.fullmatch(self.node_id):
@@ -75,6 +81,11 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 f"{where} capacity {self.capacity} must be at least 1; "
                 "to send it nothing, set its state to 'draining'"
             )
+        if not 0 < self.price_ppm <= PPM:
+            raise ValueError(
+                f"{where} price_ppm {self.price_ppm} must be 1 to {PPM}: millionths of the price "
+                "of its model, which is the most that anybody pays"
+            )
 
 
 class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -94,6 +105,8 @@ class RequestFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`prompt_tokens` is the most there can be; 0: likely as many."""
     request_id: str = ""
     """Whose decisions are kept; "": nobody asks for them."""
+    wants: Wants | None = None
+    """What the client asks of the node; None: nothing."""
 
 
 class Termination(StrEnum):
@@ -132,6 +145,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Room of its KV cache; 0: it does not say."""
     cache_tokens: int = 0
     """Of prompts that it remembers; 0: it does not say."""
+    rtt_ns: int = 0
+    """What it took to connect: a round trip; 0: not measured."""
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -149,7 +164,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     on_trial: bool = False
     """Its one trial request is running."""
     standing: float = 1.0
-    """How far its word is taken: 1 unless it was caught lying."""
+    """What its reputation makes of its score: 1 changes nothing, 0: it is barred."""
     pace: Pace = UNKNOWN
     pending_tokens: int = 0
     """Of prompts that it was sent and has not answered."""
@@ -164,6 +179,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     load: Load | None = None
     slot: int = 0
     """Its bit in `Ask.matches`."""
+    warming: bool = False
+    """It is new, or was ejected, and has as much as it may until it has answered more."""
 
     def condition(self, now_ns: int) -> Condition:
         """Return its state at `now_ns`; draining outranks ejected."""
@@ -180,11 +197,25 @@ class Reason(StrEnum):
     CHOSEN = "chosen"
     NO_NODE = "no_node"
     """No source lists a node for the model."""
+    SUPPLIER = "supplier"
+    """Not one of those that the request may be sent to."""
+    REGION = "region"
+    TIER = "tier"
+    PRICE = "price"
+    """It costs more than the request may."""
+    NO_FALLBACK = "no_fallback"
+    """Another was tried, and the request said that then nobody else is to be."""
     EXCLUDED = "excluded"
     """Already tried for this request."""
     DRAINING = "draining"
+    BARRED = "barred"
+    """Its reputation is below the bound."""
     EJECTED = "ejected"
     NO_CAPACITY = "no_capacity"
+    SUPPLIER_SHARE = "supplier_share"
+    """Its supplier has as much of the model's traffic as it may, and another has room."""
+    WARMING_UP = "warming_up"
+    """It is new, or was ejected, and another has room."""
     TOO_LATE = "too_late"
     """Where it would be served first, it would have to wait too long."""
 
@@ -208,6 +239,8 @@ class Ask(msgspec.Struct, frozen=True):
     """How long the answer will be, as answers go."""
     prompt_tokens: int = 0
     """Likely; told to a policy that learns."""
+    crowded: frozenset[str] | None = None
+    """Suppliers to be spared while others have room, as nodes are that warm up; None: nobody is."""
 
     def cached_tokens(self, slot: int) -> int:
         """Of the prompt, what the node of this slot has in its cache."""

@@ -8,6 +8,28 @@ from pathlib import Path
 
 import pytest
 from postgres_process import PostgresProcess
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+ENGINES = "tests/e2e/"
+"""What starts Ray, engines or `tollgate up`, and looks at the whole machine for what they leave."""
+
+
+class EnginesInOne(LoadScopeScheduling):
+    """Of the processes that run tests one runs all that starts engines; files go to any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "engines" if file.startswith(ENGINES) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> EnginesInOne:
+    return EnginesInOne(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that all processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
 
 
 @pytest.fixture(scope="session")

@@ -39,14 +39,14 @@ class PostgresProcess:
         """Its data and its log."""
         self._data = folder / "data"
         self._fsync = fsync
-        self._bin = _programs()
+        self.programs = _programs()
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-        self._port = port
+        self.port = port
         password = PASSWORD.replace(" ", "%20")
         self.url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
         self._make()
@@ -68,12 +68,12 @@ class PostgresProcess:
         return f"{self.url}?options=-csearch_path%3D{name}"
 
     def start(self) -> None:
-        settings = SETTINGS | {"port": str(self._port), "fsync": "on" if self._fsync else "off"}
+        settings = SETTINGS | {"port": str(self.port), "fsync": "on" if self._fsync else "off"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data, *options],
+                [self.programs / "postgres", "-D", self._data, *options],
                 user=self._user,
                 extra_groups=[] if self._user else None,
                 cwd="/",
@@ -162,7 +162,7 @@ class PostgresProcess:
                 shutil.chown(path, self._user)
         done = subprocess.run(
             [
-                self._bin / "initdb", "-D", self._data, "-U", USER, "--pwfile", secret,
+                self.programs / "initdb", "-D", self._data, "-U", USER, "--pwfile", secret,
                 "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
             ],
             user=self._user,

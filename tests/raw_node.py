@@ -78,7 +78,7 @@ class RawNode:
                 if head.startswith(b"GET "):
                     writer.write(_NOT_FOUND)  # it has no counters to show
                     continue
-                length = re.search(rb"content-length: (\d+)", head)
+                length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 assert length is not None
                 self.requests.append(head + await reader.readexactly(int(length[1])))
                 answer = self._answers[min(len(self.requests), len(self._answers)) - 1]

@@ -28,13 +28,14 @@ from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.failover import FailoverConfig
 from gateway.openai.request import Endpoint, Question, read
+from gateway.routing.preferences import price_at_node, refusal, wanting
 from gateway.routing.prompt_blocks import features_of
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
 from metering.limits import KeyPools, LimitKind, Limits, Shortage
-from metering.money import format_usd
+from metering.money import PPM, format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
@@ -210,6 +211,10 @@ class Admission:
             raise errors.unsupported_endpoint(question.model, question.endpoint.path)
         sticky = sticky_key(key.account, question, session_id)
         features = features_of(question, model.context_tokens_max, sticky, request_id, self._router)
+        created_ns = self._ids.now_ns()
+        price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
+        if (provider := question.request.provider) is not None:
+            features = wanting(features, provider, price)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
@@ -217,8 +222,8 @@ class Admission:
         context = model.context_tokens_max
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
             self._check_context(question, model, known)
-        created_ns = self._ids.now_ns()
-        price = model.batch_price_at(created_ns) if batch else model.price_at(created_ns)
+        if node.price_ppm != PPM:
+            price = price_at_node(price, node.price_ppm)
         hold = hold_nano_usd(
             price, prompt_tokens_max=prompt_tokens, completion_tokens_max=completion_tokens
         )
@@ -258,11 +263,11 @@ class Admission:
         )
 
     def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
-        """Raises ApiError (429) if no node can take it."""
+        """Raises ApiError (404, 429) if no node can take it."""
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
             self._refusing = True
-            raise errors.no_capacity(features.model, decision.retry_after_ns)
+            raise refusal(decision)
         return decision, decision.node
 
     def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:

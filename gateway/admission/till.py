@@ -221,6 +221,16 @@ class Till:
         return len(self._open)
 
     @property
+    def held_nano_usd(self) -> int:
+        """The most that all that is open can cost."""
+        return sum(reserved.charge.hold_nano_usd for reserved in self._open.values())
+
+    @property
+    def sharing_away(self) -> bool:
+        """What is shared with other gateways cannot be asked for."""
+        return self.source.away
+
+    @property
     def recording(self) -> bool:
         """Charges can be made durable, and the spool has room for more."""
         return self._spool.failed is None and not self._spool.full

@@ -1,6 +1,6 @@
-"""Batches in the ledger's database, and the lease of whoever runs them.
+"""Batches in the ledger's database.
 
-What the leader writes is written under its lease: the transaction looks whether it still holds it.
+What the leader writes is written under its lease: nobody takes it in the middle of a transaction.
 So a leader that was held up so long that another took over changes nothing any more.
 """
 
@@ -15,17 +15,14 @@ import msgspec
 from gateway.batches.batch import Batch, Status
 from gateway.files.file_store import UNFINISHED, StoredFile, add_file
 from metering.database import Database, Session
+from metering.lease import keep
 
 OPEN_BATCHES_MAX = 100
 """Of one account."""
 
-_LEASE = "batches"
+LEASE = "batches"
 _COLUMNS = ", ".join(Batch.__struct_fields__)
 _PLACES = ", ".join("?" * len(Batch.__struct_fields__))
-
-
-class LeaseLostError(Exception):
-    """Another gateway runs the batches now."""
 
 
 class TooManyBatchesError(ValueError):
@@ -111,32 +108,11 @@ class BatchStore:
         )
         return [_batch(row) for row in rows]
 
-    def lead(self, holder: str, now_ns: int, until_ns: int) -> bool:
-        """Take the lease, or keep it for longer; False while another holds it."""
-        rows = self._database.query(
-            "INSERT INTO batch_lease (name, holder, until_ns) VALUES (?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ns = "
-            "excluded.until_ns WHERE batch_lease.holder = excluded.holder"
-            " OR batch_lease.until_ns <= ? RETURNING holder",
-            _LEASE,
-            holder,
-            until_ns,
-            now_ns,
-        )
-        return bool(rows)
-
-    def resign(self, holder: str) -> None:
-        self._database.query(
-            "DELETE FROM batch_lease WHERE name = ? AND holder = ?", _LEASE, holder
-        )
-
     @contextmanager
     def leading(self, holder: str) -> Iterator[Session]:
         """A transaction under the lease. Raises LeaseLostError."""
         with self._database.transaction() as session:
-            rows = session.query("SELECT holder FROM batch_lease WHERE name = ?", _LEASE)
-            if not rows or rows[0][0] != holder:
-                raise LeaseLostError(holder)
+            keep(session, LEASE, holder)
             yield session
 
     def advance(

@@ -11,9 +11,9 @@ from fastapi import APIRouter
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.admission.keyring import Keyring
-from gateway.batches.batch_store import BatchStore
+from gateway.batches.batch_store import LEASE, BatchStore
 from gateway.batches.gate import Gate
-from gateway.batches.leader import Leader
+from gateway.batches.leader import LEASE_S, Leader
 from gateway.batches.line_run import Means
 from gateway.batches.line_store import LineStore
 from gateway.batches.line_writer import LineWriter
@@ -31,6 +31,7 @@ from gateway.home import Home
 from gateway.routes import batches, files
 from gateway.routes.auth import Authenticate
 from metering.backend import open_database
+from metering.lease import Lease
 from router.router import Router
 
 
@@ -81,7 +82,15 @@ class Batches:
             line_bytes_max=admission.body_bytes_max,
             lines_max=lines_max,
         )
-        self._leader = Leader(shop, books.booked)
+        lease = Lease(
+            self._database,
+            LEASE,
+            books.writer,
+            lease_s=LEASE_S,
+            monotonic_ns=time.monotonic_ns,
+            wall_ns=time.time_ns,
+        )
+        self._leader = Leader(shop, lease, books.booked)
 
     def routers(self, authenticate: Authenticate) -> list[APIRouter]:
         return [

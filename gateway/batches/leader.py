@@ -8,15 +8,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from gateway.batches.batch_store import LeaseLostError
 from gateway.batches.runner import BatchRunner, Workshop
 from gateway.patience import until_answered
+from metering.lease import Lease, LeaseLostError
 from metering.ledger import LedgerError
 
 log = logging.getLogger("tollgate")
 
 LOOK_S = 1.0
-LEASE_NS = 10_000_000_000
+LEASE_S = 10
 RUNNING_MAX = 64
 """Batches at once; later ones wait."""
 STOP_S = 5.0
@@ -27,8 +27,9 @@ AGAIN_S = 10.0
 class Leader:
     """`booked` returns once the ledger has all that is in this gateway's spool."""
 
-    def __init__(self, shop: Workshop, booked: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, shop: Workshop, lease: Lease, booked: Callable[[], Awaitable[None]]) -> None:
         self._shop = shop
+        self._lease = lease
         self._booked = booked
         self._created = asyncio.Event()
         self._leads = False
@@ -73,13 +74,12 @@ class Leader:
         shop = self._shop
         if not await asyncio.to_thread(shop.batches.any_unfinished):
             if self._leads and not self._running:
-                await asyncio.to_thread(shop.batches.resign, shop.holder)
+                await asyncio.to_thread(self._lease.leave)
                 self._leads = False
             return
         if not self._settled:
             await self._settle()
-        now_ns = time.time_ns()
-        leads = await asyncio.to_thread(shop.batches.lead, shop.holder, now_ns, now_ns + LEASE_NS)
+        leads = await asyncio.to_thread(self._lease.stand)
         if self._leads and not leads:
             raise LeaseLostError(shop.holder)
         self._leads = leads

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.batches.batch_store import LeaseLostError
 from gateway.batches.line_store import Line, LineStore
 from gateway.patience import until_answered
+from metering.lease import LeaseLostError
 
 GATHER_S = 0.005
 

@@ -93,7 +93,7 @@ class Usd(click.ParamType[int]):
 def open_ledger(home: Path, *, create: bool = False) -> Iterator[Ledger]:
     """The home's ledger; the gateway may have it open too. Errors end the command in one line."""
     with _errors():
-        ledger = open_ledger_at(_where(home, create))
+        ledger = open_ledger_at(ledger_place(home, create=create))
         with contextlib.closing(ledger):
             yield ledger
 
@@ -102,7 +102,7 @@ def open_ledger(home: Path, *, create: bool = False) -> Iterator[Ledger]:
 def open_stores(home: Path, *, create: bool = False) -> Iterator[Database]:
     """The database of the home's ledger, for what else is kept there."""
     with _errors():
-        database = open_database(_where(home, create))
+        database = open_database(ledger_place(home, create=create))
         with contextlib.closing(database):
             yield database
 
@@ -131,7 +131,7 @@ def echo_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     console.print(table)
 
 
-def _where(home: Path, create: bool) -> Path | str:
+def ledger_place(home: Path, *, create: bool = False) -> Path | str:
     """A ledger that exists, or may now come to be: a file's path, or a server's URL."""
     file = config_file(home)
     where = (LedgerConfig() if file is None else ledger_config(file)).where(Home(home))

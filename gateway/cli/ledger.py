@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from gateway.cli import ledger_expire, ledger_export, ledger_reconcile, ledger_verify
+from gateway.cli import ledger_backup, ledger_expire, ledger_export, ledger_reconcile, ledger_verify
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_ledger
 from metering.accounts import Asset, asset_of
 from metering.ledger import AccountBalance
@@ -21,6 +21,8 @@ def command() -> None:
     """The books: trial balance, verification, export, expired holds."""
 
 
+command.add_command(ledger_backup.backup)
+command.add_command(ledger_backup.restore)
 command.add_command(ledger_expire.command)
 command.add_command(ledger_export.command)
 command.add_command(ledger_reconcile.command)

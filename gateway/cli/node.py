@@ -19,6 +19,7 @@ from gateway.cli.home import (
     open_stores,
 )
 from gateway.cli.node_run import rotate, run
+from gateway.cli.node_time import gpu_time
 from gateway.cli.terms import Duration
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Node, Terms
@@ -26,6 +27,7 @@ from gateway.enrolment.node_store import NodeStore, UnknownNodeError
 from gateway.routes.node_views import audit_json, node_json, state_of
 from gateway.routes.views import seconds
 from router.types import NodeRecord
+from router.wants import PPM
 
 _ALL = 2**31
 _DAY = "1d"
@@ -35,6 +37,14 @@ _terms = (
     click.option("--tier", type=click.IntRange(0, 100), help="What requests may ask for at least."),
     click.option("--region", help="Where it stands, as requests name it."),
     click.option("--gpu", help="Its class, as payouts know it."),
+    click.option(
+        "--gpus", type=click.IntRange(1, 1000), help="How many of that class; 1 at first."
+    ),
+    click.option(
+        "--price-ppm",
+        type=click.IntRange(1, PPM),
+        help="What its answers cost, in millionths of the model's price.",
+    ),
 )
 
 
@@ -45,6 +55,7 @@ def command() -> None:
 
 command.add_command(run)
 command.add_command(rotate)
+command.add_command(gpu_time)
 
 
 @command.command()
@@ -52,6 +63,8 @@ command.add_command(rotate)
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
+@_terms[4]
 @click.option("--expires", type=Duration(), default=_DAY, show_default=True)
 @json_option
 @home_option
@@ -60,15 +73,24 @@ def invite(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    gpus: int | None,
+    price_ppm: int | None,
     expires: int,
     as_json: bool,
     home: Path,
 ) -> None:
     """Let one node enrol; the invitation is shown once, and is good for one key.
 
-    Example: tollgate node invite --supplier alice --gpu H100 --region eu-west
+    Example: tollgate node invite --supplier alice --gpu H100-PCIe --gpus 8 --region eu-west
     """
-    terms = Terms(supplier_id=supplier, tier=tier or 0, region=region or "", gpu=gpu or "")
+    terms = Terms(
+        supplier_id=supplier,
+        tier=tier or 0,
+        region=region or "",
+        gpu=gpu or "",
+        gpus=gpus or 1,
+        price_ppm=price_ppm or PPM,
+    )
     _check_supplier(supplier)
     with _nodes(home) as store:
         now_ns = time.time_ns()
@@ -125,6 +147,8 @@ def show(node_id: str, as_json: bool, home: Path) -> None:
 @_terms[0]
 @_terms[1]
 @_terms[2]
+@_terms[3]
+@_terms[4]
 @json_option
 @home_option
 def set_terms(
@@ -132,6 +156,8 @@ def set_terms(
     tier: int | None,
     region: str | None,
     gpu: str | None,
+    gpus: int | None,
+    price_ppm: int | None,
     as_json: bool,
     home: Path,
 ) -> None:
@@ -139,10 +165,11 @@ def set_terms(
 
     Example: tollgate node set n-abc --tier 2
     """
-    terms = {"tier": tier, "region": region, "gpu": gpu}
+    terms = {"tier": tier, "region": region, "gpu": gpu, "gpus": gpus, "price_ppm": price_ppm}
     given = {name: value for name, value in terms.items() if value is not None}
     if not given:
-        raise click.UsageError("nothing to change: give --tier, --region or --gpu")
+        wanted = "--tier, --region, --gpu, --gpus or --price-ppm"
+        raise click.UsageError(f"nothing to change: give {wanted}")
     with _nodes(home) as store:
         _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
 
@@ -234,7 +261,10 @@ def _show(node: Node, as_json: bool) -> None:
         return
     terms = node.terms
     click.echo(f"{node.node_id}: {state_of(node, now_ns)}, of supplier '{terms.supplier_id}'")
-    click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {terms.gpu or '-'}")
+    gpus = f"{terms.gpus} x {terms.gpu}" if terms.gpu else "-"
+    click.echo(f"  tier {terms.tier}, region {terms.region or '-'}, gpu {gpus}")
+    if terms.price_ppm != PPM:
+        click.echo(f"  at {terms.price_ppm} millionths of its model's price")
     if node.lease is not None:
         click.echo(f"  {node.lease.model} at {node.lease.url}, {node.lease.in_flight} under way")
         click.echo(f"  told {_text(node.told_ns)} UTC")

@@ -37,12 +37,15 @@ def explain(request_id: str, url: str | None, as_json: bool, home: Path) -> None
 def _title(number: int, decision: dict[str, Any]) -> str:
     where = decision["node"] or f"nowhere: {decision['reason']}"
     again = "the same again" if decision["replayed"] else "NOT the same when made again"
-    return f"Try {number}: to {where} ({again}); the chosen one has a star, the highest score wins"
+    sort = (decision["wants"] or {}).get("sort")
+    wins = "of the cheapest the highest score" if sort == "price" else "the highest score"
+    return f"Try {number}: to {where} ({again}); the chosen one has a star, {wins} wins"
 
 
 _COLUMNS = [
     "node",
     "left out",
+    "price ",
     "score ",
     "in flight ",
     "pending tokens ",
@@ -59,6 +62,7 @@ def _row(node: dict[str, Any]) -> list[str]:
     return [
         node["node"] + (" *" if node["chosen"] else ""),
         node["left_out"] or "",
+        f"{node['price_ppm'] / 10_000:g} %",
         "" if score is None else f"{score:,.4g}",
         f"{node['in_flight']}/{node['capacity']}",
         str(node["pending_tokens"]),

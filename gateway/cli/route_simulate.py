@@ -59,7 +59,7 @@ class Policies(click.ParamType[tuple[str, ...]]):
     "--policies",
     type=Policies(),
     default=_DEFAULT,
-    help=f"Of {', '.join(CONTENDERS)}, with commas; all but the last if not given.",
+    help=f"Of {', '.join(CONTENDERS)}, with commas; all but the last two if not given.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--requests", type=click.IntRange(min=10), default=2000, show_default=True)

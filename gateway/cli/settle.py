@@ -14,7 +14,15 @@ import click
 
 from gateway.cli import settle_proof, settle_status
 from gateway.cli import settle_view as view
-from gateway.cli.home import Usd, config_file, echo_json, home_option, json_option, open_ledger
+from gateway.cli.home import (
+    Usd,
+    config_file,
+    echo_json,
+    home_option,
+    json_option,
+    open_ledger,
+    open_stores,
+)
 from gateway.home import Home
 from gateway.settlement.config import price_of_io_in
 from gateway.settlement.params_file import params_of_file
@@ -96,11 +104,11 @@ def run(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Close the next epoch over all charges since the last one.
+    """Close the next epoch over all charges, GPU time and final slashes since the last one.
 
     Closing an epoch again changes nothing, and says so.
     """
-    with _ledger(home) as ledger:
+    with _ledger(home) as ledger, open_stores(home) as database:
         settlement = settle(
             ledger,
             _params(params_file, home),
@@ -108,6 +116,7 @@ def run(
             now_ns=time.time_ns(),
             epoch=epoch,
             even_if_empty=even_if_empty or epoch is not None,
+            database=database,
         )
         if as_json:
             echo_json(view.settlement_json(settlement, ledger))
@@ -136,8 +145,8 @@ def show(epoch: int | None, home: Path, as_json: bool) -> None:
 @json_option
 def replay_(home: Path, as_json: bool) -> None:
     """Work out every epoch anew from the ledger and compare. Exits 1 if one differs."""
-    with _ledger(home) as ledger:
-        result = replay(ledger)
+    with _ledger(home) as ledger, open_stores(home) as database:
+        result = replay(ledger, database)
     if as_json:
         echo_json(view.replay_json(result))
     elif result.ok:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from router.types import NodeRecord, NodeState
+from router.wants import PPM
 from serving.enrolment.messages import Hardware, Lease
 
 
@@ -16,6 +17,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     region: str = ""
     gpu: str = ""
     """Its class, as payouts and choices take it."""
+    gpus: int = 1
+    """How many of that class it has."""
+    price_ppm: int = PPM
+    """What its answers cost, in millionths of the model's price."""
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
             gpu=terms.gpu,
             region=terms.region,
             tier=terms.tier,
+            price_ppm=terms.price_ppm,
             block_size=said.block_size,
             state=NodeState.READY if said.state == "ready" else NodeState.DRAINING,
         )

@@ -20,9 +20,11 @@ OPERATOR = "operator"
 _encode = msgspec.json.encode
 _lease = msgspec.json.Decoder(Lease)
 _hardware = msgspec.json.Decoder(Hardware)
+_TERMS = Terms.__struct_fields__
 _NODES = (
-    "SELECT n.node_id, n.supplier_id, n.tier, n.region, n.gpu, n.hardware, n.enrolled_ns, "
-    "n.revoked_ns, l.said, l.until_ns, l.told_ns FROM node n "
+    "SELECT n.node_id, n.hardware, n.enrolled_ns, "
+    f"n.revoked_ns, l.said, l.until_ns, l.told_ns, {', '.join(f'n.{name}' for name in _TERMS)}"
+    " FROM node n "
     "LEFT JOIN node_lease l ON l.node_id = n.node_id"
 )
 _NOT_FROZEN = "NOT EXISTS (SELECT 1 FROM node_freeze)"
@@ -77,27 +79,22 @@ class NodeStore:
         """Make a node of a key and an invitation. Raises InvitationError."""
         with self._database.transaction() as session:
             rows = session.query(
-                "SELECT supplier_id, tier, region, gpu, expires_ns, node_id FROM node_invitation"
-                " WHERE digest = ?",
+                f"SELECT {', '.join(_TERMS)}, expires_ns, node_id"
+                " FROM node_invitation WHERE digest = ?",
                 digest,
             )
             used = session.query("SELECT 1 FROM node_key WHERE public_key = ?", public_key)
-            if used or not rows or rows[0][4] <= now_ns or rows[0][5] is not None:
+            if used or not rows or rows[0][-2] <= now_ns or rows[0][-1] is not None:
                 raise InvitationError
-            terms = Terms(
-                supplier_id=rows[0][0], tier=rows[0][1], region=rows[0][2], gpu=rows[0][3]
-            )
+            terms = Terms(**dict(zip(_TERMS, rows[0][:-2], strict=True)))
             session.query(
                 "UPDATE node_invitation SET node_id = ? WHERE digest = ?", node_id, digest
             )
             session.query(
-                "INSERT INTO node (node_id, supplier_id, tier, region, gpu, hardware, enrolled_ns,"
-                " revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                f"INSERT INTO node (node_id, {', '.join(_TERMS)}, hardware, enrolled_ns,"
+                f" revoked_ns) VALUES (?{', ?' * len(_TERMS)}, ?, ?, NULL)",
                 node_id,
-                terms.supplier_id,
-                terms.tier,
-                terms.region,
-                terms.gpu,
+                *msgspec.structs.astuple(terms),
                 _encode(hardware).decode(),
                 now_ns,
             )
@@ -153,19 +150,16 @@ class NodeStore:
         terms = invitation.terms
         with self._database.transaction() as session:
             session.query(
-                "INSERT INTO node_invitation (digest, supplier_id, tier, region, gpu, expires_ns,"
-                " node_id) VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                f"INSERT INTO node_invitation (digest, {', '.join(_TERMS)}, expires_ns, node_id)"
+                f" VALUES (?{', ?' * len(_TERMS)}, ?, NULL)",
                 invitation.digest,
-                terms.supplier_id,
-                terms.tier,
-                terms.region,
-                terms.gpu,
+                *msgspec.structs.astuple(terms),
                 invitation.expires_ns,
             )
             _audit(session, now_ns, OPERATOR, "invited", "", {"terms": terms})
 
     def set_terms(self, node_id: str, now_ns: int, **terms: str | int) -> Node:
-        """Change what is given of tier, region and gpu. Raises UnknownNodeError."""
+        """Change what is given of the terms but whose it is. Raises UnknownNodeError."""
         sets = ", ".join(f"{name} = ?" for name in terms)
         with self._database.transaction() as session:
             session.query(f"UPDATE node SET {sets} WHERE node_id = ?", *terms.values(), node_id)
@@ -325,11 +319,11 @@ def _write(session: Session, entry: AuditEntry) -> None:
 def _node(row: tuple[Any, ...]) -> Node:
     return Node(
         node_id=row[0],
-        terms=Terms(supplier_id=row[1], tier=row[2], region=row[3], gpu=row[4]),
-        hardware=_hardware.decode(row[5]),
-        enrolled_ns=row[6],
-        revoked_ns=row[7],
-        lease=None if row[8] is None else _lease.decode(row[8]),
-        leased_until_ns=row[9] or 0,
-        told_ns=row[10] or 0,
+        terms=Terms(**dict(zip(_TERMS, row[7:], strict=True))),
+        hardware=_hardware.decode(row[1]),
+        enrolled_ns=row[2],
+        revoked_ns=row[3],
+        lease=None if row[4] is None else _lease.decode(row[4]),
+        leased_until_ns=row[5] or 0,
+        told_ns=row[6] or 0,
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
-from metering.finding import Finding
+from metering.finding import Finding, FindingKind
 from metering.finding_store import FindingStore
 from metering.ledger import LedgerError
+from router.reputation import Evidence
 from router.router import Router
 
 log = logging.getLogger("tollgate")
@@ -23,6 +25,7 @@ WRITTEN_PER_HOUR_MAX = 60
 UNWRITTEN_MAX = 1_000
 """Kept while the ledger cannot be written; later ones are counted only."""
 
+_ONE_ANSWER = frozenset({FindingKind.COMPLETION_COUNT, FindingKind.PROMPT_COUNT})
 _HOUR_NS = 3_600_000_000_000
 
 
@@ -43,7 +46,9 @@ class Desk:
     def take(self, finding: Finding) -> None:
         """Known to router and metrics at once, to the ledger with the next `write`."""
         self._count(finding.node_id, finding.kind)
-        self._router.report_check(finding.node_id, honest=False)
+        one = finding.kind in _ONE_ANSWER
+        evidence = Evidence.COUNT_FAILED if one else Evidence.FALSE_USAGE
+        self._router.report(finding.node_id, evidence, time.monotonic_ns())
         hour = finding.found_ns // _HOUR_NS
         known, written = self._written.get(finding.node_id, (hour, 0))
         if known != hour:

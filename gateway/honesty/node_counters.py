@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import socket
 import ssl
 from collections.abc import Mapping
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.nodes.door import Door
 from router.types import NodeRecord
 
 TIMEOUT_S = 5.0
@@ -56,30 +56,9 @@ class NodeCounters:
         return counters_in(text, node.served_model or node.model)
 
     def _get(self, node: NodeRecord) -> str:
-        parts = urlsplit(node.url)
-        connection: http.client.HTTPConnection
-        if parts.scheme == "unix":
-            connection = _UnixConnection("localhost", timeout=TIMEOUT_S)
-            connection.socket_path = parts.path
-        elif parts.scheme == "https":
-            tls = self._tls.get(node.node_id) or ssl.create_default_context()
-            connection = http.client.HTTPSConnection(
-                parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=tls
-            )
-        else:
-            connection = http.client.HTTPConnection(
-                parts.hostname or "", parts.port, timeout=TIMEOUT_S
-            )
-        headers = {"accept": "text/plain"}
-        if key := self._authorization.get(node.node_id):
-            headers["authorization"] = f"Bearer {key}"
-        base = "" if parts.scheme == "unix" else parts.path.rstrip("/")
-        try:
-            connection.request("GET", f"{base}/metrics", headers=headers)
-            answer = connection.getresponse()
-            body = answer.read(ANSWER_BYTES_MAX)
-        finally:
-            connection.close()
+        tls, key = self._tls.get(node.node_id), self._authorization.get(node.node_id)
+        with contextlib.closing(Door(node.url, tls=tls, key=key, timeout_s=TIMEOUT_S)) as door:
+            answer, body = door.get("/metrics", ANSWER_BYTES_MAX)
         if answer.status != 200:
             raise CountersUnreadError(f"GET {node.url}/metrics: answered {answer.status}")
         return body.decode("utf-8", "replace")
@@ -114,12 +93,3 @@ def counters_in(exposition: str, model: str) -> Counters:
             f"its /metrics has no {error.args[0]} of model '{model}': was vLLM started with "
             "--disable-log-stats?"
         ) from error
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    socket_path = ""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.socket_path)

@@ -29,6 +29,7 @@ from metering.charge import ChargeOutcome
 from metering.finding import Finding
 from metering.stream_meter import MalformedStreamError
 from metering.usage import Usage, UsageSource
+from router.reputation import Evidence
 from router.router import Router
 
 ALL_ANSWERS = 200
@@ -201,7 +202,7 @@ class Recounts:
             return
         self._count(node_id, Checked.FOUND if findings else Checked.HONEST)
         if not findings:
-            self._router.report_check(node_id, honest=True)
+            self._router.report(node_id, Evidence.COUNT_PASSED, time.monotonic_ns())
         for finding in findings:
             self._found(finding)
 

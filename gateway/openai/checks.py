@@ -5,6 +5,8 @@ Each raises ApiError (400) naming the field at fault.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from msgspec import UnsetType
 
 from gateway import errors
@@ -15,6 +17,7 @@ from gateway.openai.schema import (
     Generating,
     Message,
     Prompt,
+    Provider,
     RerankRequest,
     Scored,
     ScoreRequest,
@@ -23,6 +26,8 @@ from gateway.openai.schema import (
 
 STOP_MAX = 4
 INPUTS_MAX = 2048
+USD_MAX = 1_000_000
+"""Of a `max_price`."""
 
 _TOOL_CHOICES = frozenset({"none", "auto", "required"})
 _CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
@@ -68,6 +73,24 @@ def _check_constraints(outputs: StructuredOutputs) -> None:
             f"Invalid 'structured_outputs': give one of {', '.join(_CONSTRAINTS)}; there is "
             f"{told}.",
             param="structured_outputs",
+        )
+
+
+def check_provider(provider: Provider) -> None:
+    if provider.max_price is not None:
+        for name in provider.max_price.__struct_fields__:
+            usd: Decimal | None = getattr(provider.max_price, name)
+            if usd is not None and not (usd.is_finite() and 0 <= usd <= USD_MAX):
+                param = f"provider.max_price.{name}"
+                raise errors.bad_request(
+                    f"Invalid '{param}': decimal out of range, it must be 0 to {USD_MAX} USD.",
+                    param=param,
+                    code="decimal_out_of_range",
+                )
+    both = set(provider.only or ()) & set(provider.ignore or ())
+    if both:
+        raise errors.bad_request(
+            f"Invalid 'provider.ignore': {sorted(both)} are in 'only' too.", param="provider.ignore"
         )
 
 

@@ -42,6 +42,7 @@ def for_node(
         known = frozenset(request.__struct_fields__)
         fields = {name: value for name, value in fields.items() if name in known}
     fields.pop("usage", None)
+    fields.pop("provider", None)
     if isinstance(request, ChatRequest) and request.reasoning is not None:
         del fields["reasoning"]
         told = told_to_vllm(request.reasoning)

@@ -36,7 +36,8 @@ INSTEAD = {
     "prompt_cache_options": "Prompts are cached without being told to.",
     # OpenRouter's
     "models": "Name one 'model'.",
-    "provider": "This is the provider.",
+    "provider.order": "Use 'only', 'ignore' or 'sort'.",
+    "provider.quantizations": "Each model here is served in one precision.",
     "plugins": "There are none here.",
     "transforms": "Prompts are taken as they are; see 'truncate_prompt_tokens'.",
     "top_a": "Use 'min_p' or 'top_p'.",

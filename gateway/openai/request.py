@@ -180,7 +180,12 @@ class Question:
         self.usage_always = False
         """The caller's key says so."""
         self.cost_wanted = request.usage is not None and request.usage.include is True
-        self.as_sent = request.usage is None and request.cache_salt is None and not has_unknown
+        self.as_sent = (
+            request.usage is None
+            and request.cache_salt is None
+            and not has_unknown
+            and request.provider is None
+        )
         """A vLLM can be given the client's bytes."""
         self.body_bytes = body_bytes
         self._prompt_bytes = body_bytes + TEMPLATE_TOKENS
@@ -282,6 +287,8 @@ def read(endpoint: Endpoint, body: bytes, *, lenient: bool = False) -> Question:
             raise
         has_unknown = True
         request = read_as(_LENIENT[endpoint], body)
+    if request.provider is not None:
+        checks.check_provider(request.provider)
     return Question(endpoint, request, len(body), _count_prompts(request), has_unknown=has_unknown)
 
 

@@ -1,16 +1,20 @@
 """The request bodies of OpenAI's API as far as a node can serve them. Shapes only.
 
-Fields: OpenAI's API reference, what aggregators send beside it (OpenRouter's `usage` and
-`reasoning`), and vLLM 0.32's own. What is not listed is refused: vLLM would ignore it in silence.
+Fields: OpenAI's API reference, what aggregators send beside it (OpenRouter's `usage`, `reasoning`
+and `provider`), and vLLM 0.32's own. What is not listed is refused: vLLM would ignore it in
+silence.
 A field is `| None` where vLLM takes null for it.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from router.wants import Sort
 
 CHOICES_MAX = 16
 SESSION_CHARS_MAX = 256
@@ -27,6 +31,8 @@ _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Word = Annotated[str, Meta(min_length=1)]
 _Session = Annotated[str, Meta(max_length=SESSION_CHARS_MAX)]
 _Salt = Annotated[str, Meta(min_length=1, max_length=SALT_CHARS_MAX)]
+_Name = Annotated[str, Meta(min_length=1, max_length=100)]
+_Names = Annotated[list[_Name], Meta(min_length=1, max_length=64)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -132,10 +138,33 @@ class UsageOptions(Struct, forbid_unknown_fields=True):
     include: bool | None = None
 
 
+class MaxPrice(Struct, forbid_unknown_fields=True):
+    """USD per million tokens, `request` for each."""
+
+    prompt: Decimal | None = None
+    completion: Decimal | None = None
+    request: Decimal | None = None
+
+
+class Provider(Struct, forbid_unknown_fields=True):
+    """What is asked of the node: OpenRouter's names, where the nodes' suppliers are the providers;
+    `region` and `min_tier` are ours.
+    """
+
+    sort: Sort | None = None
+    only: _Names | None = None
+    ignore: _Names | None = None
+    max_price: MaxPrice | None = None
+    region: _Name | _Names | None = None
+    min_tier: Annotated[int, Meta(ge=0, le=100)] | None = None
+    allow_fallbacks: bool | None = None
+
+
 class _Common(Struct):
     model: str
     user: str | UnsetType = UNSET
     usage: UsageOptions | None = None
+    provider: Provider | None = None
     cache_salt: _Salt | None = None
     truncate_prompt_tokens: _CountOrAll | None = None
     truncation_side: Literal["left", "right"] | None = None

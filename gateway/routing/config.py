@@ -19,6 +19,10 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """`forecast` refuses (429) what would wait so much longer for its turn than its own prompt
     takes; 0: nothing.
     """
+    supplier_share_percent_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
+    """No supplier gets more of a model's traffic (tokens, the last minutes) while others have room;
+    100: any.
+    """
     decisions_kept: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
     """The last ones, of each process, for `tollgate route explain`; 0: none. If it is not told,
     1,000 where the policy is `forecast`: to keep them costs half a microsecond a request.
@@ -31,6 +35,8 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return DecisionLog(kept) if kept else None
 
     def build(self) -> Policy:
+        percent = self.supplier_share_percent_max
+        share_max = percent / 100 if percent < 100 else None
         if self.policy == "free-share":
-            return Policy()
-        return learned_policy(self.wait_s_max * 10**9 or None)
+            return Policy(supplier_share_max=share_max)
+        return learned_policy(self.wait_s_max * 10**9 or None, share_max)

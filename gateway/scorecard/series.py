@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from gateway.scorecard.card import UNATTRIBUTED, Cards
 from gateway.scorecard.figures import Figures, Uptime, figures_of
 from gateway.scorecard.rules import Band
+from gateway.telemetry import scorecard_metrics as metrics
+from gateway.telemetry.definition import Definition
+from gateway.telemetry.family import gauge_family
 
 _QUANTILES = {"p50": "0.5", "p75": "0.75", "p90": "0.9", "p99": "0.99"}
 
@@ -20,9 +22,7 @@ def series(cards: Cards, now_ns: int) -> Iterator[Metric]:
         told.append(figures_of(UNATTRIBUTED, cards[UNATTRIBUTED], now_ns))
     rated = [figures for figures in told if figures.model]
     yield _gauge(
-        "tollgate_scorecard_uptime_ratio",
-        "Uptime as OpenRouter counts it, by window",
-        ("model", "window"),
+        metrics.UPTIME,
         (
             ((figures.model, window), uptime.uptime)
             for figures in rated
@@ -30,9 +30,7 @@ def series(cards: Cards, now_ns: int) -> Iterator[Metric]:
         ),
     )
     yield _gauge(
-        "tollgate_scorecard_requests",
-        "Requests of the last 30 minutes by how they count; model is empty where none was named",
-        ("model", "counted"),
+        metrics.COUNTED,
         (
             ((figures.model, counted), count)
             for figures in told
@@ -40,9 +38,7 @@ def series(cards: Cards, now_ns: int) -> Iterator[Metric]:
         ),
     )
     yield _gauge(
-        "tollgate_scorecard_band",
-        "1 for the band that a model is in",
-        ("model", "band"),
+        metrics.BAND,
         (
             ((figures.model, band.value), int(figures.band is band))
             for figures in rated
@@ -50,9 +46,7 @@ def series(cards: Cards, now_ns: int) -> Iterator[Metric]:
         ),
     )
     yield _gauge(
-        "tollgate_scorecard_failures_to_demotion",
-        "Failures in a row that would lead to a worse band",
-        ("model",),
+        metrics.TO_DEMOTION,
         (
             ((figures.model,), figures.demotion.failures)
             for figures in rated
@@ -61,18 +55,14 @@ def series(cards: Cards, now_ns: int) -> Iterator[Metric]:
     )
     yield from _speeds(rated)
     yield _gauge(
-        "tollgate_scorecard_tool_error_ratio",
-        "Answers with a bad tool call among those with tool calls, over 2 hours",
-        ("model",),
+        metrics.TOOL_ERRORS,
         (((figures.model,), figures.tool_calls.error_rate) for figures in rated),
     )
 
 
 def _speeds(rated: Sequence[Figures]) -> Iterator[Metric]:
     yield _gauge(
-        "tollgate_scorecard_ttft_seconds",
-        "Time to first token over 5 minutes, to 2%",
-        ("model", "quantile"),
+        metrics.CARD_TTFT,
         (
             ((figures.model, _QUANTILES[name]), seconds)
             for figures in rated
@@ -80,9 +70,7 @@ def _speeds(rated: Sequence[Figures]) -> Iterator[Metric]:
         ),
     )
     yield _gauge(
-        "tollgate_scorecard_throughput_tokens_per_second",
-        "Output tokens by the time from acceptance to the last byte, over 5 minutes, to 2%",
-        ("model", "quantile"),
+        metrics.CARD_THROUGHPUT,
         (
             ((figures.model, _QUANTILES[name]), rate)
             for figures in rated
@@ -104,14 +92,5 @@ def _counted(uptime: Uptime) -> Iterator[tuple[str, int]]:
     yield "client_gone", uptime.client_gone
 
 
-def _gauge(
-    name: str,
-    text: str,
-    labels: Sequence[str],
-    samples: Iterator[tuple[tuple[str, ...], float | None]],
-) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for values, value in samples:
-        if value is not None:
-            family.add_metric(values, value)
-    return family
+def _gauge(metric: Definition, samples: Iterator[tuple[tuple[str, ...], float | None]]) -> Metric:
+    return gauge_family(metric, [(v, value) for v, value in samples if value is not None])

@@ -18,7 +18,7 @@ from ide.invariants import InvariantError
 from ide.params import IdeParams
 from ide.settlement import SettlementError, settle, stored_result
 from metering.accounts import AccountError
-from metering.backend import open_ledger
+from metering.backend import open_database, open_ledger
 from metering.ledger import Ledger, LedgerError
 from metering.money import IO_UNIT, MoneyError
 
@@ -53,7 +53,10 @@ def closed(orders: Orders) -> Told:
     """What became of the epoch."""
     try:
         where: Path | str = Path(orders.file) if orders.file is not None else orders.url or ""
-        with contextlib.closing(open_ledger(where)) as ledger:
+        with (
+            contextlib.closing(open_ledger(where)) as ledger,
+            contextlib.closing(open_database(where)) as database,
+        ):
             settlement = settle(
                 ledger,
                 orders.params,
@@ -61,6 +64,7 @@ def closed(orders: Orders) -> Told:
                 now_ns=orders.now_ns,
                 epoch=orders.epoch,
                 even_if_empty=_something_may_move(ledger, orders.io_price_nano_usd),
+                database=database,
             )
         return Told(outcome=Outcome(settlement.status))
     except LedgerError as error:

@@ -31,6 +31,11 @@ class PriceWatch:
         """Were the sources asked since this gateway needs them?"""
         return self._price.oracle is None or self._read_at_s is not None
 
+    @property
+    def failing(self) -> int:
+        """Sources that did not answer when they were asked last."""
+        return len(self._failing)
+
     def now_nano_usd(self) -> int | None:
         """USD for one IO, None if there is no price now."""
         oracle = self._price.oracle

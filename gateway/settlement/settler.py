@@ -10,15 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import time
 from pathlib import Path
 
-import msgspec
-
 from gateway.home import Home
-from gateway.settlement.close import Orders, Outcome, Told
+from gateway.settlement.close import Outcome, Told
+from gateway.settlement.closing import close_epoch
 from gateway.settlement.config import SettlementConfig
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import LOOK_S, PriceWatch
@@ -32,14 +29,10 @@ from metering.ledger import Ledger, LedgerError
 log = logging.getLogger("tollgate")
 
 LEASE = "settlement"
-CLOSING_S_MAX = 1800.0
-"""A closing that takes longer hangs."""
 SOON_S = 5.0
 """After one that got no answer, or whose process died: that may be over, and each try costs."""
 AGAIN_S = 60.0
 """After a closing that was refused: somebody has to see to it, and may have."""
-
-_ROOT = Path(__file__).parents[2]
 
 
 class Settler:
@@ -55,7 +48,7 @@ class Settler:
         holder: str,
     ) -> None:
         self._home = home
-        self._prices = prices
+        self.prices = prices
         self._where = where
         self._ledger = ledger
         self._beat_s = config.lease_s / 3
@@ -67,13 +60,14 @@ class Settler:
             monotonic_ns=time.monotonic_ns,
             wall_ns=time.time_ns,
         )
-        self._leads = False
+        self.leads = False
+        """It is the one gateway of all that closes epochs."""
         self._timetable = Timetable()
         self._closing: asyncio.Task[Told] | None = None
 
     async def run(self) -> None:
         """For the gateway's lifetime."""
-        watching = asyncio.create_task(self._prices.run(lambda: self._leads))
+        watching = asyncio.create_task(self.prices.run(lambda: self.leads))
         try:
             while True:
                 pause_s = self._beat_s
@@ -94,9 +88,9 @@ class Settler:
         if self._closing is not None and self._closing.done():
             self._told(self._closing.result())
             self._closing = None
-        if not self._leads or self._closing is not None:
+        if not self.leads or self._closing is not None:
             return self._beat_s
-        if not self._prices.ready:
+        if not self.prices.ready:
             return LOOK_S
         params = await asyncio.to_thread(params_of_file, self._home.ide_file)
         following = await asyncio.to_thread(next_epoch, self._ledger)
@@ -112,11 +106,11 @@ class Settler:
         return self._beat_s
 
     async def _elect(self) -> None:
-        led = self._leads
-        self._leads = await asyncio.to_thread(self._lease.stand)
-        if self._leads and not led:
+        led = self.leads
+        self.leads = await asyncio.to_thread(self._lease.stand)
+        if self.leads and not led:
             log.info("this gateway closes the epochs from now on")
-        elif led and not self._leads:
+        elif led and not self.leads:
             log.info("another gateway closes the epochs from now on")
 
     async def _wait(self, pause_s: float) -> None:
@@ -127,37 +121,13 @@ class Settler:
             await asyncio.wait([self._closing], timeout=pause_s)
 
     async def _close(self, following: NextEpoch, params: IdeParams, now_ns: int) -> Told:
-        """In a child: `close.py` says why."""
-        in_file = isinstance(self._where, Path)
-        orders = Orders(
-            file=str(self._where) if in_file else None,
-            url=None if in_file else str(self._where),
+        return await close_epoch(
+            self._where,
             params=params,
-            io_price_nano_usd=self._prices.now_nano_usd(),
+            io_price_nano_usd=self.prices.now_nano_usd(),
             epoch=following.epoch,
             now_ns=now_ns,
         )
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "gateway.settlement.close"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is ours to pass on
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        except OSError as error:  # no memory, process or descriptor is left
-            return Told(outcome=Outcome.AWAY, problem=f"no process for it: {error}")
-        try:
-            async with asyncio.timeout(CLOSING_S_MAX):
-                said, _ = await child.communicate(msgspec.json.encode(orders))
-            return msgspec.json.decode(said, type=Told)
-        except (TimeoutError, msgspec.DecodeError):
-            return Told(outcome=Outcome.AWAY, problem=f"its process ended with {child.returncode}")
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
 
     def _told(self, told: Told) -> None:
         if told.outcome is Outcome.SETTLED:

@@ -1,139 +1,131 @@
-"""The counts as Prometheus's metric families: names, labels, help. Pure."""
+"""The counts as Prometheus's metric families. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
 
+from gateway.telemetry import node_metrics as node
+from gateway.telemetry import traffic_metrics as traffic
 from gateway.telemetry.counts import (
     DURATION_BOUNDS_NS,
     ITL_BOUNDS_NS,
     TTFT_BOUNDS_NS,
+    ClassKey,
     Counts,
     Ended,
-    Refused,
-    Seen,
+    NodeKey,
+    Served,
 )
+from gateway.telemetry.definition import Definition
+from gateway.telemetry.family import NANO, counter_family, histogram_family, summary_family
 
-_NANO = 1_000_000_000
-_TOKEN_KINDS: dict[str, Callable[[Ended], int]] = {
-    "prompt": lambda ended: ended.prompt_tokens,
-    "cached": lambda ended: ended.cached_tokens,
-    "completion": lambda ended: ended.completion_tokens,
+_TOKEN_KINDS: dict[str, Callable[[Ended | Served], int]] = {
+    "prompt": lambda record: record.prompt_tokens,
+    "cached": lambda record: record.cached_tokens,
+    "completion": lambda record: record.completion_tokens,
 }
-
-Series = Iterable[tuple[Sequence[str], Ended | Refused | Seen, float]]
-"""Label values, the record, and the value of the series."""
+_RESULTS: dict[str, Callable[[Served], int]] = {
+    "ok": lambda served: served.ok,
+    "client_gone": lambda served: served.client_gone,
+    "refused": lambda served: served.refused,
+    "failed": lambda served: served.failed,
+}
+EVENTS: tuple[Definition, ...] = (
+    traffic.REFUSALS,
+    traffic.RESUMES,
+    node.NODE_GIVEN_UP,
+    node.RECOUNTS,
+    node.FINDINGS,
+)
+"""What `Telemetry.count` counts."""
 
 
 def families(counts: Counts) -> Iterator[Metric]:
     """A series is there from its first event on, as if each had been counted by itself."""
-    models = counts.by_model()
-    charged = {model: ended for model, ended in models.items() if ended.charged}
-    yield _counter(
-        "tollgate_requests",
-        "Inference requests that were admitted, by how they ended",
-        ("endpoint", "model", "outcome"),
-        ((key, ended, ended.requests) for key, ended in counts.ended.items()),
+    classes = counts.by_class()
+    yield counter_family(
+        traffic.REQUESTS,
+        ((key, ended.since_ns, ended.requests) for key, ended in counts.ended.items()),
     )
-    yield _counter(
-        "tollgate_refusals",
-        "Inference requests turned away before a node was dialled, by HTTP status and code",
-        ("endpoint", "status", "code"),
-        ((key, refused, refused.requests) for key, refused in counts.refused.items()),
-    )
-    yield from _times(models)
-    yield _counter(
-        "tollgate_tokens",
-        "Tokens charged; cached is the part of prompt that the node had in its prefix cache",
-        ("model", "kind"),
+    yield from _times(classes)
+    charged = {key: ended for key, ended in classes.items() if ended.charged}
+    yield counter_family(
+        traffic.TOKENS,
         (
-            ((model, kind), ended, tokens(ended))
-            for model, ended in charged.items()
+            ((model, kind, key_class), ended.since_ns, tokens(ended))
+            for (model, key_class), ended in charged.items()
             for kind, tokens in _TOKEN_KINDS.items()
         ),
     )
-    yield _counter(
-        "tollgate_cost_usd",
-        "Charged to customers, in USD",
-        ("model",),
-        (((model,), ended, ended.cost_nano_usd / _NANO) for model, ended in charged.items()),
+    yield counter_family(
+        traffic.COST,
+        ((key, ended.since_ns, ended.cost_nano_usd / NANO) for key, ended in charged.items()),
     )
-    yield _counter(
-        "tollgate_failovers",
-        "Requests sent to another node, because one failed",
-        ("model",),
-        (((model,), ended, ended.failovers) for model, ended in models.items() if ended.failovers),
-    )
-    yield _counter(
-        "tollgate_resumes",
-        "Streams that another node went on with, because one failed in them",
-        ("model",),
-        (((model,), ended, ended.resumes) for model, ended in models.items() if ended.resumes),
-    )
-    if counts.checked:
-        yield _counter(
-            "tollgate_recounts",
-            "Answers counted again with the model's tokenizer, by what came of it",
-            ("node", "result"),
-            ((key, seen, seen.times) for key, seen in counts.checked.items()),
-        )
-    if counts.findings:
-        yield _counter(
-            "tollgate_findings",
-            "Claims of nodes beyond what they can have done, by kind",
-            ("node", "kind"),
-            ((key, seen, seen.times) for key, seen in counts.findings.items()),
-        )
-
-
-def _times(models: dict[str, Ended]) -> Iterator[Metric]:
-    yield _histogram(
-        "tollgate_time_to_first_token_seconds",
-        "From acceptance to the first byte of the answer, streams only",
-        TTFT_BOUNDS_NS,
-        ((model, ended, ended.ttft_counts, ended.ttft_ns) for model, ended in models.items()),
-    )
-    yield _histogram(
-        "tollgate_inter_token_latency_seconds",
-        "Mean time between tokens of a stream, one observation a stream",
-        ITL_BOUNDS_NS,
-        ((model, ended, ended.itl_counts, ended.itl_ns) for model, ended in models.items()),
-    )
-    yield _histogram(
-        "tollgate_request_duration_seconds",
-        "From acceptance to the last byte of the answer",
-        DURATION_BOUNDS_NS,
+    yield counter_family(
+        traffic.FAILOVERS,
         (
-            (model, ended, ended.duration_counts, ended.duration_ns)
-            for model, ended in models.items()
+            ((model,), ended.since_ns, ended.failovers)
+            for model, ended in counts.by_model().items()
+            if ended.failovers
         ),
     )
+    if counts.served:
+        yield from _nodes(counts.served)
+    for event in EVENTS:
+        seen = {key: seen for key, seen in counts.events.items() if key[0] == event.name}
+        if seen:
+            yield counter_family(
+                event, ((key[1:], each.since_ns, each.times) for key, each in seen.items())
+            )
 
 
-def _counter(name: str, text: str, labels: Sequence[str], series: Series) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for values, record, value in series:
-        family.add_metric(values, value, created=record.since_ns / _NANO)
-    return family
+def _times(classes: dict[ClassKey, Ended]) -> Iterator[Metric]:
+    yield histogram_family(
+        traffic.TTFT,
+        TTFT_BOUNDS_NS,
+        ((key, e.since_ns, e.ttft_counts, e.ttft_ns) for key, e in classes.items()),
+    )
+    yield histogram_family(
+        traffic.ITL,
+        ITL_BOUNDS_NS,
+        ((key, e.since_ns, e.itl_counts, e.itl_ns) for key, e in classes.items()),
+    )
+    yield histogram_family(
+        traffic.DURATION,
+        DURATION_BOUNDS_NS,
+        ((key, e.since_ns, e.duration_counts, e.duration_ns) for key, e in classes.items()),
+    )
 
 
-def _histogram(
-    name: str,
-    text: str,
-    bounds_ns: Sequence[int],
-    series: Iterable[tuple[str, Ended, list[int], int]],
-) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=["model"])
-    bounds = [str(bound_ns / _NANO) for bound_ns in bounds_ns] + ["+Inf"]
-    for model, ended, counts, sum_ns in series:
-        if any(counts):
-            buckets = list(zip(bounds, accumulate(counts), strict=True))
-            family.add_metric([model], buckets, sum_ns / _NANO)
-            created = Sample(f"{name}_created", {"model": model}, ended.since_ns / _NANO)
-            family.samples.append(created)
-    return family
+def _nodes(nodes: dict[NodeKey, Served]) -> Iterator[Metric]:
+    yield counter_family(
+        node.NODE_REQUESTS,
+        (
+            ((*key, result), served.since_ns, times)
+            for key, served in nodes.items()
+            for result, of in _RESULTS.items()
+            if (times := of(served))
+        ),
+    )
+    yield counter_family(
+        node.NODE_TOKENS,
+        (
+            ((*key, kind), served.since_ns, tokens(served))
+            for key, served in nodes.items()
+            for kind, tokens in _TOKEN_KINDS.items()
+        ),
+    )
+    yield counter_family(
+        node.NODE_COST,
+        ((key, served.since_ns, served.cost_nano_usd / NANO) for key, served in nodes.items()),
+    )
+    yield summary_family(
+        node.NODE_TTFT,
+        ((key, s.since_ns, s.ttft_count, s.ttft_ns) for key, s in nodes.items()),
+    )
+    yield summary_family(
+        node.NODE_ITL,
+        ((key, s.since_ns, s.itl_count, s.itl_ns) for key, s in nodes.items()),
+    )

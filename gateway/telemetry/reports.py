@@ -8,24 +8,22 @@ import msgspec
 from prometheus_client.metrics_core import Metric
 
 from gateway.scorecard.card import Cards
+from gateway.telemetry.all_metrics import GAUGES
 from gateway.telemetry.counts import Counts, total
+from gateway.telemetry.definition import OverWorkers
 from gateway.telemetry.exposition import families
 
-_ACROSS_WORKERS: dict[str, Callable[[float, float], float]] = {
-    "tollgate_requests_in_flight": float.__add__,
-    "tollgate_node_in_flight": float.__add__,
-    "tollgate_node_state": max,  # 1 if any worker sees the node so
-    "tollgate_spool_backlog_rows": float.__add__,
-    "tollgate_ledger_lag_seconds": max,
-    "tollgate_spool_rows_max": float.__add__,
-    "tollgate_recording": min,
-    "tollgate_posting": min,
-    "python_info": max,  # the same of all
+_COMBINE: dict[OverWorkers, Callable[[float, float], float]] = {
+    OverWorkers.SUM: float.__add__,
+    OverWorkers.MAX: max,
+    OverWorkers.MIN: min,
+}
+_ACROSS_WORKERS = {
+    name: _COMBINE[metric.over_workers]
+    for name, metric in GAUGES.items()
+    if metric.over_workers is not OverWorkers.LABEL
 }
 """How a gauge of several workers becomes one. Any other gets the label `worker`."""
-
-_OUTLIVES_ITS_WORKER = frozenset({"tollgate_spool_backlog_rows", "tollgate_ledger_lag_seconds"})
-"""True of a dead worker's spool until its successor has it."""
 
 _Sample = tuple[str, dict[str, str], float]
 _Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -55,7 +53,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Its part of the scorecard."""
 
     def after_death(self) -> Report:
-        left = [family for family in self.gauges if family.name in _OUTLIVES_ITS_WORKER]
+        left = [
+            family
+            for family in self.gauges
+            if family.name in GAUGES and GAUGES[family.name].outlives_worker
+        ]
         return msgspec.structs.replace(self, gauges=left)
 
 

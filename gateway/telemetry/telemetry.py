@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.metrics_core import Metric
@@ -18,7 +17,6 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from gateway.admission.till import Till
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.scorecard.card import Cards
@@ -31,15 +29,16 @@ from gateway.telemetry.counts import (
     TTFT_BOUNDS_NS,
     Counts,
     Ended,
-    NodeKey,
-    Refused,
-    Seen,
+    Served,
 )
+from gateway.telemetry.definition import Definition
+from gateway.telemetry.gauges import Gauges, Tills
+from gateway.telemetry.node_metrics import FINDINGS, NODE_GIVEN_UP, RECOUNTS
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
+from gateway.telemetry.traffic_metrics import REFUSALS, RESUMES
 from metering.prices import cost_nano_usd
 from router.router import Router
-from router.types import Condition
 
 log = logging.getLogger("tollgate")
 
@@ -52,11 +51,16 @@ class Telemetry:
     def __init__(
         self,
         router: Router,
-        till: Till,
+        till: Tills,
         open_exchanges: Callable[[], int],
         files: ReportFiles | None = None,
+        *,
+        draining: Callable[[], bool] = lambda: False,
+        more: Collector | None = None,
     ) -> None:
-        """`files` connects it to the other workers, if there are any."""
+        """`files` connects it to the other workers, if there are any; `more` are gauges that are
+        not of requests, such as those of the ledger.
+        """
         self._files = files
         self._counts = Counts() if files is None else files.former_counts()
         self.scores = Scores({} if files is None else files.former_cards(), time.monotonic_ns)
@@ -64,18 +68,21 @@ class Telemetry:
         ProcessCollector(registry=self._gauges)
         PlatformCollector(registry=self._gauges)
         GCCollector(registry=self._gauges)
-        self._gauges.register(_Gauges(router, till, open_exchanges))
+        self._gauges.register(Gauges(router, till, open_exchanges, draining))
+        if more is not None:
+            self._gauges.register(more)
         self._publishing = asyncio.Lock()
 
     async def exposition(self) -> bytes:
         """Prometheus's text, of all workers: this one as it is now, the others within a second."""
-        return generate_latest(_Scrape(await self._reports()))
+        return generate_latest(_Scrape(await self.reports()))
 
     async def cards(self) -> Cards:
         """The scorecard's, of all workers."""
-        return total_cards(report.cards for report in await self._reports())
+        return total_cards(report.cards for report in await self.reports())
 
-    async def _reports(self) -> list[Report]:
+    async def reports(self) -> list[Report]:
+        """Of all workers: this one as it is now, the others within a second."""
         if self._files is None:
             return [self._report(None)]
         # What is told was written before: a successor of this worker never says less.
@@ -109,66 +116,92 @@ class Telemetry:
             cards=self.scores.cards,
         )
 
+    def count(self, metric: Definition, *labels: str) -> None:
+        """One event of a counter of `exposition.EVENTS`, with the values of its labels."""
+        self._counts.see(metric.name, labels, time.time_ns())
+
     def refused(self, endpoint: str, error: ApiError) -> None:
         self.scores.refused(error)
-        key = (endpoint, str(error.status), error.code or "none")
-        refused = self._counts.refused.get(key)
-        if refused is None:
-            refused = self._counts.refused[key] = Refused(since_ns=time.time_ns())
-        refused.requests += 1
+        code, model = error.code or "none", error.model or "none"
+        self.count(REFUSALS, endpoint, str(error.status), code, model)
 
     def checked(self, node_id: str, result: str) -> None:
         """An answer of a node was counted again, or was to be."""
-        _see(self._counts.checked, (node_id, result))
+        self.count(RECOUNTS, node_id, result)
 
     def found(self, node_id: str, kind: str) -> None:
         """A node claimed more than it can have done."""
-        _see(self._counts.findings, (node_id, kind))
+        self.count(FINDINGS, node_id, kind)
 
     def finished(self, exchange: Exchange) -> None:
-        """An exchange ended; called once for each. 4 us of every request: keep it at that."""
+        """An exchange ended; called once for each. 5 us of every request: keep it at that."""
         now_ns = time.monotonic_ns()
         self.scores.ended(exchange, now_ns)
-        question = exchange.question
-        assert exchange.outcome is not None
-        key = (question.endpoint, question.model, exchange.outcome)
-        ended = self._counts.ended.get(key)
+        question, attempt, outcome = exchange.question, exchange.attempt, exchange.outcome
+        assert outcome is not None
+        key_class = "direct"
+        if question.batch:
+            key_class = "batch"
+        elif question.usage_always:
+            key_class = "aggregator"
+        counts, node = self._counts, attempt.node
+        key = (question.endpoint, question.model, outcome, key_class)
+        ended = counts.ended.get(key)
         if ended is None:
-            ended = self._counts.ended[key] = Ended(since_ns=time.time_ns())
+            ended = counts.ended[key] = Ended(since_ns=time.time_ns())
+        node_key = (node.node_id, node.supplier_id, node.model)
+        served = counts.served.get(node_key)
+        if served is None:
+            served = counts.new_served(node_key, time.time_ns())
         ended.requests += 1
-        ended.failovers += exchange.attempts - 1
-        ended.resumes += exchange.resumes
+        if exchange.attempts > 1:
+            self._failed_over(exchange, ended)
         duration_ns = now_ns - exchange.started_ns
         ended.duration_ns += duration_ns
         ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
+        served.end(outcome)
         usage = exchange.usage
         if usage is None:
             return
+        cost = cost_nano_usd(exchange.charge.price, usage)
+        prompt, cached = usage.prompt_tokens, usage.cached_tokens
+        completion = usage.completion_tokens
+        ended.prompt_tokens += prompt
+        ended.cached_tokens += cached
+        ended.completion_tokens += completion
+        ended.cost_nano_usd += cost
+        served.prompt_tokens += prompt
+        served.cached_tokens += cached
+        served.completion_tokens += completion
+        served.cost_nano_usd += cost
         ended.charged += 1
-        ended.prompt_tokens += usage.prompt_tokens
-        ended.cached_tokens += usage.cached_tokens
-        ended.completion_tokens += usage.completion_tokens
-        ended.cost_nano_usd += cost_nano_usd(exchange.charge.price, usage)
-        attempt = exchange.attempt
         if question.stream and attempt.first_byte_ns is not None:
-            ttft_ns = exchange.ttft_ns
-            assert ttft_ns is not None, "what goes on with a stream answers after its beginning"
-            ended.ttft_ns += ttft_ns
-            ended.ttft_counts[bisect_left(TTFT_BOUNDS_NS, ttft_ns)] += 1
-            if exchange.resumes:
-                return  # its tokens are of several nodes, and there was a gap
-            gaps = usage.completion_tokens - question.choices
-            if gaps > 0:
-                itl_ns = attempt.streaming_ns * question.choices // gaps
-                ended.itl_ns += itl_ns
-                ended.itl_counts[bisect_left(ITL_BOUNDS_NS, itl_ns)] += 1
+            gaps = 0  # of a stream with a seam none is like another
+            if not exchange.resumes:
+                gaps = usage.completion_tokens - question.choices
+            streaming_ns = attempt.streaming_ns * question.choices
+            _streamed(ended, served, exchange, streaming_ns // gaps if gaps > 0 else None)
+
+    def _failed_over(self, exchange: Exchange, ended: Ended) -> None:
+        ended.failovers += exchange.attempts - 1
+        self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
+        if exchange.resumes:
+            self.count(RESUMES, exchange.question.model)
 
 
-def _see(counts: dict[NodeKey, Seen], key: NodeKey) -> None:
-    seen = counts.get(key)
-    if seen is None:
-        seen = counts[key] = Seen(since_ns=time.time_ns())
-    seen.times += 1
+def _streamed(ended: Ended, served: Served, exchange: Exchange, itl_ns: int | None) -> None:
+    """`itl_ns` is None for an answer of one token."""
+    ttft_ns = exchange.ttft_ns
+    assert ttft_ns is not None, "the answer has begun"
+    ended.ttft_ns += ttft_ns
+    ended.ttft_counts[bisect_left(TTFT_BOUNDS_NS, ttft_ns)] += 1
+    served.ttft_ns += ttft_ns
+    served.ttft_count += 1
+    if itl_ns is not None:
+        ended.itl_ns += itl_ns
+        ended.itl_counts[bisect_left(ITL_BOUNDS_NS, itl_ns)] += 1
+        served.itl_ns += itl_ns
+        served.itl_count += 1
 
 
 class _Scrape(Collector):
@@ -179,63 +212,3 @@ class _Scrape(Collector):
         yield from as_one(self._reports)
         cards = total_cards(report.cards for report in self._reports)
         yield from series(cards, time.monotonic_ns())
-
-
-class _Gauges(Collector):
-    """Read at scrape time."""
-
-    def __init__(self, router: Router, till: Till, open_exchanges: Callable[[], int]) -> None:
-        self._router = router
-        self._till = till
-        self._open_exchanges = open_exchanges
-
-    def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily(
-            "tollgate_requests_in_flight", "Exchanges under way", value=self._open_exchanges()
-        )
-        yield from self._nodes()
-        till = self._till
-        yield GaugeMetricFamily(
-            "tollgate_spool_backlog_rows",
-            "Rows in the spool that are not in the ledger yet",
-            value=till.backlog_rows,
-        )
-        yield GaugeMetricFamily(
-            "tollgate_spool_rows_max",
-            "The backlog at which new requests get 429, so that the ledger is never further behind",
-            value=till.rows_max,
-        )
-        yield GaugeMetricFamily(
-            "tollgate_posting",
-            "1 while the ledger takes what the spool holds; 0 means that a person must look",
-            value=int(till.posting),
-        )
-        yield GaugeMetricFamily(
-            "tollgate_ledger_lag_seconds",
-            "Age of the oldest spool row that is not in the ledger yet",
-            value=till.lag_seconds,
-        )
-        yield GaugeMetricFamily(
-            "tollgate_recording",
-            "1 while charges can be made durable; 0 means that nothing is served",
-            value=int(till.recording),
-        )
-
-    def _nodes(self) -> Iterator[Metric]:
-        labels = ["node", "supplier", "model"]
-        state = GaugeMetricFamily(
-            "tollgate_node_state", "1 for the state a node is in", labels=[*labels, "state"]
-        )
-        in_flight = GaugeMetricFamily(
-            "tollgate_node_in_flight", "Requests this gateway has on a node", labels=labels
-        )
-        now_ns = time.monotonic_ns()
-        for view in self._router.nodes(now_ns):
-            node = view.node
-            of_node = [node.node_id, node.supplier_id, node.model]
-            current = view.condition(now_ns)
-            for condition in Condition:
-                state.add_metric([*of_node, condition.value], int(condition is current))
-            in_flight.add_metric(of_node, view.in_flight)
-        yield state
-        yield in_flight

@@ -10,6 +10,7 @@ from router.simulator.contenders import CONTENDERS
 from router.simulator.job import Job
 from router.simulator.outcome import Figures, Outcome, figures
 from router.simulator.scenario import Scenario, cast, fair_shares
+from router.simulator.site import Site
 from router.simulator.world import World
 
 
@@ -49,6 +50,16 @@ def play(
         scenario=scenario.name,
         infinite_hits=stage.infinite_hits,
         loads=loads,
+        supplier_share_max=_most_of_one_supplier(stage.sites),
     )
     names = [site.record.node_id for site in stage.sites]
     return Result(figures=told, outcomes=counted, loads=dict(zip(names, loads, strict=True)))
+
+
+def _most_of_one_supplier(sites: Sequence[Site]) -> float:
+    """Of all tokens, the share of the supplier that served most."""
+    served: dict[str, int] = {}
+    for site in sites:
+        supplier = site.record.supplier_id
+        served[supplier] = served.get(supplier, 0) + site.served_tokens
+    return max(served.values()) / max(sum(served.values()), 1)

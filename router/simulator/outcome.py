@@ -49,6 +49,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     load_min: float
     """Of all nodes, the least share of the work, its fair share (by speed) being 1."""
     load_max: float
+    supplier_share_max: float
+    """Of the tokens, what the supplier served that served most."""
 
 
 def figures(
@@ -59,6 +61,7 @@ def figures(
     scenario: str,
     infinite_hits: float,
     loads: Sequence[float],
+    supplier_share_max: float,
 ) -> Figures:
     """`outcomes` in order of arrival; `loads`: of each node, work done by fair share."""
     ttfts = sorted(each.ttft_ns for each in outcomes if each.ttft_ns is not None)
@@ -86,6 +89,7 @@ def figures(
         retried=sum(each.attempts > 1 for each in outcomes),
         load_min=round(min(loads, default=0.0), 3),
         load_max=round(max(loads, default=0.0), 3),
+        supplier_share_max=round(supplier_share_max, 3),
     )
 
 

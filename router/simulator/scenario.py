@@ -39,6 +39,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A quarter of the nodes leaves the list and comes back."""
     lying: float = 0.0
     """Share of the nodes whose counters say that they are idle."""
+    concentrated: bool = False
+    """Half of the nodes are of one supplier, the fastest among them."""
     shared_prompts: bool = False
     """Where the trace tells of no shared prefixes, they are drawn."""
 
@@ -58,6 +60,12 @@ SCENARIOS = {
         Scenario(name="prefix-heavy", about="long shared prefixes", shared_prompts=True),
         Scenario(name="overload", about="120 % load", load=1.2, cached=1.0),
         Scenario(name="churn", about="nodes leave and join", coming_and_going=True),
+        Scenario(
+            name="concentrated",
+            about="one supplier owns half of the nodes",
+            load=0.5,
+            concentrated=True,
+        ),
         Scenario(name="liars", about="a quarter of the nodes claims to be idle", lying=0.25),
     )
 }
@@ -184,7 +192,7 @@ def _sites(scenario: Scenario, nodes: int, end_ns: int, chance: Random) -> list[
         gpu = CLASSES[number % len(CLASSES)]
         record = NodeRecord(
             node_id=f"{gpu.name}-{number}",
-            supplier_id=f"supplier-{number % suppliers}",
+            supplier_id=_supplier(scenario, number, suppliers),
             url="http://sim",
             model=MODEL,
             capacity=gpu.batch_max,
@@ -203,6 +211,12 @@ def _sites(scenario: Scenario, nodes: int, end_ns: int, chance: Random) -> list[
         )
         sites.append(site)
     return sites
+
+
+def _supplier(scenario: Scenario, number: int, suppliers: int) -> str:
+    if scenario.concentrated and number % len(CLASSES) < len(CLASSES) // 2:
+        return "supplier-big"
+    return f"supplier-{number % suppliers}"
 
 
 def _slow_episodes(

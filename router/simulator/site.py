@@ -2,9 +2,25 @@
 
 from bisect import bisect_right
 
+import msgspec
+
 from router.simulator.engine import Engine
 from router.simulator.gpu_class import GpuClass
 from router.types import NodeRecord
+
+
+class Habit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node cheats. All defaults: it is honest."""
+
+    stalls: float = 0.0
+    """This share of its streams stops before its end, and the connection stays."""
+    inflates: float = 0.0
+    """It claims this share more tokens than it generated."""
+    serves_smaller: bool = False
+    """Another model than it says."""
+
+
+HONEST = Habit()
 
 
 class Site:
@@ -22,6 +38,7 @@ class Site:
         down: tuple[tuple[int, int], ...] = (),
         away: tuple[tuple[int, int], ...] = (),
         lies: bool = False,
+        habit: Habit = HONEST,
     ) -> None:
         self.record = record
         self.rtt_ns = rtt_ns
@@ -29,6 +46,9 @@ class Site:
         self.away = away
         self.lies = lies
         """Its counters say that it is idle."""
+        self.habit = habit
+        self.requests = 0
+        """That it was sent."""
         self.engine = Engine(gpu, self.slowness)
         self.alive = True
         self.in_transit_tokens = 0

@@ -18,6 +18,8 @@ from router.types import Load, RequestFeatures, Termination
 
 ATTEMPTS_MAX = 3
 SCRAPE_NS = 1_000_000_000
+STALL_NS = 60_000_000_000
+"""How long a gateway waits for the next token."""
 MODEL = "sim"
 _JITTER = 0.05
 _NONE: frozenset[str] = frozenset()
@@ -26,8 +28,24 @@ _NONE: frozenset[str] = frozenset()
 class Chance(Protocol):
     """`random.Random` has it."""
 
+    def random(self) -> float:
+        """Return a draw from [0, 1)."""
+        ...
+
     def expovariate(self, lambd: float, /) -> float:
         """Return a draw from the exponential distribution."""
+        ...
+
+
+class Checks(Protocol):
+    """What a gateway finds out about nodes beside serving."""
+
+    def answered(self, site: Site, job: Job, now_ns: int) -> None:
+        """A whole answer came from there."""
+        ...
+
+    def tick(self, now_ns: int) -> None:
+        """Now and then."""
         ...
 
 
@@ -62,12 +80,17 @@ class World:
         self._open = 0
 
     def run(
-        self, jobs: Sequence[Job], router: Router, done: Callable[[int], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        router: Router,
+        done: Callable[[int], None] | None = None,
+        checks: Checks | None = None,
     ) -> list[Outcome]:
         """The outcomes in the order of `jobs`, which are in order of arrival. `done` hears of
         how many have ended, now and then.
         """
         self._router = router
+        self._checks = checks
         self._open = len(jobs)
         self._list()
         for site in self.sites.values():
@@ -104,6 +127,7 @@ class World:
         request.attempts += 1
         request.tried |= {decision.node.node_id}
         site = request.site = self.sites[decision.node.node_id]
+        site.requests += 1
         site.in_transit_tokens += job.prompt_tokens
         self._at(self.now_ns + self._one_way_ns(site), self._reach, request)
 
@@ -117,6 +141,8 @@ class World:
         job = request.job
         if lease.finish(Termination.COMPLETED, self.now_ns, request.ttft_ns, job.output_tokens):
             self._end(request, self.now_ns - job.arrival_ns)
+            if self._checks is not None and request.site is not None:
+                self._checks.answered(request.site, job, self.now_ns)
 
     def _lost(self, request: _Request, lease: Lease, termination: Termination) -> None:
         """The gateway sees the connection refused or reset."""
@@ -151,6 +177,8 @@ class World:
                     cache_tokens=engine.gpu.cache_tokens,
                 )
                 self._router.report_load(site.record.node_id, load)
+        if self._checks is not None:
+            self._checks.tick(self.now_ns)
         self._at(self.now_ns + SCRAPE_NS, self._scrape)
 
     def _list(self) -> None:
@@ -184,7 +212,11 @@ class World:
             site.served_tokens += run.job.prompt_tokens + run.job.output_tokens
             self._tell(site, run, self._first_token)
         for run in ended:
-            self._tell(site, run, self._answered)
+            stalls = site.habit.stalls
+            if stalls and self._chance.random() < stalls:
+                self._stall(run)
+            else:
+                self._tell(site, run, self._answered)
         self._planned(site)
 
     def _tell(self, site: Site, run: Run, event: Callable[[_Request, Lease], None]) -> None:
@@ -192,6 +224,13 @@ class World:
         assert isinstance(request, _Request)
         assert request.lease is not None
         self._at(self.now_ns + site.rtt_ns // 2, event, request, request.lease)
+
+    def _stall(self, run: Run) -> None:
+        """Its end never comes: the gateway waits as long as it waits for any."""
+        request = run.owner
+        assert isinstance(request, _Request)
+        until_ns = self.now_ns + STALL_NS
+        self._at(until_ns, self._lost, request, request.lease, Termination.TIMEOUT)
 
     def _planned(self, site: Site) -> None:
         site.version += 1

@@ -22,6 +22,7 @@ OPERATOR_FIELDS = frozenset(
         "node_id",
         "owner",
         "price",
+        "price_ppm",
         "region",
         "reputation",
         "status",

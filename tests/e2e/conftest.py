@@ -16,7 +16,7 @@ from serving.free_ports import free_ports, is_free
 from serving.ray_node import SHORT_TEMP_DIR
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     outside = _outside()
     home = tmp_path_factory.mktemp("up")

@@ -20,8 +20,8 @@ from serving.free_ports import free_ports
 ROOT = Path(__file__).parents[2]
 ROOMS = ("gateway", "ide", "metering", "router", "serving")
 HEAVY = ("ray", "solders", "vllm", "torch", "transformers")
-RARE = ("cryptography", "redis")
-"""Loaded only where the configuration asks for what needs it: each takes 10 MiB or more."""
+RARE = ("cryptography", "jinja2", "redis")
+"""Loaded only where the configuration, or whoever opens a page, asks for what needs it."""
 
 
 @pytest.fixture
@@ -72,6 +72,8 @@ def test_core_install_serves_with_a_static_node(core: Path, tmp_path: Path):
             json={"model": "fake", "messages": [{"role": "user", "content": "hi"}]},
         )
         assert answer.status_code == 200
+        page = httpx.get(f"http://127.0.0.1:{port}/explorer")
+        assert "Models and prices" in page.text, page.text
     charge = tollgate("usage")
     assert charge["completion_tokens"] == answer.json()["usage"]["completion_tokens"]
     assert tollgate("ledger", "verify")["ok"] is True

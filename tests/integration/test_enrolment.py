@@ -100,13 +100,16 @@ def live(enrolment: Enrolment) -> dict[str, str]:
 
 
 def test_a_node_is_listed_as_long_as_it_says_so(enrolment):
-    node, node_id = enrolled(enrolment, tier=2, region="eu", gpu="H100")
+    node, node_id = enrolled(enrolment, tier=2, region="eu", gpu="H100", price_ppm=800_000)
     assert live(enrolment) == {}
     leased = node.say(LEASE, {**SAID, "in_flight": 3})
     assert leased.lease_s == 15
     (listed,) = enrolment.store.live(time.time_ns())
     record = listed.record()
     assert (record.node_id, record.supplier_id, record.tier) == (node_id, "alice", 2)
+    assert record.price_ppm == 800_000
+    cheaper = enrolment.store.set_terms(node_id, time.time_ns(), price_ppm=700_000)
+    assert cheaper.record().price_ppm == 700_000
     assert (record.region, record.gpu, record.url) == ("eu", "H100", SAID["url"])
     assert enrolment.store.live(time.time_ns() + 16 * SECOND_NS) == []
     node.say(LEASE, {**SAID, "state": "gone"})

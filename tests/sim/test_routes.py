@@ -85,3 +85,14 @@ def test_liars_gain_nothing_by_their_counters(trace: list[Job]) -> None:
         for policy in ("tollgate", "llm-d")
     )
     assert told.ttft_p99_ms < 0.5 * misled.ttft_p99_ms
+
+
+def test_a_supplier_with_half_of_the_nodes_gets_no_more_than_its_share(trace: list[Job]) -> None:
+    shares = {
+        policy: play(
+            policy, SCENARIOS["concentrated"], trace, seed=1, requests=400, nodes=8
+        ).figures.supplier_share_max
+        for policy in ("tollgate", "diverse")
+    }
+    assert shares["diverse"] < 0.45
+    assert shares["tollgate"] > 0.7

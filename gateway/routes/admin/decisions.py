@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from gateway import errors
 from router.router import Router
 from router.types import Decision
+from router.wants import Wants
 
 _MS = 1e6
 
@@ -28,13 +29,13 @@ def routes(router: Router) -> APIRouter:
         return {
             "object": "route",
             "request_id": request_id,
-            "decisions": [_json(router, decision) for decision in found],
+            "decisions": [decision_json(router, decision) for decision in found],
         }
 
     return api
 
 
-def _json(router: Router, decision: Decision) -> dict[str, Any]:
+def decision_json(router: Router, decision: Decision) -> dict[str, Any]:
     policy, ask = router.policy, decision.ask
     again = policy.replay(decision)
     return {
@@ -45,14 +46,20 @@ def _json(router: Router, decision: Decision) -> dict[str, Any]:
         "prompt_tokens": ask.features.prompt_tokens,
         "expected_tokens": round(ask.expected_tokens),
         "tried_before": sorted(ask.excluded),
+        "wants": _wants_json(ask.features.wants),
         "nodes": [
             {
                 "node": verdict.node_id,
                 "chosen": verdict.chosen,
                 "left_out": verdict.left_out,
                 "score": verdict.score,
+                "supplier": view.node.supplier_id,
+                "region": view.node.region,
+                "tier": view.node.tier,
+                "price_ppm": view.node.price_ppm,
                 "in_flight": view.in_flight,
                 "capacity": view.node.capacity,
+                "rtt_ms": None if view.load is None else round(view.load.rtt_ns / _MS, 3),
                 "cached_tokens": ask.cached_tokens(view.slot),
                 "pending_tokens": view.pending_tokens,
                 "prefill_us_per_token": round(view.pace.prefill.slope / 1e3, 3),
@@ -65,4 +72,18 @@ def _json(router: Router, decision: Decision) -> dict[str, Any]:
             }
             for view, verdict in zip(decision.seen, policy.explain(decision), strict=True)
         ],
+    }
+
+
+def _wants_json(wants: Wants | None) -> dict[str, Any] | None:
+    if wants is None:
+        return None
+    return {
+        "sort": wants.sort,
+        "region": sorted(wants.regions),
+        "min_tier": wants.tier_min,
+        "price_ppm_max": wants.price_ppm_max,
+        "only": sorted(wants.only),
+        "ignore": sorted(wants.ignored),
+        "allow_fallbacks": wants.fallbacks,
     }

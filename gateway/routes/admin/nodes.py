@@ -15,10 +15,13 @@ from gateway.enrolment.node import Terms
 from gateway.routes.body import json_body, query_of
 from gateway.routes.node_views import audit_json, node_json
 from gateway.routes.views import page_json, seconds
+from router.wants import PPM
 
 _Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]
 _Tier = Annotated[int, Meta(ge=0, le=100)]
 _Word = Annotated[str, Meta(max_length=100)]
+_Gpus = Annotated[int, Meta(ge=1, le=1000)]
+_PricePpm = Annotated[int, Meta(ge=1, le=PPM)]
 _SECOND_NS = 10**9
 
 
@@ -31,13 +34,32 @@ class NewInvitation(_Body, frozen=True, kw_only=True):
     tier: _Tier = 0
     region: _Word = ""
     gpu: _Word = ""
+    gpus: _Gpus = 1
+    price_ppm: _PricePpm = PPM
     expires_in_s: Annotated[int, Meta(ge=60, le=30 * 86_400)] = 86_400
+
+    def terms(self) -> Terms:
+        return Terms(
+            supplier_id=self.supplier,
+            tier=self.tier,
+            region=self.region,
+            gpu=self.gpu,
+            gpus=self.gpus,
+            price_ppm=self.price_ppm,
+        )
 
 
 class NodePatch(_Body, frozen=True, kw_only=True):
     tier: _Tier | UnsetType = UNSET
     region: _Word | UnsetType = UNSET
     gpu: _Word | UnsetType = UNSET
+    gpus: _Gpus | UnsetType = UNSET
+    price_ppm: _PricePpm | UnsetType = UNSET
+
+    def given(self) -> dict[str, str | int]:
+        """By name, but what was left out."""
+        all_ = msgspec.structs.asdict(self)
+        return {name: value for name, value in all_.items() if value is not UNSET}
 
 
 class Revocation(_Body, frozen=True, kw_only=True):
@@ -63,7 +85,7 @@ def routes(enrolment: Enrolment) -> APIRouter:
     def invite(body: Annotated[NewInvitation, Depends(json_body(NewInvitation))]) -> dict[str, Any]:
         """One new node may enrol by it; it is shown once."""
         now_ns = time.time_ns()
-        terms = Terms(supplier_id=body.supplier, tier=body.tier, region=body.region, gpu=body.gpu)
+        terms = body.terms()
         secret, made = invitation(terms, now_ns + body.expires_in_s * _SECOND_NS)
         store.invite(made, now_ns)
         return {
@@ -107,13 +129,11 @@ def routes(enrolment: Enrolment) -> APIRouter:
     def update(
         node_id: str, body: Annotated[NodePatch, Depends(json_body(NodePatch))]
     ) -> dict[str, Any]:
-        given = {
-            name: value
-            for name, value in msgspec.structs.asdict(body).items()
-            if value is not UNSET
-        }
+        given = body.given()
         if not given:
-            raise errors.bad_request("Nothing to change: give tier, region or gpu.")
+            raise errors.bad_request(
+                "Nothing to change: give tier, region, gpu, gpus or price_ppm."
+            )
         return node_json(store.set_terms(node_id, time.time_ns(), **given), time.time_ns())
 
     @api.post("/{node_id}/revoke")

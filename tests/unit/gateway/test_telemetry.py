@@ -49,6 +49,8 @@ class NoTill:
     recording = True
     rows_max = 1000
     posting = True
+    held_nano_usd = 250_000_000
+    sharing_away = False
 
 
 def new_router() -> Router:
@@ -124,6 +126,14 @@ async def test_a_stream_moves_every_series_once():
     assert sample("tollgate_request_duration_seconds_bucket", le="0.1") == 0
     assert sample("tollgate_request_duration_seconds_count") == 3
     assert sample("tollgate_failovers_total") == 0
+    assert sample("tollgate_node_requests_total", node="n", supplier="s", result="ok") == 3
+    assert sample("tollgate_node_tokens_total", node="n", kind="completion") == 9
+    assert sample("tollgate_node_cost_usd_total") == sample("tollgate_cost_usd_total")
+    assert sample("tollgate_node_time_to_first_token_seconds_sum") == 0.06
+    assert sample("tollgate_node_inter_token_latency_seconds_count") == 3
+    assert sample("tollgate_node_capacity") == 4
+    assert sample("tollgate_node_standing_ratio", node="n") == 1
+    assert sample("tollgate_held_usd") == 0.25
     assert sample("tollgate_requests_in_flight") == 4
     assert sample("tollgate_spool_backlog_rows") == 3
     assert sample("tollgate_ledger_lag_seconds") == 1.5
@@ -131,12 +141,28 @@ async def test_a_stream_moves_every_series_once():
     assert sample("tollgate_posting") == 1
 
 
+async def test_classes_of_keys_are_told_apart():
+    router = new_router()
+    telemetry = Telemetry(router, NoTill(), lambda: 0)
+    for batch, usage_always in ((False, False), (False, True), (True, False), (True, True)):
+        exchange = streamed(router)
+        exchange.question.batch, exchange.question.usage_always = batch, usage_always
+        telemetry.finished(exchange)
+    text = await told(telemetry)
+    for key_class, times in (("direct", 1), ("aggregator", 1), ("batch", 2)):
+        labels = {"key_class": key_class}
+        assert sample_sum(text, "tollgate_requests_total", labels) == times
+        assert sample_sum(text, "tollgate_request_duration_seconds_count", labels) == times
+        assert sample_sum(text, "tollgate_tokens_total", labels | {"kind": "prompt"}) == 7 * times
+
+
 async def test_refusals_go_by_status_and_code():
     telemetry = Telemetry(new_router(), NoTill(), lambda: 0)
     for error in (errors.no_capacity("m", 0), errors.no_capacity("m", 0), errors.not_recording()):
         telemetry.refused("chat", error)
     text = await told(telemetry)
-    assert sample_sum(text, "tollgate_refusals_total", {"code": "no_capacity"}) == 2
+    full = {"code": "no_capacity", "model": "none"}
+    assert sample_sum(text, "tollgate_refusals_total", full) == 2
     assert sample_sum(text, "tollgate_refusals_total", {}) == 3
 
 
@@ -161,6 +187,10 @@ async def test_every_worker_tells_of_all(tmp_path):
         assert sample_sum(text, "tollgate_request_duration_seconds_bucket", {"le": "+Inf"}) == 7
         assert sample_sum(text, "tollgate_cost_usd_total", {}) == 7 * (7 * 200 + 3 * 600) / 1e9
         assert sample_sum(text, "tollgate_refusals_total", {}) == 2
+        assert sample_sum(text, "tollgate_node_requests_total", {"node": "n"}) == 7
+        assert sample_sum(text, "tollgate_node_capacity", {"node": "n"}) == 4
+        assert sample_sum(text, "tollgate_node_standing_ratio", {"node": "n"}) == 1
+        assert sample_sum(text, "tollgate_held_usd", {}) == 0.5
         assert sample_sum(text, "tollgate_requests_in_flight", {}) == 8
         assert sample_sum(text, "tollgate_spool_backlog_rows", {}) == 6
         assert sample_sum(text, "tollgate_ledger_lag_seconds", {}) == 1.5

@@ -131,6 +131,7 @@ def test_payouts_and_supply() -> None:
         circulating_io=state.circulating_io,
         treasury_io=0,
         supplier_io=state.supplier_io - 1,
+        stake_io=0,
         exchange_io=0,
         burned_io=state.burned_circulating_io,
         retired_io=state.retired_unemitted_io,

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ide.epoch import EpochResult
+from ide.epoch import EpochResult, SlashBurn
 from ide.invariants import InvariantError, check_books
 from ide.journal import books_of, epoch_group, posted_balances
 from ide.params import IdeParams
@@ -261,15 +261,15 @@ def test_a_fee_vault_that_lost_money_behind_the_engine_stops_it(ledger: Ledger) 
 def test_transfers_that_do_not_make_the_state_are_not_booked(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_the_burn(result: EpochResult) -> Group | None:
-        group = epoch_group(result)
+    def without_the_burn(result: EpochResult, slashed: tuple[SlashBurn, ...]) -> Group | None:
+        group = epoch_group(result, slashed)
         assert group is not None
         return Group(transfers=group.transfers[:-1])
 
     deposit(ledger, 10)
     charge(ledger, "c1", "sup-a", 100)
     monkeypatch.setattr("ide.settlement.epoch_group", without_the_burn)
-    with pytest.raises(InvariantError, match="market and suppliers IO in the ledger"):
+    with pytest.raises(InvariantError, match="market, stakes and suppliers IO in the ledger"):
         close(ledger)
     assert list(ledger.epochs()) == []
     assert "io:supplier:sup-a" not in posted(ledger)

@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import msgspec
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cli import main
 from ide.gpu_table import GpuTable, gpu_table
 from ide.staking import (
     DAY_NS,
@@ -163,23 +157,6 @@ def test_an_appeal_within_the_month_gives_it_back() -> None:
 def test_no_slash_without_evidence(evidence: str) -> None:
     with pytest.raises(StakeError, match="needs evidence"):
         slash(stake(), Offence.DATA, evidence, NOW, PARAMS)
-
-
-def test_the_operators_command_holds_the_share_and_records_the_evidence(tmp_path: Path) -> None:
-    record, evidence = tmp_path / "d.json", tmp_path / "report.txt"
-    record.write_bytes(msgspec.json.encode(stake()))
-    evidence.write_text("")
-    arguments = ["stake", "slash", str(record), "--offence", "spoofing", "--evidence"]
-    refused = CliRunner().invoke(main, [*arguments, str(evidence)])
-    assert refused.exit_code == 1
-    assert "needs evidence" in refused.output
-    evidence.write_text("what was seen")
-    done = CliRunner().invoke(main, [*arguments, str(evidence), "--json"])
-    assert json.loads(done.output)["held_io"] == MINIMUM
-    after = msgspec.json.decode(record.read_bytes(), type=Stake)
-    assert (active_io(after), total_io(after)) == (0, MINIMUM)
-    least = CliRunner().invoke(main, ["stake", "minimum", "H100-PCIe", "--processors", "8"])
-    assert least.output == "16000 IO\n"
 
 
 @settings(max_examples=200, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from metering.backend import open_database
 from metering.database import Database
-from metering.lease import Lease, lease_row
+from metering.lease import Lease, LeaseLostError, keep, lease_row
 
 SECOND = 1_000_000_000
 
@@ -54,6 +55,25 @@ def test_the_first_has_it_until_it_is_silent_for_the_lease(database: Database) -
     assert row is not None
     assert (row.holder, row.beat, row.taken_ns, row.beat_ns) == ("b", 2, 9, 9)
     assert not first.stand()
+
+
+def test_nobody_takes_it_in_the_middle_of_what_is_written_under_it(where, database) -> None:
+    clock = Clock()
+    assert lease(database, "a", clock).stand()
+    with contextlib.closing(open_database(where)) as elsewhere, ThreadPoolExecutor(1) as threads:
+        second = lease(elsewhere, "b", clock)
+        assert not second.stand()
+        clock.now_ns = 10 * SECOND
+        with database.transaction() as session:
+            keep(session, "epochs", "a")
+            taking = threads.submit(second.stand)
+            assert wait([taking], timeout=0.3).not_done
+        assert taking.result()
+        with (
+            pytest.raises(LeaseLostError, match="'a' no longer holds"),
+            database.transaction() as session,
+        ):
+            keep(session, "epochs", "a")
 
 
 def test_a_word_from_its_holder_begins_the_wait_anew(database: Database) -> None:

@@ -6,6 +6,7 @@ from msgspec import structs
 from router.ejection import BACK_OFF_NS
 from router.policy import Policy
 from router.registry import Registry
+from router.reputation import HALF_LIFE_NS, Evidence
 from router.router import Lease, Router
 from router.sessions import Sessions
 from router.types import (
@@ -217,21 +218,65 @@ def test_a_decision_stays_as_it_was() -> None:
     assert bench.router.policy.explain(decision) == explained
 
 
-def test_a_node_that_was_caught_gets_less_until_checks_restore_it() -> None:
+def standings(bench: Bench) -> dict[str, float]:
+    return {view.node.node_id: view.standing for view in bench.router.nodes(0)}
+
+
+def test_a_node_that_was_caught_gets_less_and_below_the_bound_nothing() -> None:
     bench = Bench(record("liar"), record("honest"))
     bench.router.nodes(0)
-    bench.router.report_check("liar", honest=False)
-    bench.router.report_check("nobody", honest=False)
-    standing = {view.node.node_id: view.standing for view in bench.router.nodes(0)}
-    assert standing == {"liar": 0.5, "honest": 1.0}
+    bench.router.report("liar", Evidence.COUNT_FAILED, 0)
+    bench.router.report("nobody", Evidence.COUNT_FAILED, 0)
+    assert 0.2 <= standings(bench)["liar"] < standings(bench)["honest"] == 1.0
     chosen = [bench.router.choose(features(), 0).node_id for _ in range(50)]
     assert set(chosen) == {"honest"}
-    for _ in range(200):
-        bench.router.report_check("liar", honest=True)
-        bench.router.report_check("honest", honest=True)
-    restored = {view.node.node_id: view.standing for view in bench.router.nodes(0)}
-    assert restored["honest"] == 1.0
-    assert restored["liar"] > 0.99
+    bench.router.report("liar", Evidence.FALSE_USAGE, 0)
+    decision = bench.router.choose(features(), 0, frozenset({"honest"}))
+    assert decision.reason is Reason.BARRED
+    bench.router.refresh_reputations(10 * HALF_LIFE_NS)
+    assert standings(bench) == {"liar": 1.0, "honest": 1.0}
+
+
+def test_the_last_node_of_a_model_is_not_barred() -> None:
+    bench = Bench(record("bad"), record("worse"))
+    bench.router.nodes(0)
+    for node_id, findings in (("bad", 1), ("worse", 3)):
+        for _ in range(findings):
+            bench.router.report(node_id, Evidence.FALSE_USAGE, 0)
+    assert standings(bench) == {"bad": 0.2, "worse": 0.0}
+    bench.list(record("bad"), record("worse"), record("good"))
+    assert standings(bench) == {"bad": 0.0, "worse": 0.0, "good": 1.0}
+    bench.list(record("worse"))
+    assert standings(bench) == {"worse": 0.2}
+
+
+def test_who_is_trusted_is_not_barred() -> None:
+    trusted = structs.replace(record("own"), trusted=True)
+    bench = Bench(trusted, record("other"))
+    bench.router.nodes(0)
+    for _ in range(3):
+        bench.router.report("own", Evidence.FALSE_USAGE, 0)
+    assert standings(bench) == {"own": 0.2, "other": 1.0}
+
+
+def test_a_node_that_went_and_came_back_is_not_forgiven() -> None:
+    bench = Bench(record("liar"), record("honest"))
+    bench.router.nodes(0)
+    bench.router.report("liar", Evidence.FALSE_USAGE, 0)
+    bench.list(record("honest"))
+    bench.router.nodes(3_600 * SECOND)
+    bench.list(record("liar"), record("honest"))
+    assert standings(bench) == {"liar": 0.0, "honest": 1.0}
+
+
+def test_stalls_between_answers_bar_a_node() -> None:
+    bench = Bench(record("n"), record("other"))
+    for number in range(4):
+        for termination in (Termination.COMPLETED, Termination.TIMEOUT):
+            decision = bench.router.choose(features(), number, frozenset({"other"}))
+            if decision.node is not None:
+                bench.router.start(decision).finish(termination, number, 1)
+    assert standings(bench) == {"n": 0.0, "other": 1.0}
 
 
 def sticky(key: int) -> RequestFeatures:

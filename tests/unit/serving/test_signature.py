@@ -165,7 +165,9 @@ def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):
 LEASE = b'{"state": "ready", "url": "https://n:1", "model": "m", "capacity": 4, %s}'
 
 
-@pytest.mark.parametrize("field", ["supplier_id", "tier", "region", "gpu", "owner", "node_id"])
+@pytest.mark.parametrize(
+    "field", ["supplier_id", "tier", "region", "gpu", "price_ppm", "owner", "node_id"]
+)
 def test_what_the_operator_decides_is_refused_by_name(field):
     with pytest.raises(MessageError, match=f"`{field}` is not the node's to write"):
         decode(Lease, LEASE % f'"{field}": "mine"'.encode())

@@ -1,0 +1,69 @@
+"""A connection to a node for a question now and then: it blocks, and is closed by who asked."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from urllib.parse import urlsplit
+
+
+class Door:
+    """Asks under the node's URL: `door.get("/v1/models", 1 << 20)`.
+
+    Raises OSError, http.client.HTTPException, and ValueError for a host that is none.
+    """
+
+    def __init__(
+        self, url: str, *, tls: ssl.SSLContext | None, key: str | None, timeout_s: float
+    ) -> None:
+        parts = urlsplit(url)
+        self._base = "" if parts.scheme == "unix" else parts.path.rstrip("/")
+        self._headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self.certificate_ends_s: float | None = None
+        """Of what the node showed, in Unix seconds; None if nothing was verified."""
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "unix":
+            self._connection = _UnixConnection("localhost", timeout=timeout_s)
+            self._connection.socket_path = parts.path
+        elif parts.scheme == "https":
+            self._connection = http.client.HTTPSConnection(
+                parts.hostname or "",
+                parts.port,
+                timeout=timeout_s,
+                context=tls or ssl.create_default_context(),
+            )
+        else:
+            self._connection = http.client.HTTPConnection(
+                parts.hostname or "", parts.port, timeout=timeout_s
+            )
+
+    def get(self, path: str, body_bytes_max: int) -> tuple[http.client.HTTPResponse, bytes]:
+        """The answer, and as much of its body."""
+        headers = {"accept": "*/*", **self._headers}
+        self._connection.request("GET", self._base + path, headers=headers)
+        self.certificate_ends_s = _ends_s(self._connection.sock)
+        answer = self._connection.getresponse()
+        body = answer.read(body_bytes_max)
+        if not answer.isclosed():
+            self._connection.close()  # the rest is not wanted; the next question dials anew
+        return answer, body
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _ends_s(connected: object) -> float | None:
+    certificate = connected.getpeercert() if isinstance(connected, ssl.SSLSocket) else None
+    if not certificate or "notAfter" not in certificate:
+        return None
+    return ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    socket_path = ""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.socket_path)
