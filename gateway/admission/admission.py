@@ -2,10 +2,8 @@
 
     key -> body judged -> model -> room for one more -> node chosen -> hold reserved -> Exchange
 
-Each refusal is an ApiError, raised before anything was spent or counted: a refused request uses up
-no quota. All of it runs on the event loop without waiting; what must be looked up off the loop (a
-key made a moment ago, a deposit not seen yet, an exact token count) is raised as `Pending`: the
-driver waits for it and asks again.
+Each refusal is an ApiError, raised before anything was spent: it uses up no quota. Nothing waits
+here; what must be looked up (a new key, a deposit, an exact token count) is raised as `Pending`.
 """
 
 from __future__ import annotations
