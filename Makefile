@@ -13,13 +13,14 @@
 # make route-liars   how soon lying nodes are found in simulated worlds, and how many wrongly; minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
 # make alerts  the five worst faults under a real Prometheus, and how soon it says so; minutes
+# make resume  real engines killed in 50 streams, which go on as if nothing had happened; ten minutes; ARGS='--streams 50'
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos contract alerts structured solana ide-bench ide-fuzz ide-scenarios route-liars route-sim
+.PHONY: resume install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos contract alerts structured solana ide-bench ide-fuzz ide-scenarios route-liars route-sim
 
 ARGS ?=
 TRACE ?=
@@ -74,6 +75,9 @@ contract: install
 alerts: install
 	@deploy/test_tools.sh
 	@PYTHONPATH=tests $(BIN)/python -m tests.alerts $(ARGS)
+
+resume: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.resume $(ARGS)
 
 structured: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.structured $(ARGS)

@@ -82,6 +82,8 @@ async def prove(
             texts = {each.question: each.text for each in unbroken}
             _check(report, unbroken, texts, await served.charges(len(unbroken)))
             while report.broken < streams and not report.failures:
+                if report.rounds:
+                    await _again(served, made[(report.rounds - 1) % 2])
                 await _round(served, made, rng, report, texts)
                 tell(
                     f"round {report.rounds}: {report.broken} streams broken, longest silence "
@@ -111,10 +113,6 @@ async def _round(
     report.gap_s = max(report.gap_s, *(each.gap_s for each in answers))
     charges = await _charges_of(served, before, answers)
     _check(report, answers, texts, charges)
-    await victim.end()
-    victim.begin()
-    await victim.serves()
-    await _until_used_again(served, victim)
 
 
 async def _charges_of(served: Served, before: int, answers: list[Asked]) -> list[ChargeRecord]:
@@ -129,8 +127,11 @@ async def _charges_of(served: Served, before: int, answers: list[Asked]) -> list
         await asyncio.sleep(0.05)
 
 
-async def _until_used_again(served: Served, engine: Engine) -> None:
-    """It was ejected: a trial shows that it lives."""
+async def _again(served: Served, engine: Engine) -> None:
+    """Start what was killed. It was ejected: a trial shows that it lives."""
+    await engine.end()
+    engine.begin()
+    await engine.serves()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         await _ask(served, QUESTIONS[0])
