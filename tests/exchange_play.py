@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from gateway.exchange.actions import Record, Send
 from gateway.exchange.exchange import Exchange
+from gateway.failover import Failover
 from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
 from metering.charge import CloseCharge, OpenCharge
@@ -55,6 +56,7 @@ class Play:
         engine: str = "vllm",
         endpoint=Endpoint.CHAT,
         others: str | None = None,
+        failover: Failover | None = None,
     ) -> None:
         """`others` is the engine of all nodes but the one that is asked first."""
         registry = Registry()
@@ -101,6 +103,7 @@ class Play:
             router=self.router,
             timeouts=Timeouts(keep_alive_ns=SECOND),
             estimate=lambda _, text: Usage(prompt_tokens=5, completion_tokens=len(text)),
+            failover=failover or Failover(),
         )
         if others is not None:
             first = self.exchange.first.node_id

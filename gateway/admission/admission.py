@@ -24,7 +24,7 @@ from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
-from gateway.failover import FailoverConfig
+from gateway.failover import Failover
 from gateway.openai.request import Endpoint, Question, read
 from gateway.routing.preferences import price_at_node, refusal, wanting
 from gateway.routing.prompt_blocks import features_of
@@ -82,7 +82,7 @@ class Admission:
         ids: Ids,
         monotonic_ns: Callable[[], int],
         timeouts: Timeouts,
-        failover: FailoverConfig,
+        failover: Failover,
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],

@@ -55,6 +55,7 @@ class Attempt:
         """`meter` is for the stream that is to come; None: there will be none."""
         self.node = node
         self.status = 0
+        self.dialled_ns = 0
         self.first_byte_ns: int | None = None
         self.last_byte_ns: int | None = None
         self.streams = meter is not None

@@ -19,6 +19,7 @@ from __future__ import annotations
 from gateway import errors
 from gateway.exchange import answers
 from gateway.exchange.actions import Action, Drop, End, HangUp, Record, Respond
+from gateway.exchange.hedges import Hedges
 from gateway.exchange.state import WAITING_FOR_NODE, State
 from gateway.exchange.tries import PROGRESS_NS, Tries
 from gateway.openai import node_errors
@@ -40,7 +41,16 @@ class Exchange(Tries):
         self.started_ns = now_ns
         if self.question.stream and self._timeouts.keep_alive_ns:
             self.keep_alive_at_ns = now_ns + self._timeouts.keep_alive_ns
+        if self._hedges is not None and self.question.stream:
+            self._watch_first_token(self._hedges, now_ns)
         return [Record(self.charge, not self._opened), self._dial(self.first, now_ns)]
+
+    def _watch_first_token(self, hedges: Hedges, now_ns: int) -> None:
+        hedges.begun()
+        features = self.first.ask.features
+        late_ns = hedges.late_after_ns(features.model, features.prompt_tokens)
+        if late_ns is not None:
+            self.hedge_at_ns = now_ns + late_ns
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
         """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
@@ -212,7 +222,9 @@ class Exchange(Tries):
 
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
+        dropped = self._rival_dropped(now_ns)
         self.state, self.deadline_ns = State.ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
         in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
-        return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
+        failure = self._failure(errors.not_recording(), now_ns, in_stream=in_stream)
+        return [*dropped, HangUp(), *failure]

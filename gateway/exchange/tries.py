@@ -10,14 +10,23 @@ from __future__ import annotations
 from gateway import errors
 from gateway.errors import ApiError
 from gateway.exchange import answers
-from gateway.exchange.actions import Action, Dial, End, Record, Send
+from gateway.exchange.actions import (
+    Action,
+    Dial,
+    DialRival,
+    DropRival,
+    End,
+    Record,
+    Send,
+    TakeRival,
+)
 from gateway.exchange.attempt import Attempt, Counted, Estimate, meter_of
 from gateway.exchange.closing import closing
 from gateway.exchange.resume import Resume
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
 from gateway.exchange.told_usage import with_usage
-from gateway.failover import FailoverConfig
+from gateway.failover import Failover
 from gateway.openai.continuation import can_go_on
 from gateway.openai.node_body import for_node
 from gateway.openai.request import Question
@@ -29,7 +38,7 @@ from router.router import Lease, Router
 from router.types import Decision, NodeRecord, Termination
 
 PROGRESS_NS = 1_000_000_000
-_DEFAULT = FailoverConfig()
+_DEFAULT = Failover()
 
 
 class Tries:
@@ -58,6 +67,12 @@ class Tries:
     """A stream's head was passed on."""
     _responded = False
     """Something of the answer was, so no other node is asked the same."""
+    hedges = 0
+    """Nodes asked beside another that was late."""
+    hedge_at_ns = NEVER_NS
+    """When to see whether the first token is late."""
+    _rival: Attempt | None = None
+    """The node that was asked beside: the first of both to say something is the one."""
     _resume: Resume | None = None
     """How the stream goes on, once a node failed in it."""
     client_stalls = False
@@ -78,7 +93,7 @@ class Tries:
         estimate: Estimate,
         sample: Sample | None = None,
         limits: KeyPools | None = None,
-        failover: FailoverConfig = _DEFAULT,
+        failover: Failover = _DEFAULT,
     ) -> None:
         self.charge = charge
         self.limits = limits
@@ -90,6 +105,7 @@ class Tries:
         self._router = router
         self._timeouts = timeouts
         self._failover = failover
+        self._hedges = failover.hedges
         self._estimate = estimate
         self._opened = not question.stream
         """The opening row is durable, or nothing leaves before one behind it is."""
@@ -113,7 +129,8 @@ class Tries:
 
     def _streamed(self, data: bytes) -> list[Action]:
         self._responded = True
-        return [*self._stream_head(), Send(data)]
+        dropped = self._rival_dropped(self.attempt.first_byte_ns or self.started_ns)
+        return [*dropped, *self._stream_head(), Send(data)]
 
     def _stream_head(self) -> list[Action]:
         if self.headed:
@@ -138,6 +155,15 @@ class Tries:
         return self._ask(node, self._router.start(decision), now_ns)
 
     def _ask(self, node: NodeRecord, lease: Lease, now_ns: int) -> Dial:
+        self.attempt, path, body = self._made(node, lease, now_ns)
+        self.state = State.DIALLED
+        if not self.client_stalls:
+            self.deadline_ns = now_ns + self._timeouts.first_byte_ns
+        self._progress_at_ns = now_ns + PROGRESS_NS
+        return Dial(node, path, body)
+
+    def _made(self, node: NodeRecord, lease: Lease, now_ns: int) -> tuple[Attempt, str, bytes]:
+        """A try at a node: where to post what."""
         question, resume = self.question, self._resume
         served_model = node.served_model or node.model
         if resume is None:
@@ -152,12 +178,9 @@ class Tries:
             meter = None if resume.unsure else resume.meter()
             path, body = resume.asks(served_model)
             self._progress_at_events = 1
-        self.attempt = Attempt(node, lease, question, self._estimate, meter)
-        self.state = State.DIALLED
-        if not self.client_stalls:
-            self.deadline_ns = now_ns + self._timeouts.first_byte_ns
-        self._progress_at_ns = now_ns + PROGRESS_NS
-        return Dial(node, path, body)
+        attempt = Attempt(node, lease, question, self._estimate, meter)
+        attempt.dialled_ns = now_ns
+        return attempt, path, body
 
     def _next(self, now_ns: int, unfit: frozenset[str] = frozenset()) -> Decision | None:
         """The choice of another node; None if enough were tried."""
@@ -165,6 +188,63 @@ class Tries:
             return None
         excluded = unfit.union(self._tried)
         return self._router.choose(self.first.ask.features, now_ns, excluded)
+
+    # -- two at once ------------------------------------------------------------------------------
+
+    def hedge(self, now_ns: int) -> list[Action]:
+        """`hedge_at_ns` came: if nothing was heard yet, another node is asked too."""
+        self.hedge_at_ns = NEVER_NS
+        waits = self.state is State.DIALLED or self.state is State.ANSWERING
+        if not waits or self._resume is not None or self.attempt.first_byte_ns is not None:
+            return []
+        decision = self._next(now_ns)
+        if decision is None or decision.node is None:
+            return []
+        if self._hedges is None or not self._hedges.take():
+            return []
+        node = decision.node
+        self._tried += (node.node_id,)
+        self.attempts += 1
+        self.hedges += 1
+        self._rival, path, body = self._made(node, self._router.start(decision), now_ns)
+        return [DialRival(node, path, body)]
+
+    def rival_head(self) -> None:
+        """Its status is 200."""
+        if self._rival is not None:
+            self._rival.status = 200
+
+    def rival_answers(self, now_ns: int) -> bool:
+        """If it was the first to say something, what comes from it is the answer: the driver lets
+        go of the other.
+        """
+        rival, late = self._rival, self.attempt
+        if rival is None:
+            return False
+        self._saw(late, now_ns)
+        late.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
+        self._rival, self.attempt = None, rival
+        self.state = State.ANSWERING
+        return True
+
+    def rival_failed(self, termination: Termination, now_ns: int) -> None:
+        if self._rival is not None:
+            self._rival.release(termination, now_ns, self.started_ns)
+            self._rival = None
+
+    def _rival_dropped(self, now_ns: int) -> list[Action]:
+        if self._rival is None:
+            return []
+        self._saw(self._rival, now_ns)
+        self.rival_failed(Termination.CLIENT_GONE, now_ns)
+        return [DropRival()]
+
+    def _saw(self, attempt: Attempt, now_ns: int) -> None:
+        """How long the first token of a stream took, or was waited for."""
+        if self._hedges is not None:
+            took_ns = (attempt.first_byte_ns or now_ns) - attempt.dialled_ns
+            features = self.first.ask.features
+            self._hedges.saw(features.model, features.prompt_tokens, took_ns)
 
     # -- failure ----------------------------------------------------------------------------------
 
@@ -175,6 +255,11 @@ class Tries:
                 return self._answered_stream(now_ns)
             return self._broken(termination, now_ns)
         self.attempt.release(termination, now_ns, self.started_ns)
+        if self._rival is not None:
+            self.attempt, self._rival = self._rival, None
+            self.state = State.ANSWERING if self.attempt.status else State.DIALLED
+            self.deadline_ns = now_ns + self._timeouts.first_byte_ns
+            return [TakeRival()]
         return self._try_next_node(now_ns, termination)
 
     def _broken(self, termination: Termination, now_ns: int) -> list[Action]:
@@ -262,6 +347,9 @@ class Tries:
         assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
         attempt = self.attempt
         attempt.release(termination, now_ns, self.started_ns)
+        if self._hedges is not None and attempt.first_byte_ns is not None and attempt.streams:
+            self._saw(attempt, now_ns)
+        dropped = self._rival_dropped(now_ns)
         self.state, self.deadline_ns = State.SETTLING, None
         close = closing(
             self.charge,
@@ -278,4 +366,4 @@ class Tries:
         if self.question.tells_usage:
             record, event = finished(self.charge, close), attempt.meter.closing_event
             self.owed = with_usage(self.owed, record, self.question, event)
-        return [Record(close)]
+        return [*dropped, Record(close)]

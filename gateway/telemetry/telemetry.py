@@ -36,7 +36,7 @@ from gateway.telemetry.gauges import Gauges, Tills
 from gateway.telemetry.node_metrics import FINDINGS, NODE_GIVEN_UP, RECOUNTS
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
-from gateway.telemetry.traffic_metrics import REFUSALS, RESUMES
+from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
 from metering.prices import cost_nano_usd
 from router.router import Router
 
@@ -183,10 +183,15 @@ class Telemetry:
             _streamed(ended, served, exchange, streaming_ns // gaps if gaps > 0 else None)
 
     def _failed_over(self, exchange: Exchange, ended: Ended) -> None:
-        ended.failovers += exchange.attempts - 1
-        self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
+        failovers = exchange.attempts - 1 - exchange.hedges
+        ended.failovers += failovers
+        if failovers:
+            self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
         if exchange.resumes:
             self.count(RESUMES, exchange.question.model)
+        if exchange.hedges:
+            won = exchange.attempt.node.node_id != exchange.first.node_id
+            self.count(HEDGES, exchange.question.model, "won" if won else "lost")
 
 
 def _streamed(ended: Ended, served: Served, exchange: Exchange, itl_ns: int | None) -> None:

@@ -57,6 +57,12 @@ FAILOVERS = counter(
 RESUMES = counter(
     "tollgate_resumes", "Streams gone on with by another node, because one failed in them", "model"
 )
+HEDGES = counter(
+    "tollgate_hedges",
+    "Streams for whose late first token another node was asked too, by whether that was first",
+    "model",
+    "result",
+)
 IN_FLIGHT = gauge("tollgate_requests_in_flight", "Exchanges under way", unit="requests")
 HELD = gauge(
     "tollgate_held_usd", "Set aside for requests under way: the most that they can cost together"
@@ -75,6 +81,7 @@ TRAFFIC_METRICS = (
     COST,
     FAILOVERS,
     RESUMES,
+    HEDGES,
     IN_FLIGHT,
     HELD,
     DRAINING,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,7 @@ async def _again(served: Served, engine: Engine) -> None:
     await engine.serves()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        await _ask(served, QUESTIONS[0])
+        await asyncio.gather(*(_ask(served, question) for question in QUESTIONS))
         if await served.metric("tollgate_node_state", node=engine.node_id, state="ready"):
             return
         await asyncio.sleep(0.2)
@@ -185,6 +186,7 @@ async def _ask(served: Served, question: str, after_s: float = 0.0) -> Asked:
         "messages": [{"role": "user", "content": question}],
         "max_tokens": TOKENS,
         "ignore_eos": True,
+        "session_id": uuid.uuid4().hex,
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},

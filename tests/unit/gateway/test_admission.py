@@ -12,7 +12,7 @@ from gateway.admission.admission import Admission, Known, Pending, settled
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.errors import ApiError
-from gateway.failover import FailoverConfig
+from gateway.failover import Failover
 from gateway.timeouts import Timeouts
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
@@ -84,7 +84,7 @@ async def admission_with(store: Keys) -> tuple[Admission, Keyring]:
         ids=Ids(),
         monotonic_ns=time.monotonic_ns,
         timeouts=Timeouts(),
-        failover=FailoverConfig(),
+        failover=Failover(),
         body_bytes_max=1,
         open_requests_max=1,
         sample=unused,
