@@ -14,13 +14,15 @@
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
 # make alerts  the five worst faults under a real Prometheus, and how soon it says so; minutes
 # make resume  real engines killed in 50 streams, which go on as if nothing had happened; ten minutes; ARGS='--streams 50'
+# make rolling   two gateways on PostgreSQL restarted under 200 streams: none may notice; two minutes
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
+# make pools   models on four labelled Ray nodes: placed, scaled, woken, rolled, a node killed; minutes; ARGS=--no-vllm
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: resume install run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos contract alerts structured solana ide-bench ide-fuzz ide-scenarios route-liars route-sim
+.PHONY: install resume run test check bench endurance overload ledger-bench settle-bench batch-bench fuzz sim chaos rolling contract alerts structured solana pools ide-bench ide-fuzz ide-scenarios route-liars route-sim
 
 ARGS ?=
 TRACE ?=
@@ -69,6 +71,9 @@ sim: install
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chaos $(ARGS)
 
+rolling: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.chaos --only rolling $(ARGS)
+
 contract: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.contracts $(ARGS)
 
@@ -84,6 +89,9 @@ structured: install
 
 solana: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.chain $(ARGS)
+
+pools: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.pools $(ARGS)
 
 build/radcad:
 	@python3 -m venv $@ && $@/bin/pip install --quiet radcad msgspec typing_extensions || { rm -rf $@; exit 1; }

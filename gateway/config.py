@@ -19,6 +19,7 @@ from gateway.admin_config import AdminConfig
 from gateway.batches.config import BatchesConfig
 from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
+from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
 from gateway.console.config import ConsoleConfig
@@ -29,6 +30,7 @@ from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
+from gateway.pools.config import GpuClassConfig, PoolConfig, RayConfig, check_pools
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
 from gateway.reputation.config import ReputationConfig
@@ -55,7 +57,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Processes on the one port. More than one need [redis]."""
     body_bytes_max: _Positive = 4 * 1024 * 1024
     open_requests_max: _Positive = 2048
+    leave_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Told to stop, it serves on for so long while /readyz says that it leaves: load balancers send
+    it nothing more by the time that its port closes.
+    """
     drain_s: _Positive = 30
+    """Then open streams have so long to finish."""
     node_first_byte_timeout_s: _Positive = 300
     node_idle_timeout_s: _Positive = 60
     stream_keep_alive_s: Annotated[int, msgspec.Meta(ge=0)] = 5
@@ -130,6 +137,9 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
     listing: Listing = Listing()
+    path: str = ""
+    """Of its weights, on the machines of its pools."""
+    pool: tuple[PoolConfig, ...] = ()
 
     def tariff(self) -> Tariff:
         """What it costs as long as the price book says nothing else. Raises ConfigError."""
@@ -217,14 +227,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return key
 
 
-class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Ray cluster whose Serve replicas are nodes; each application says what it serves."""
-
-    dashboard_url: str
-    token_file: str
-    poll_interval_ms: _Positive = 1000
-
-
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What gateways share: limits and balances that hold over all of them."""
 
@@ -248,6 +250,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: LimitsConfig = LimitsConfig()
     model: tuple[ModelConfig, ...] = ()
     node: tuple[NodeConfig, ...] = ()
+    gpu_class: tuple[GpuClassConfig, ...] = ()
     ray: RayConfig | None = None
     enrolment: EnrolmentConfig | None = None
     redis: RedisConfig | None = None
@@ -256,6 +259,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     failover: FailoverConfig = FailoverConfig()
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
+    canaries: CanariesConfig | None = None
     admin: AdminConfig = AdminConfig()
     console: ConsoleConfig = ConsoleConfig()
     billing: BillingConfig = BillingConfig()
@@ -339,6 +343,8 @@ def _check(config: Config) -> None:
         sla.objective()
     _refuse_doubles("model", models)
     check_quotas(config.quota, models)
+    _refuse_doubles("gpu_class", [gpu_class.name for gpu_class in config.gpu_class])
+    check_pools(config.model, config.gpu_class)
     _refuse_doubles("node", [node.id for node in config.node])
     for model in config.model:
         model.tariff()

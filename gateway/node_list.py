@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
-from gateway.config import NodeConfig, RayConfig
+from gateway.config import NodeConfig
 from gateway.drains import DrainStore
+from gateway.pools.config import RayConfig
 from router.registry import Registry
 from router.types import NodeRecord, NodeState
+from serving.pool_state import PoolState
 from serving.ray_dashboard import RayDashboard, RayUnavailableError
 from serving.ray_discovery import RayDiscovery
 
@@ -21,6 +22,7 @@ log = logging.getLogger("tollgate")
 STATIC, RAY, ENROLLED = "static", "ray", "enrolled"
 
 Changed = Callable[[Mapping[str, NodeRecord]], None]
+Seen = Callable[[list[PoolState]], None]
 
 
 class NodeList:
@@ -39,14 +41,16 @@ class NodeList:
     def take_enrolled(self, records: list[NodeRecord]) -> None:
         self._update(ENROLLED, records)
 
-    async def follow(self, ray: RayConfig) -> None:
-        """Follow Ray's list of replicas. While it cannot be read, the last one stands: replicas
-        serve on, and those that do not are ejected by the router.
+    async def follow(self, ray: RayConfig, pools_seen: Seen) -> None:
+        """Follow Ray's list of replicas, and the pools that they are of. While it cannot be read,
+        the last one stands: replicas serve on, and those that do not are ejected by the router.
         """
-        discovery = RayDiscovery(RayDashboard(ray.dashboard_url, Path(ray.token_file)))
+        discovery = RayDiscovery(RayDashboard(ray.dashboard_url, ray.token_path))
         while True:
             try:
-                self._update(RAY, await discovery.poll())
+                found = await discovery.poll()
+                self._update(RAY, found.records)
+                pools_seen(found.pools)
             except RayUnavailableError as error:
                 log.warning("Ray cannot be asked for its replicas: %s", error)
             await asyncio.sleep(ray.poll_interval_ms / 1000)

@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Literal, cast
@@ -24,9 +25,11 @@ STOP_MARGIN_S = int(DRAIN_S) + 15
 
 
 class GatewayServer(uvicorn.Server):
-    """On the first signal nothing new is admitted and open streams finish, within the drain time;
-    on the second they are cut, and charged for what was delivered. A stop that hangs all the same
-    is ended by the kernel, and what it left open billed at the next start.
+    """On the first signal it leaves: it serves on for `leave_s`, so that load balancers see it go,
+    each answer the last on its connection; then it takes no new connections, and open streams
+    finish within the drain time. On the second they are cut, and charged for what was delivered.
+    A stop that hangs all the same is ended by the kernel, and what it left open billed at the next
+    start.
 
     If a task that has to go on ends (leases would not be renewed any more, nor keys read), nobody
     is served by what is left: it stops as on a signal, with status 1, to be started again.
@@ -61,7 +64,9 @@ class GatewayServer(uvicorn.Server):
         )
         self._gateway = gateway
         self._on_serving = on_serving
-        self._stop_s = settings.drain_s + STOP_MARGIN_S
+        self._stop_s = settings.leave_s + settings.drain_s + STOP_MARGIN_S
+        self._leave_s = settings.leave_s
+        self._left_s = 0.0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
@@ -79,6 +84,9 @@ class GatewayServer(uvicorn.Server):
         if self.lifespan.error_occurred and not self.should_exit:
             log.critical("a part of the gateway failed, so it stops: start it again")
             self.handle_exit(signal.SIGTERM, None)
+        if self._gateway.admission.draining:
+            self._gateway.listener.leave()
+            self.should_exit = self.should_exit or time.monotonic() >= self._left_s
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -87,11 +95,15 @@ class GatewayServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if not self.should_exit:
-            signal.alarm(self._stop_s)
-        self._gateway.admission.draining = True
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        admission = self._gateway.admission
+        if admission.draining:
+            admission.closed = self.force_exit = self.should_exit = True
+            return
+        admission.draining = True
+        signal.alarm(self._stop_s)
+        if self.lifespan.error_occurred or not self.started:
+            self.should_exit = True
+        self._left_s = time.monotonic() + self._leave_s
 
     @property
     def port(self) -> int:

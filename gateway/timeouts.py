@@ -13,6 +13,8 @@ NEVER_NS = 2**63
 
 LINGER_NS = 5_000_000_000
 """How long a client has to read why its connection is ended."""
+FAREWELL_NS = 500_000_000
+"""A gateway that stops leaves an idle connection open for so long: a request may be on its way."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,10 +22,12 @@ from gateway.admission.catalogue import Catalogue
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
+from gateway.admission.waking import Waking
 from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
+from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
@@ -48,7 +50,9 @@ from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
+from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
+from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -79,6 +83,7 @@ from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
+    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
 
 
@@ -119,6 +124,8 @@ class Gateway:
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
+        ray = config.ray
+        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -133,6 +140,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
+            waking=Waking(self._waker),
         )
         self._batches = Batches(
             home,
@@ -182,6 +190,19 @@ class Gateway:
             models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
+        )
+
+    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
+        from gateway.canaries.canaries import Canaries  # here, because few need it
+
+        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
+        return Canaries(
+            settings,
+            router=self._router,
+            upstream=self._upstream,
+            models=models,
+            count=self._telemetry.canary,
+            request_id=Ids().request_id,
         )
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
@@ -323,8 +344,10 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
-            if self.config.ray is not None:
-                going_on.append(self._nodes.follow(self.config.ray))
+            if self.config.ray is not None and self._waker is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
+            if self.config.canaries is not None and self._worker == 0:
+                going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
@@ -334,6 +357,8 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
+        if self._waker is not None:
+            self._waker.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)

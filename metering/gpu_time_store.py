@@ -29,7 +29,8 @@ class GpuTimeStore:
         self._database = database
 
     def add(self, writer: str, batch: int, rows: Iterable[GpuTime], *, lease: str) -> bool:
-        """Count a batch in the open period, all or nothing; False if it was counted before.
+        """Count a batch in the open period, all or nothing; False if it was counted before. A
+        supplier and class come once in it.
 
         A writer's batches rise: `next_batch` is the first that was not counted. Raises
         LeaseLostError if another holds the lease under which they are counted.
@@ -46,13 +47,13 @@ class GpuTimeStore:
             if not new:
                 return False
             period = _open_period(session)
-            for row in rows:
-                session.query(
-                    "INSERT INTO gpu_time (period, supplier_id, gpu_class, gpu_s)"
-                    " VALUES (?, ?, ?, ?) ON CONFLICT (period, supplier_id, gpu_class)"
-                    " DO UPDATE SET gpu_s = gpu_time.gpu_s + excluded.gpu_s",
-                    *(period, row.supplier_id, row.gpu_class, row.gpu_s),
-                )
+            session.insert(
+                "gpu_time",
+                4,
+                [value for row in rows for value in (period, *msgspec.structs.astuple(row))],
+                "ON CONFLICT (period, supplier_id, gpu_class)"
+                " DO UPDATE SET gpu_s = gpu_time.gpu_s + excluded.gpu_s",
+            )
         return True
 
     def next_batch(self, writer: str) -> int:

@@ -27,6 +27,7 @@ _SAME = {
     "spend_cycle",
     "manages_keys",
     "allows_unknown_parameters",
+    "refuses_waking",
     "usage_always",
 }
 """Called the same in a key's terms."""
@@ -46,6 +47,7 @@ class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     manages_keys: bool | UnsetType = UNSET
     usage_always: bool | UnsetType = UNSET
     allows_unknown_parameters: bool | UnsetType = UNSET
+    refuses_waking: bool | UnsetType = UNSET
 
     def named(self, name: str) -> str:
         return name if self.name is UNSET else self.name

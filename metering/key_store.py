@@ -26,7 +26,8 @@ _COLUMNS = (
     "key_id, account, name, digest, created_ns, revoked_ns, "
     "requests_per_minute, tokens_per_minute, concurrent_requests, "
     "models, spend_cap_nano_usd, spend_cycle, expires_ns, manages_keys, parent_key_id, "
-    "previous_digest, previous_until_ns, allows_unknown_parameters, usage_always"
+    "previous_digest, previous_until_ns, allows_unknown_parameters, usage_always, "
+    "refuses_waking"
 )
 
 
@@ -241,13 +242,14 @@ def _row(key: ApiKey) -> tuple[object, ...]:
         key.previous_until_ns,
         int(key.allows_unknown_parameters),
         int(key.usage_always),
+        int(key.refuses_waking),
     )
 
 
 def _key(row: tuple[Any, ...]) -> ApiKey:
     key_id, account, name, digest, created_ns, revoked_ns, rpm, tpm, at_once, *terms = row
     models, cap, cycle, expires_ns, manages_keys, parent, previous, *terms = terms
-    until_ns, lenient, usage_always = terms
+    until_ns, lenient, usage_always, refuses_waking = terms
     limits = Limits(requests_per_minute=rpm, tokens_per_minute=tpm, concurrent_requests=at_once)
     return ApiKey(
         key_id=key_id,
@@ -267,6 +269,7 @@ def _key(row: tuple[Any, ...]) -> ApiKey:
         previous_until_ns=until_ns,
         allows_unknown_parameters=bool(lenient),
         usage_always=bool(usage_always),
+        refuses_waking=bool(refuses_waking),
     )
 
 

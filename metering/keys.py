@@ -33,6 +33,8 @@ class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Every answer tells its usage, and one that ends in an error is free: for aggregators."""
     allows_unknown_parameters: bool = False
     """Parameters that nobody knows are left out of its requests; else such a request is refused."""
+    refuses_waking: bool = False
+    """A model without a replica answers 429 at once; else its requests wait for one."""
 
     def __post_init__(self) -> None:
         if self.models is not None and not self.models:
@@ -67,6 +69,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     manages_keys: bool = False
     usage_always: bool = False
     allows_unknown_parameters: bool = False
+    refuses_waking: bool = False
     parent_key_id: str | None = None
     """The key that made it, whose bounds and cap hold for it too."""
     previous_digest: bytes | None = None
@@ -86,6 +89,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             manages_keys=self.manages_keys,
             usage_always=self.usage_always,
             allows_unknown_parameters=self.allows_unknown_parameters,
+            refuses_waking=self.refuses_waking,
         )
 
 

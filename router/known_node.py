@@ -43,15 +43,16 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "barred", "clear_at_ns", "conduct", "health", "in_flight", "index",
+        "_answers", "_came", "clear_at_ns", "conduct", "health", "in_flight", "index",
         "load", "on_trial", "pace", "pending", "pending_tokens", "record", "rtt_ns", "sent_ns",
-        "slot", "tokens", "warm",
+        "slot", "standing", "tokens", "warm",
     )  # fmt: skip
 
     def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
         self.record = record
         self.conduct = conduct
-        self.barred = False
+        self.standing = conduct.weight
+        """What its reputation makes of its score; 0: it is barred."""
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
@@ -86,7 +87,7 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=0.0 if self.barred else self.conduct.weight,
+                standing=self.standing,
             )
         return NodeView(
             node=self.record,
@@ -94,7 +95,7 @@ class KnownNode:
             ejections=self.health.ejections,
             ejected_until_ns=self.health.ejected_until_ns,
             on_trial=self.on_trial,
-            standing=0.0 if self.barred else self.conduct.weight,
+            standing=self.standing,
             pace=self.pace,
             pending_tokens=self.pending_tokens,
             clear_at_ns=self.clear_at_ns,

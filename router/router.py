@@ -253,6 +253,12 @@ class Router:
             if self.conducts.weigh(conduct, now_ns):
                 self._reputed(conduct)
 
+    def score(self, node_id: str) -> int:
+        """Of a node that was listed once, as it was worked out last."""
+        conduct = self.conducts.known(node_id)
+        assert conduct is not None, node_id
+        return conduct.score
+
     def refresh_reputations(self, now_ns: int) -> None:
         """Time forgives, and suppliers answer for their other nodes; every few seconds will do."""
         for conduct in self.conducts.refresh(now_ns):
@@ -305,9 +311,10 @@ class Router:
         node = self._known.get(conduct.node_id)
         if node is None or node.index < 0:
             return
-        if node.barred or conduct.score < self.conducts.terms.bound:
+        if not node.standing or conduct.score < self.conducts.terms.bound:
             self._bar(node.record.model)
         else:
+            node.standing = conduct.weight
             self._show(node)
 
     def _bar(self, model: str) -> None:
@@ -320,7 +327,7 @@ class Router:
         if low and len(low) == len(listed):
             low.remove(max(low, key=lambda node: node.conduct.score))
         for node in listed:
-            node.barred = node in low
+            node.standing = 0.0 if node in low else node.conduct.weight
             self._show(node)
 
     def _show(self, node: KnownNode) -> None:
@@ -337,8 +344,9 @@ class Router:
             node = self._known.get(node_id) or self._know(record)
             if node.record.supplier_id != record.supplier_id:
                 node.conduct = self.conducts.of(node_id, record.supplier_id)
+                node.standing = node.conduct.weight
             node.record = record
-            if node.barred or node.conduct.score < bound:
+            if not node.standing or node.conduct.score < bound:
                 doubtful.add(record.model)
             node.index = self._fleets.setdefault(record.model, Fleet()).add(
                 node.view(self.policy.learns)

@@ -134,8 +134,6 @@ def engine_env(spec: EngineSpec) -> dict[str, str]:
     env = {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
-        # Workers are forked from a server that has imported vLLM already. (Under Ray vLLM spawns.)
-        "VLLM_WORKER_MULTIPROC_METHOD": "forkserver",
         "VLLM_HOST_IP": "127.0.0.1",
         "VLLM_CACHE_ROOT": f"{spec.cache_dir}/vllm",
         "VLLM_CONFIG_ROOT": f"{spec.cache_dir}/vllm-config",
@@ -149,4 +147,11 @@ def engine_env(spec: EngineSpec) -> dict[str, str]:
         env["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         env["OMP_NUM_THREADS"] = str(spec.threads)
         env["GLOO_SOCKET_IFNAME"] = "lo"
+        # Workers are forked from a server that has imported vLLM already. (Under Ray vLLM spawns.)
+        env["VLLM_WORKER_MULTIPROC_METHOD"] = "forkserver"
+    else:
+        # The one that vLLM takes there and that CUDA survives: it refuses to start by "forkserver".
+        env["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+        env["FLASHINFER_WORKSPACE_BASE"] = f"{spec.cache_dir}/flashinfer"
+        env["CUDA_CACHE_PATH"] = f"{spec.cache_dir}/cuda"
     return env

@@ -28,6 +28,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     requests: int | None = None
     """How many requests for inference it hits before the node is well again; None: all."""
+    every: int = 1
+    """It hits only each so-manieth of them."""
     refuse_connections: bool = False
     """Nobody listens on the port; open connections stay."""
     garbage: bool = False
@@ -58,6 +60,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Report so many percent more prompt tokens than there were, rounded up."""
     claim_prompt_tokens: int | None = None
     """Report so many prompt tokens, whatever the prompt."""
+    other_model: bool = False
+    """Answer as another model would."""
+    logprob_shift: float = 0.0
+    """Tell logprobs that are so much lower, as a quantised model's may be."""
     tool_name: str | None = None
     """Call a tool of this name, whatever tools there are."""
     tool_arguments: str | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -14,6 +14,9 @@ from serving.fake_tools import ToolCall
 from serving.simulated_engine import Choice, Pace, SimulatedEngine, Token
 from serving.vllm_request import Job
 from serving.vllm_wire import Answer, Json, Usage
+
+_OTHER_SEED = 7919
+"""What another model makes of the same prompt."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +99,7 @@ class Generation:
         return self._engine.generate(
             prompt,
             tokens_max=tokens_max,
-            seed=job.seed,
+            seed=job.seed + _OTHER_SEED * self._fault.other_model,
             index=index,
             stop=job.stop,
             ignore_eos=job.ignore_eos,
@@ -109,6 +112,9 @@ class Generation:
         message = self._answer.whole(choices, self._job.prompts, self._total())
         if self._fault.omit_usage:
             del message["usage"]
+        if self._job.logprobs:
+            for told, choice in zip(message["choices"], choices, strict=True):
+                told["logprobs"] = self._logprobs(choice.tokens, 0)
         await self._wire.json(200, message)
 
     async def _stream(self, tokens_per_event: int) -> None:
@@ -157,7 +163,7 @@ class Generation:
         choice = self._choices[delivery.index]
         text = "".join(token.text for token in delivery.tokens)
         first = delivery.count == len(delivery.tokens)
-        return self._answer.part(
+        part = self._answer.part(
             delivery.index,
             text + self._padding() if first else text,
             [token.id for token in delivery.tokens],
@@ -165,6 +171,13 @@ class Generation:
             self._usage(delivery.index, delivery.count),
             self._prompt(delivery.index) if first else None,
         )
+        if self._job.logprobs:
+            start = delivery.count - len(delivery.tokens)
+            part["choices"][0]["logprobs"] = self._logprobs(delivery.tokens, start)
+        return part
+
+    def _logprobs(self, tokens: Sequence[Token], start: int) -> Json:
+        return vllm_wire.chat_logprobs(tokens, start, self._fault.logprob_shift)
 
     async def _send(self, message: Json) -> None:
         await self._cut_if_due()

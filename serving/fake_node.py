@@ -68,6 +68,7 @@ class FakeNode:
         self._port = port
         self._control_port = control_port
         self._fault_requests_left: int | None = None
+        self._asked = 0
         self._rng = Random(seed)
         self._listener: asyncio.Server | None = None
         self._control: asyncio.Server | None = None
@@ -123,7 +124,7 @@ class FakeNode:
     async def _listen(self) -> None:
         def connected() -> HttpConnection:
             self.connections_opened += 1
-            return HttpConnection(self._serve, self.connections, self._rng)
+            return HttpConnection(self.respond, self.connections, self._rng)
 
         self._listener, self._port = await self._open(self._port, connected)
 
@@ -138,7 +139,8 @@ class FakeNode:
             self._listener.close()
             self._listener = None
 
-    async def _serve(self, request: Received, wire: Wire) -> None:
+    async def respond(self, request: Received, wire: Wire) -> None:
+        """Answer one request."""
         if request.method == "POST" and request.path in _POST:
             self.received.append(request)
             await self._infer(request, wire, self._take_fault())
@@ -164,6 +166,9 @@ class FakeNode:
 
     def _take_fault(self) -> Fault:
         fault = self.fault
+        self._asked += 1
+        if self._asked % fault.every:
+            return NO_FAULT
         if self._fault_requests_left is not None:
             self._fault_requests_left -= 1
             if self._fault_requests_left <= 0:

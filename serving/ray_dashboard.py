@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 APPLICATIONS = "/api/serve/applications/"
+NODES = "/api/v0/nodes?detail=1&limit=10000"
 
 
 class RayUnavailableError(Exception):
@@ -19,9 +20,11 @@ class RayRefusedError(Exception):
 
 
 class RayDashboard:
-    """One cluster's dashboard. `token_path` is the file that `RAY_AUTH_TOKEN_PATH` names."""
+    """One cluster's dashboard. `token_path` is the file that `RAY_AUTH_TOKEN_PATH` names; None
+    where the cluster asks for no token.
+    """
 
-    def __init__(self, url: str, token_path: Path, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, token_path: Path | None, timeout_s: float = 5.0) -> None:
         self.url = url
         self._token_path = token_path
         self._timeout_s = timeout_s
@@ -37,6 +40,12 @@ class RayDashboard:
             raise RayUnavailableError(f"{self.url}: answer is not an object: {answer[:200]!r}")
         return state
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """The machines that live: `node_id`, `labels`. Raises `RayUnavailableError`."""
+        answer = json.loads(self._call("GET", NODES, None, self._timeout_s))
+        found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+        return [node for node in found if node["state"] == "ALIVE"]
+
     def deploy(self, config: dict[str, Any], timeout_s: float = 60.0) -> None:
         """Makes `config` the whole of what Serve runs; returns before it runs.
 
@@ -49,8 +58,9 @@ class RayDashboard:
         request = urllib.request.Request(self.url + path, data=body, method=method)
         request.add_header("Content-Type", "application/json")
         try:
-            token = self._token_path.read_text(encoding="ascii").strip()
-            request.add_header("Authorization", f"Bearer {token}")
+            if self._token_path is not None:
+                token = self._token_path.read_text(encoding="ascii").strip()
+                request.add_header("Authorization", f"Bearer {token}")
             # No proxy: the address is loopback, whatever the environment says.
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=timeout_s) as answer:

@@ -7,10 +7,19 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from router.types import NodeRecord
+from serving.pool_state import REPLICA, PoolState, pool_states, user_config
 from serving.ray_dashboard import RayDashboard
 
-_REPLICA = "SERVE_REPLICA::"
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look at a cluster showed."""
+
+    records: list[NodeRecord]
+    """All replicas that take requests now."""
+    pools: list[PoolState]
 
 
 class RayDiscovery:
@@ -19,13 +28,12 @@ class RayDiscovery:
     def __init__(self, dashboard: RayDashboard) -> None:
         self._dashboard = dashboard
 
-    async def poll(self) -> list[NodeRecord]:
-        """All replicas that take requests now.
-
-        Raises `RayUnavailableError` when the dashboard cannot be asked: keep the records of before,
-        for replicas serve on while a dashboard restarts.
+    async def poll(self) -> Found:
+        """Raises `RayUnavailableError` when the dashboard cannot be asked: keep what was found
+        before, for replicas serve on while a dashboard restarts.
         """
-        return node_records(await asyncio.to_thread(self._dashboard.applications))
+        state = await asyncio.to_thread(self._dashboard.applications)
+        return Found(records=node_records(state), pools=pool_states(state))
 
 
 def node_records(state: Mapping[str, Any]) -> list[NodeRecord]:
@@ -37,14 +45,14 @@ def node_records(state: Mapping[str, Any]) -> list[NodeRecord]:
     records = []
     for group in state.get("target_groups", ()):
         app = state.get("applications", {}).get(group.get("app_name"), {})
-        node = (app.get("deployed_app_config") or {}).get("args", {}).get("node")
-        if group.get("protocol") != "HTTP" or not isinstance(node, dict):
+        told = user_config(app)
+        if group.get("protocol") != "HTTP" or not told:
             continue
         prefix = str(group.get("route_prefix") or "").rstrip("/")
         for target in group.get("targets", ()):
             name = str(target.get("name", ""))
-            if name.startswith(_REPLICA):
+            if name.startswith(REPLICA):
                 url = f"http://{target['ip']}:{target['port']}{prefix}"
-                node_id = name.removeprefix(_REPLICA).replace("#", ".")
-                records.append(NodeRecord(node_id=node_id, url=url, engine="vllm", **node))
+                node_id = name.removeprefix(REPLICA).replace("#", ".")
+                records.append(NodeRecord(node_id=node_id, url=url, engine="vllm", **told["node"]))
     return records

@@ -34,13 +34,16 @@ class RayNode:
             _remove(session)  # logs of the runs before: one is kept, the last
         (self.temp_dir / "tmp").mkdir(exist_ok=True)
         gcs, self.proxy_port, *rest = free_ports(9)
+        self.address = f"{LOOPBACK}:{gcs}"
+        """Where other Ray nodes join."""
+        self.environment = _environment(self.token_path, self.temp_dir)
         self.dashboard = RayDashboard(f"http://{LOOPBACK}:{dashboard_port}", self.token_path)
         self.process = ChildProcess(
             "ray",
             _command(self.temp_dir, gcs, dashboard_port, rest),
             owner=owner,
             log=log,
-            env=_environment(self.token_path, self.temp_dir),
+            env=self.environment,
             grace_s=10.0,
             remove=self.temp_dir if temporary else None,
         )

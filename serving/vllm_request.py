@@ -44,6 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     continuous_usage: bool
     return_token_ids: bool
+    logprobs: bool
+    """Of a chat's tokens."""
     call: ToolCall | None
     """What a chat is answered with."""
 
@@ -91,6 +93,7 @@ def read_job(request: Json, *, chat: bool, model: str, context_tokens_max: int) 
             options.get("include_usage") and options.get("continuous_usage_stats")
         ),
         return_token_ids=bool(request.get("return_token_ids")),
+        logprobs=chat and bool(request.get("logprobs")),
         call=call_for(request) if chat else None,
     )
 

@@ -1,12 +1,13 @@
 """What vLLM 0.32 puts on the wire, key for key (held to its own answers in tests/golden)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
-from serving.simulated_engine import Choice, SimulatedEngine
+from serving.simulated_engine import Choice, SimulatedEngine, Token
 
 FINGERPRINT = "vllm-0.32.0-84561897"
 DONE = b"data: [DONE]\n\n"
@@ -209,6 +210,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def _ids(self, choice: Choice) -> list[int] | None:
         return [token.id for token in choice.tokens] if self.show_token_ids else None
+
+
+def chat_logprobs(tokens: Sequence[Token], start: int, shift: float) -> Json:
+    """Return the logprobs of an answer's tokens from the `start`-th on, `shift` lower than they
+    are: of each, and of a token that was never likely.
+    """
+    content = []
+    for place, token in enumerate(tokens, start):
+        logprob = -(crc32(f"{place} {token.text}".encode()) % 1000) / 2000 - shift
+        told = {"token": token.text, "logprob": logprob, "bytes": list(token.text.encode())}
+        rare = {"token": "~", "logprob": logprob - 9.0, "bytes": [126]}
+        content.append(told | {"top_logprobs": [told, rare]})
+    return {"content": content}
 
 
 def error(status: int, message: str, param: str | None = None, kind: str | None = None) -> Json:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 
 from msgspec.structs import replace
 
 from gateway.exchange.actions import Record, Send
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.waking import WakingExchange
 from gateway.failover import Failover
 from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
@@ -55,26 +57,16 @@ class Play:
         nodes: int = 2,
         engine: str = "vllm",
         endpoint=Endpoint.CHAT,
+        wait_s: float | None = None,
         others: str | None = None,
         failover: Failover | None = None,
     ) -> None:
-        """`others` is the engine of all nodes but the one that is asked first."""
-        registry = Registry()
-        registry.update(
-            "test",
-            [
-                NodeRecord(
-                    node_id=f"n{i}",
-                    supplier_id=f"s{i}",
-                    url=f"http://127.0.0.1:{9000 + i}",
-                    model="m",
-                    capacity=4,
-                    engine=engine,
-                )
-                for i in range(nodes)
-            ],
-        )
-        self.router = Router(registry, Policy(), random.Random(1))
+        """`wait_s`: so long it waits for a first node. `others` is the engine of all nodes but the
+        one that is asked first.
+        """
+        self._registry, self._engine = Registry(), engine
+        self.list_nodes(nodes)
+        self.router = Router(self._registry, Policy(), random.Random(1))
         if endpoint is Endpoint.EMBEDDINGS:
             body = b'{"model":"m","input":"hi"}'
         else:
@@ -95,7 +87,10 @@ class Play:
             prompt_tokens_estimate=9,
             created_ns=1_000,
         )
-        self.exchange = Exchange(
+        kind = Exchange
+        if wait_s is not None:
+            kind = partial(WakingExchange, wait_ns=int(wait_s * SECOND))
+        self.exchange = kind(
             charge,
             question,
             body,
@@ -107,16 +102,39 @@ class Play:
         )
         if others is not None:
             first = self.exchange.first.node_id
-            registry.update(
-                "test",
-                [
-                    each if each.node_id == first else replace(each, engine=others)
-                    for each in registry.nodes.values()
-                ],
-            )
+            nodes_listed = self._registry.nodes.values()
+            records = [
+                each if each.node_id == first else replace(each, engine=others)
+                for each in nodes_listed
+            ]
+            self._registry.update("test", records)
         self.actions: list = []
         self.now_ns = 10
         self.do(self.exchange.start(self.now_ns))
+
+    def list_nodes(self, count: int) -> Play:
+        """From now on there are so many."""
+        records = [
+            NodeRecord(
+                node_id=f"n{i}",
+                supplier_id=f"s{i}",
+                url=f"http://127.0.0.1:{9000 + i}",
+                model="m",
+                capacity=4,
+                engine=self._engine,
+            )
+            for i in range(count)
+        ]
+        self._registry.update("test", records)
+        return self
+
+    def sweep(self, seconds: float = 0) -> Play:
+        """So much later, as a driver's sweep does it."""
+        self.now_ns += int(seconds * SECOND)
+        deadline_ns = self.exchange.deadline_ns
+        if deadline_ns is not None and self.now_ns >= deadline_ns:
+            self.do(self.exchange.expired(self.now_ns))
+        return self
 
     def do(self, actions: list) -> list:
         self.actions += actions

@@ -157,7 +157,7 @@ class Stack:
         """What discovery finds, as the gateway does."""
         ray = tomllib.loads((self.home / "serve.toml").read_text())["ray"]
         dashboard = RayDashboard(ray["dashboard_url"], Path(ray["token_file"]))
-        return asyncio.run(RayDiscovery(dashboard).poll())
+        return asyncio.run(RayDiscovery(dashboard).poll()).records
 
     def engine_tokens(self) -> EngineTokens:
         return EngineTokens(

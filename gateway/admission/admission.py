@@ -20,13 +20,14 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Caller, Keyring
 from gateway.admission.stickiness import sticky_key
 from gateway.admission.till import Till
+from gateway.admission.waking import Waking
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
 from gateway.failover import Failover
 from gateway.openai.request import Endpoint, Question, read
-from gateway.routing.preferences import price_at_node, refusal, wanting
+from gateway.routing.preferences import price_at_node, wanting
 from gateway.routing.prompt_blocks import features_of
 from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
@@ -37,7 +38,7 @@ from metering.money import PPM, format_usd
 from metering.prices import hold_nano_usd
 from metering.purse import FREE, Draw
 from router.router import Router
-from router.types import Decision, NodeRecord, RequestFeatures
+from router.types import Decision, RequestFeatures
 
 T = TypeVar("T")
 Known = Mapping[str, object]
@@ -87,12 +88,12 @@ class Admission:
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
         tool_sample: Callable[[], Sample],
+        waking: Waking,
     ) -> None:
-        """`sample` keeps the answer of a node, if it is to be counted again; `tool_sample` one
-        whose tool calls will be judged.
-        """
+        """`sample` keeps an answer to be counted again, `tool_sample` one with tools to judge."""
         self.body_bytes_max = body_bytes_max
-        self.draining = False
+        self.draining = False  # told to stop: what clients ask until the port closes is served
+        self.closed = False  # nothing is
         """Set at shutdown: what is open finishes, nothing new begins."""
         self._keyring = keyring
         self._catalogue = catalogue
@@ -105,6 +106,7 @@ class Admission:
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
+        self.waking = waking
         self._refusing = False
         """The last choice found no room, so that there may be none at all."""
 
@@ -148,7 +150,7 @@ class Admission:
         """
         if not self._refusing:
             return
-        if not self._router.is_full:
+        if not self._router.is_full or self.waking.any_asleep:
             self._refusing = False
             return
         only = self._catalogue.only
@@ -168,10 +170,8 @@ class Admission:
         *,
         batch: bool = False,
     ) -> Exchange:
-        """An exchange ready to start, its highest possible cost reserved; `batch` at the price of
-        batches. `session_id` is the header's.
-
-        Raises ApiError (400, 402, 403, 404, 429), Pending.
+        """An exchange ready to start, its highest possible cost reserved, `batch` at its price.
+        `session_id` is the header's. Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
         limits, model = self._till.limits_of(key.key_id, key.limits), None
         try:
@@ -216,11 +216,11 @@ class Admission:
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
         self._check_room()
         now_ns = self._monotonic_ns()
-        decision, node = self._choose(features, now_ns)  # first: to count tokens is dear
+        decision = self._choose(features, key, now_ns)  # first: to count tokens is dear
         context = model.context_tokens_max
         if prompt_tokens >= context or (question.completion_tokens_max or 0) > context:
             self._check_context(question, model, known)
-        if node.price_ppm != PPM:
+        if (node := decision.node) is not None and node.price_ppm != PPM:
             price = price_at_node(price, node.price_ppm)
         hold = hold_nano_usd(
             price, prompt_tokens_max=prompt_tokens, completion_tokens_max=completion_tokens
@@ -244,10 +244,10 @@ class Admission:
             shortage = self._till.reserve(charge, limits, tokens, now_ns)
             if shortage is not None:
                 self._find_more(shortage, charge, key.limits, tokens, known)
-        sample = self._sample(node.node_id)
+        sample = None if node is None else self._sample(node.node_id)
         if sample is None and question.offers_tools:
             sample = self._tool_sample()
-        return Exchange(
+        return (Exchange if node is not None else self.waking.exchange)(
             charge,
             question,
             body,
@@ -260,13 +260,13 @@ class Admission:
             failover=self._failover,
         )
 
-    def _choose(self, features: RequestFeatures, now_ns: int) -> tuple[Decision, NodeRecord]:
-        """Raises ApiError (404, 429) if no node can take it."""
+    def _choose(self, features: RequestFeatures, key: ApiKey, now_ns: int) -> Decision:
+        """No node in it: the request waits for one. Raises ApiError (404, 429)."""
         decision = self._router.choose(features, now_ns)
         if decision.node is None:
             self._refusing = True
-            raise refusal(decision)
-        return decision, decision.node
+            self.waking.check(decision, key)
+        return decision
 
     def _asked(self, key: ApiKey, endpoint: Endpoint, body: bytes) -> tuple[Question, Model]:
         """What is asked of which model, if this key may ask it. Raises ApiError (400, 403, 404)."""
@@ -303,7 +303,7 @@ class Admission:
             raise errors.context_too_long(context, found, param)
 
     def _check_room(self) -> None:
-        if self.draining:
+        if self.closed:
             message = "The gateway is shutting down. Please retry; another instance will answer."
             raise errors.overloaded(message, retry_after_s=1, code="draining")
         if self._till.open_charges >= self._open_requests_max:

@@ -13,6 +13,7 @@ _COMMANDS = {
     "account": "Customers' accounts: create, deposit, lend, warn, show.",
     "price": "Prices of models: set, list, look up by the version on a charge.",
     "node": "Suppliers' nodes: run one; invite, list, revoke.",
+    "pools": "Models on a Ray cluster: apply the configuration, show, remove.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "doctor": "Examine everything a gateway stands on; say what to do.",

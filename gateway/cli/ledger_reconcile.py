@@ -97,8 +97,8 @@ def _nodes(config: Config) -> list[NodeRecord]:
     if config.ray is not None:
         ray = config.ray
         try:
-            dashboard = RayDashboard(ray.dashboard_url, Path(ray.token_file))
-            records += asyncio.run(RayDiscovery(dashboard).poll())
+            dashboard = RayDashboard(ray.dashboard_url, ray.token_path)
+            records += asyncio.run(RayDiscovery(dashboard).poll()).records
         except RayUnavailableError as error:
             raise click.ClickException(f"Ray cannot be asked for its nodes: {error}") from error
     return records

@@ -14,11 +14,15 @@ from gateway.home import Home
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.settler import LEASE
 from ide.closing_time import next_epoch
-from ide.explain import Line, usd
+from ide.explain import Line, io, usd
+from ide.outside import gpu_time_to
 from ide.params import IdeParams
 from ide.settlement import stored_result, unsettled_span, usage_over
+from ide.stake_book import final_slashes
+from metering.database import Database
+from metering.gpu_time_store import GpuTimeStore
 from metering.lease import NOBODY, LeaseRow, lease_row
-from metering.ledger import Ledger
+from metering.ledger import EpochRow, Ledger
 from metering.money import PPM
 from metering.month import time_text
 
@@ -32,7 +36,9 @@ def status(home: Path, as_json: bool) -> None:
     """The last epoch and the health it left, what waits for the next one, and who closes it."""
     with view.named_errors(), open_ledger(home) as ledger, open_stores(home) as database:
         params = params_of_file(Home(home).ide_file)
-        facts = _facts(ledger, params, lease_row(database, LEASE), time.time_ns())
+        now_ns = time.time_ns()
+        facts = _facts(ledger, params, lease_row(database, LEASE), now_ns)
+        facts |= _waiting(database, ledger.latest_epoch(), now_ns)
         if as_json:
             echo_json(facts)
             return
@@ -79,6 +85,15 @@ def _facts(
     }
 
 
+def _waiting(database: Database, last: EpochRow | None, now_ns: int) -> dict[str, Any]:
+    """What the next epoch takes beside charges."""
+    times = GpuTimeStore(database).over(gpu_time_to(last))
+    return {
+        "unsettled_gpu_s": sum(row.gpu_s for row in times),
+        "final_slashes_io": sum(row.io for row in final_slashes(database, now_ns)),
+    }
+
+
 def _lines(facts: dict[str, Any]) -> list[Line]:
     lines = [
         Line("last epoch", str(facts["last_epoch"] or "none"), f"ledger rows to {facts['to_seq']}"),
@@ -88,6 +103,8 @@ def _lines(facts: dict[str, Any]) -> list[Line]:
         Line("unsettled charges", f"{facts['unsettled_charges']:,}", "since then"),
         Line("their list cost", usd(facts["unsettled_cost_nano_usd"]), "tokens x price"),
         Line("paid by customers", usd(facts["unsettled_revenue_nano_usd"]), "the next revenue"),
+        Line("verified GPU time", f"{facts['unsettled_gpu_s']:,} s", "of all GPUs, since then"),
+        Line("slashed for good", io(facts["final_slashes_io"]), "the next epoch burns it"),
         Line("Fee Vault", usd(facts["fee_vault_nano_usd"]), "in the ledger now"),
         Line("buyback due", usd(facts["buyback_due_nano_usd"]), "part of it, waits for a price"),
         Line("debt", usd(facts["debt_nano_usd"]), "owed to suppliers by earlier epochs"),

@@ -94,6 +94,11 @@ _OPTIONS = [
         default=None,
         help="Parameters that nobody knows are left out, not refused.",
     ),
+    click.option(
+        "--waking/--no-waking",
+        default=None,
+        help="Requests wait for a model that is being started, or get 429.  [default: wait]",
+    ),
 ]
 
 
@@ -116,6 +121,7 @@ def patch_of(
     manages_keys: bool | None,
     usage_always: bool | None,
     unknown_parameters: bool | None,
+    waking: bool | None,
 ) -> KeyPatch:
     """What was given of the options; the rest stays as it is."""
     return KeyPatch(
@@ -130,6 +136,7 @@ def patch_of(
         manages_keys=UNSET if manages_keys is None else manages_keys,
         usage_always=UNSET if usage_always is None else usage_always,
         allows_unknown_parameters=UNSET if unknown_parameters is None else unknown_parameters,
+        refuses_waking=UNSET if waking is None else not waking,
     )
 
 

@@ -19,18 +19,24 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from typing import Protocol, cast
+from typing import cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway import errors
 from gateway.admission.keyring import Caller
-from gateway.client.answer import Headers, error_answer
+from gateway.client.answer import error_answer
 from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
 from gateway.client.request import Request
+from gateway.client.shared import Listener
 from gateway.errors import ApiError
-from gateway.timeouts import BODY_NS_PER_BYTE, LINGER_NS, NEVER_NS, ClientTimeouts
+from gateway.timeouts import (
+    BODY_NS_PER_BYTE,
+    FAREWELL_NS,
+    LINGER_NS,
+    NEVER_NS,
+)
 
 WRITE_BUFFER_BYTES_HIGH = 256 * 1024
 WRITE_BUFFER_BYTES_LOW = 64 * 1024
@@ -49,30 +55,6 @@ class Stage(Enum):
 
 
 _HEAD, _BODY, _ANSWER, _LINGER, _CLOSED = Stage
-
-
-class Listener(Protocol):
-    """What connections of one gateway share."""
-
-    body_bytes_max: int
-    timeouts: ClientTimeouts
-    now_ns: int
-
-    def body_bytes_max_of(self, head: Head) -> int:
-        """Of a body that does not come with its head."""
-
-    def opened(self, connection: ClientConnection) -> None: ...
-
-    def closed(self, connection: ClientConnection) -> None: ...
-
-    def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
-        """Start to answer a request; `body` None: it follows in parts."""
-
-    def refused(self, endpoint: str, error: ApiError) -> None: ...
-
-    def new_request_id(self) -> str: ...
-
-    def cors(self, origin: bytes) -> Headers: ...
 
 
 class ClientConnection(asyncio.Protocol):
@@ -172,13 +154,19 @@ class ClientConnection(asyncio.Protocol):
 
     # -- uvicorn's server, the sweep --------------------------------------------------------------
 
-    def shutdown(self) -> None:
-        """The gateway drains: an idle connection closes now, a busy one after its answer."""
+    def leave(self) -> None:
+        """The gateway goes: the answer under way, or the next one, is the last here."""
         self.keep_alive = False
-        if self._stage is _HEAD:
-            self._close()
-        elif self.request is not None:
+        if self.request is not None:
             self.request.is_last()
+
+    def shutdown(self) -> None:
+        """The gateway drains: a busy connection closes after its answer, an idle one in a moment,
+        for a request may be on its way.
+        """
+        self.leave()
+        if self._stage is _HEAD and not self._begun:
+            self.deadline_ns = min(self.deadline_ns, self._listener.now_ns + FAREWELL_NS)
 
     def expired(self, now_ns: int) -> None:
         """The deadline passed. Whoever still takes our bytes, however slowly, gets more time."""

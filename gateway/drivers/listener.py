@@ -47,6 +47,7 @@ class ClientListener:
         self.now_ns = time.monotonic_ns()
         """The time of the last sweep: near enough for deadlines, and free."""
         self._connections: set[ClientConnection] = set()
+        self._leaves = False
 
     def __call__(
         self,
@@ -57,7 +58,9 @@ class ClientListener:
     ) -> ClientConnection:
         self._config, self._state, self._app_state = config, server_state, app_state
         self._loop = _loop or asyncio.get_running_loop()
-        return ClientConnection(self, self._loop)
+        connection = ClientConnection(self, self._loop)
+        connection.keep_alive = not self._leaves
+        return connection
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -77,6 +80,13 @@ class ClientListener:
     def closed(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
         self._state.connections.discard(cast(Any, connection))
+
+    def leave(self) -> None:
+        """From now on each answer is the last on its connection, and says so."""
+        if not self._leaves:
+            self._leaves = True
+            for connection in self._connections:
+                connection.leave()
 
     def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
         """Inference goes straight to the exchange, everything else to the ASGI application, with

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import secrets
 import ssl
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.nodes.door import Door
 from gateway.openai.request import Endpoint
 from router.types import NodeRecord
 
@@ -74,17 +75,8 @@ def _question(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _post(url: str, path: str, body: bytes, tls: ssl.SSLContext | None) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
-    if parts.scheme == "https":
-        if tls is None:
-            raise ValueError("its certificate is not known yet")
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=tls)
-    try:
-        headers = {"content-type": "application/json", "accept": "application/json"}
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(ANSWER_BYTES_MAX)
-    finally:
-        connection.close()
+    if tls is None and url.startswith("https:"):
+        raise ValueError("its certificate is not known yet")
+    with contextlib.closing(Door(url, tls=tls, key=None, timeout_s=TIMEOUT_S)) as door:
+        answer, told = door.post(path, body, ANSWER_BYTES_MAX)
+        return answer.status, told

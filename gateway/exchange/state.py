@@ -1,7 +1,8 @@
 """The states of an exchange, and what leads from one to the next.
 
 state      waits for                       event            next
-NEW        -                               start            DIALLED | ENDED (no node)
+NEW        -                               start            DIALLED | ENDED (no node) | WAKING
+WAKING     a node that is being started    expired          WAKING | DIALLED | SETTLING
 DIALLED    the node's status               head 200         ANSWERING
                                            head >= 400      REFUSED
                                            failed, expired  DIALLED (next node) | SETTLING
@@ -21,6 +22,7 @@ from enum import Enum, auto
 
 class State(Enum):
     NEW = auto()
+    WAKING = auto()
     DIALLED = auto()
     REFUSED = auto()
     ANSWERING = auto()
@@ -28,4 +30,4 @@ class State(Enum):
     ENDED = auto()
 
 
-WAITING_FOR_NODE = frozenset({State.DIALLED, State.REFUSED, State.ANSWERING})
+WAITING_FOR_NODE = frozenset({State.WAKING, State.DIALLED, State.REFUSED, State.ANSWERING})

@@ -40,8 +40,25 @@ class Door:
 
     def get(self, path: str, body_bytes_max: int) -> tuple[http.client.HTTPResponse, bytes]:
         """The answer, and as much of its body."""
-        headers = {"accept": "*/*", **self._headers}
-        self._connection.request("GET", self._base + path, headers=headers)
+        return self._ask("GET", path, None, {"accept": "*/*"}, body_bytes_max)
+
+    def post(
+        self, path: str, body: bytes, body_bytes_max: int
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """The same, for a body of JSON."""
+        headers = {"accept": "application/json", "content-type": "application/json"}
+        return self._ask("POST", path, body, headers, body_bytes_max)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        asked: bytes | None,
+        headers: dict[str, str],
+        body_bytes_max: int,
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        headers.update(self._headers)
+        self._connection.request(method, self._base + path, asked, headers)
         self.certificate_ends_s = _ends_s(self._connection.sock)
         answer = self._connection.getresponse()
         body = answer.read(body_bytes_max)

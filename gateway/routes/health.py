@@ -27,7 +27,9 @@ def routes(
 
     @api.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
-        """200 when every model has a node that takes requests and charges can be recorded."""
+        """200 when every model has a node that takes requests, or will be started for the first,
+        and charges can be recorded.
+        """
         now_ns = time.monotonic_ns()
         ready = {Condition.READY, Condition.HALF_OPEN}
         views = router.nodes(now_ns)
@@ -35,7 +37,11 @@ def routes(
             model.id: sum(v.node.model == model.id and v.condition(now_ns) in ready for v in views)
             for model in catalogue
         }
-        reasons = [f"model '{model}' has no node" for model, count in nodes.items() if not count]
+        reasons = [
+            f"model '{model}' has no node"
+            for model, count in nodes.items()
+            if not count and not admission.waking.is_coming(model)
+        ]
         if not till.recording:
             reasons.append("charges cannot be recorded")
         if not till.posting:

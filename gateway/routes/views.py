@@ -31,6 +31,7 @@ def key_json(key: ApiKey) -> dict[str, Any]:
         "manages_keys": key.manages_keys,
         "usage_always": key.usage_always,
         "allows_unknown_parameters": key.allows_unknown_parameters,
+        "refuses_waking": key.refuses_waking,
         "parent_key_id": key.parent_key_id,
         "created_at": seconds(key.created_ns),
         "expires_at": seconds(key.expires_ns),

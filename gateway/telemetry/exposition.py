@@ -39,6 +39,7 @@ EVENTS: tuple[Definition, ...] = (
     node.NODE_GIVEN_UP,
     node.RECOUNTS,
     node.FINDINGS,
+    node.CANARIES,
 )
 """What `Telemetry.count` counts."""
 

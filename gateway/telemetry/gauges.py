@@ -85,6 +85,9 @@ class Gauges(Collector):
                 values.append((other, sum(map(of, rest))))
             yield gauge_family(metric, values)
         yield gauge_family(node.NODE_STANDING, [(of, view.standing) for of, view in of_node])
+        score = self._router.score
+        scores = [(of, float(score(view.node.node_id))) for of, view in of_node]
+        yield gauge_family(node.NODE_REPUTATION, scores)
         loads = [(of, view.load) for of, view in of_node if view.load is not None]
         if loads:
             yield gauge_family(node.NODE_WAITING, [(of, load.waiting) for of, load in loads])

@@ -31,8 +31,15 @@ NODE_IN_FLIGHT = gauge(
 )
 NODE_STANDING = gauge(
     "tollgate_node_standing_ratio",
-    "How far a node's word is taken: 1 unless it was caught claiming too much",
+    "What a node's reputation makes of its place in a choice: 1 changes nothing, 0: it is barred",
     *_NODE,
+    over_workers=OverWorkers.MIN,
+)
+NODE_REPUTATION = gauge(
+    "tollgate_node_reputation",
+    "A node's score, 0 to 1000; below the bound it gets nothing of customers",
+    *_NODE,
+    unit="points",
     over_workers=OverWorkers.MIN,
 )
 NODE_WAITING = gauge(
@@ -90,12 +97,19 @@ FINDINGS = counter(
     "node",
     "kind",
 )
+CANARIES = counter(
+    "tollgate_canaries",
+    "Questions of ours whose answers were compared with other nodes', by what came of it",
+    "node",
+    "result",
+)
 
 NODE_METRICS = (
     NODE_STATE,
     NODE_CAPACITY,
     NODE_IN_FLIGHT,
     NODE_STANDING,
+    NODE_REPUTATION,
     NODE_WAITING,
     NODE_RUNNING,
     NODE_KV_USE,
@@ -107,4 +121,5 @@ NODE_METRICS = (
     NODE_ITL,
     RECOUNTS,
     FINDINGS,
+    CANARIES,
 )

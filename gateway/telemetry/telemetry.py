@@ -33,7 +33,7 @@ from gateway.telemetry.counts import (
 )
 from gateway.telemetry.definition import Definition
 from gateway.telemetry.gauges import Gauges, Tills
-from gateway.telemetry.node_metrics import FINDINGS, NODE_GIVEN_UP, RECOUNTS
+from gateway.telemetry.node_metrics import CANARIES, FINDINGS, NODE_GIVEN_UP, RECOUNTS
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
 from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
@@ -132,6 +132,10 @@ class Telemetry:
     def found(self, node_id: str, kind: str) -> None:
         """A node claimed more than it can have done."""
         self.count(FINDINGS, node_id, kind)
+
+    def canary(self, node_id: str, result: str) -> None:
+        """A node was asked what others were asked too."""
+        self.count(CANARIES, node_id, result)
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange ended; called once for each. 5 us of every request: keep it at that."""

@@ -67,9 +67,7 @@ IN_FLIGHT = gauge("tollgate_requests_in_flight", "Exchanges under way", unit="re
 HELD = gauge(
     "tollgate_held_usd", "Set aside for requests under way: the most that they can cost together"
 )
-DRAINING = gauge(
-    "tollgate_draining", "1 while nothing new is admitted", over_workers=OverWorkers.MAX
-)
+DRAINING = gauge("tollgate_draining", "1 since it was told to stop", over_workers=OverWorkers.MAX)
 
 TRAFFIC_METRICS = (
     REQUESTS,

@@ -34,7 +34,7 @@ RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_S = 30.0
 """A worker that has served this long starts again at once."""
 KILL_MARGIN_S = 30.0
-"""Beyond the drain time; longer than a worker allows itself."""
+"""Beyond the times to leave and to drain; longer than a worker allows itself."""
 SERVING = "serving"
 """What a worker says on its stdout, before it closes it; or else, why it cannot."""
 
@@ -215,7 +215,8 @@ class Workers:
 
     def _end(self) -> None:
         """Every worker drains; each further signal hurries them, and time ends them."""
-        deadline_s = time.monotonic() + self._config.server.drain_s + KILL_MARGIN_S
+        server = self._config.server
+        deadline_s = time.monotonic() + server.leave_s + server.drain_s + KILL_MARGIN_S
         told = 0
         while living := self._living():
             left_s = deadline_s - time.monotonic()

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 import uvloop
 
-from . import disconnects, rounds
+from . import disconnects, rolling, rounds
 
-PARTS = ("rounds", "disconnects")
+PARTS = ("rounds", "disconnects", "rolling")
 LEDGERS = ("sqlite", "postgres")
 
 
 @click.command()
-@click.option("--only", type=click.Choice(PARTS), help="One part; both if not given.")
+@click.option("--only", type=click.Choice(PARTS), help="One part; all if not given.")
 @click.option("--rounds", "round_count", default=200, show_default=True, help="Of SIGKILL.")
 @click.option(
     "--ledger",
@@ -26,6 +26,8 @@ LEDGERS = ("sqlite", "postgres")
     help="Of the rounds: one gateway on SQLite, or two on PostgreSQL, which dies too.",
 )
 @click.option("--streams", default=1000, show_default=True, help="Cut by their client.")
+@click.option("--rolling-streams", default=200, show_default=True, help="Open at once.")
+@click.option("--rolling-restarts", default=3, show_default=True, help="Of each gateway.")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "--keep",
@@ -33,7 +35,14 @@ LEDGERS = ("sqlite", "postgres")
     help="Folder for what a failing round leaves; a temporary one if not given.",
 )
 def main(
-    only: str | None, round_count: int, ledger: str, streams: int, seed: int, keep: Path | None
+    only: str | None,
+    round_count: int,
+    ledger: str,
+    streams: int,
+    rolling_streams: int,
+    rolling_restarts: int,
+    seed: int,
+    keep: Path | None,
 ) -> None:
     """Kill, cut and fill up, under load. Ends with 1 if the books were ever wrong.
 
@@ -48,6 +57,10 @@ def main(
         sys.stderr.write("\r" + " " * 78 + "\r")
         click.echo("\n".join(disconnects.lines(report)))
         failed |= bool(report.failures)
+    if only in (None, "rolling"):
+        rolled = uvloop.run(rolling.run(folder / "rolling", rolling_streams, rolling_restarts))
+        click.echo("\n".join(rolling.lines(rolled)))
+        failed |= bool(rolled.failures)
     if only in (None, "rounds"):
         postgres = ledger == "postgres"
         told = uvloop.run(rounds.run(folder, round_count, seed, click.echo, postgres=postgres))

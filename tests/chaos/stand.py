@@ -36,6 +36,7 @@ KEYS = {
     "poor": (KeyTerms(limits=Limits(tokens_per_minute=10_000_000)),),
 }
 NODES = 2
+QUICK = Pace(ttft_ms=3, token_ms=4)
 
 
 class Stand:
@@ -69,9 +70,9 @@ class Stand:
     def ledger(self) -> contextlib.closing[Ledger]:
         return contextlib.closing(open_ledger(self._where))
 
-    def furnish(self, more: str) -> None:
+    def furnish(self, server: str, more: str) -> None:
         """Configurations, accounts and keys."""
-        text = MODEL.format(server="") + REDIS + (LEDGER if self.postgres else "") + more
+        text = MODEL.format(server=server) + REDIS + (LEDGER if self.postgres else "") + more
         for index, node in enumerate(self.nodes):
             text += NODE.format(index=index, url=node.url, engine="vllm", capacity=256)
         for gateway in self.gateways:
@@ -139,16 +140,25 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def stand(folder: Path, *, postgres: bool, more: str = "") -> AsyncIterator[Stand]:
-    """It serves when the block begins; nothing of it runs at its end. `more` is configuration."""
+async def stand(
+    folder: Path,
+    *,
+    postgres: bool,
+    server: str = "",
+    more: str = "",
+    pace: Pace = QUICK,
+) -> AsyncIterator[Stand]:
+    """It serves when the block begins; nothing of it runs at its end. `server` is of that section
+    of the configuration, `more` others.
+    """
     async with contextlib.AsyncExitStack() as running:
         redis = running.enter_context(RedisProcess(_new(folder / "redis")))
-        server = _postgres(running) if postgres else None
-        nodes = [FakeNode(pace=Pace(ttft_ms=3, token_ms=4), seed=seed) for seed in range(NODES)]
+        books = _postgres(running) if postgres else None
+        nodes = [FakeNode(pace=pace, seed=seed) for seed in range(NODES)]
         for node in nodes:
             await running.enter_async_context(node)
-        made = Stand(folder, redis, server, nodes)
-        made.furnish(more)
+        made = Stand(folder, redis, books, nodes)
+        made.furnish(server, more)
         running.push_async_callback(made.close)
         await made.start()
         yield made

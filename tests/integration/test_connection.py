@@ -379,7 +379,7 @@ async def test_drain_ends_idle_connections_and_takes_no_new_ones(tmp_path):
         busy, idle = [await RawClient.connect(served) for _ in range(2)]
         idle.send(GET)
         assert (await idle.answer()).status == 200
-        busy.send(busy.post({**ASKED, "max_tokens": 60, "ignore_eos": True, "stream": True}))
+        busy.send(busy.post({**ASKED, "max_tokens": 300, "ignore_eos": True, "stream": True}))
         await busy.reader.readuntil(b"\r\n\r\n")
         port = served.server.port
         served.server.should_exit = True
@@ -389,6 +389,6 @@ async def test_drain_ends_idle_connections_and_takes_no_new_ones(tmp_path):
             await asyncio.open_connection("127.0.0.1", port)
         assert (await busy.reader.read()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
         (charge,) = await served.charges(1)
-        assert charge.completion_tokens == 60
+        assert charge.completion_tokens == 300
         for client in (busy, idle):
             client.writer.close()

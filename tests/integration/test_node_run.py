@@ -21,6 +21,7 @@ from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Terms
 from gateway.enrolment.node_store import NodeStore
 from metering.backend import open_database
+from metering.gpu_time_store import GpuTimeStore
 from serving.enrolment.key_files import write_secret
 from serving.fake_node import FakeNode
 from serving.free_ports import free_ports
@@ -111,6 +112,22 @@ async def answered(served: Served) -> httpx.Response:
         lambda answer: answer.status_code == 200,
         within_s=WAIT_S,
     )
+
+
+async def test_its_time_counts_by_checks_through_its_own_door(tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.enrolment.attendance.ROUND_S", 0.1)
+    async with (
+        FakeNode() as engine,
+        gateway(tmp_path) as served,
+        node_run(served, engine, tmp_path / "node") as node,
+    ):
+        await node.says("listed")
+        with contextlib.closing(open_database(served.home / "ledger.db")) as database:
+            NodeStore(database).set_terms(node.node_id, time.time_ns(), gpu="L4", gpus=8)
+            times = GpuTimeStore(database)
+            (counted,) = await eventually(lambda: times.over(0), bool, within_s=WAIT_S)
+    assert (counted.supplier_id, counted.gpu_class) == ("alice", "L4")
+    assert {request.path for request in engine.received} == {"/v1/chat/completions"}
 
 
 async def test_it_enrols_serves_through_its_own_door_and_drains(tmp_path):

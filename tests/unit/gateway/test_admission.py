@@ -11,6 +11,7 @@ import pytest
 from gateway.admission.admission import Admission, Known, Pending, settled
 from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
+from gateway.admission.waking import Waking
 from gateway.errors import ApiError
 from gateway.failover import Failover
 from gateway.timeouts import Timeouts
@@ -89,6 +90,7 @@ async def admission_with(store: Keys) -> tuple[Admission, Keyring]:
         open_requests_max=1,
         sample=unused,
         tool_sample=unused,
+        waking=Waking(None),
     )
     return admission, keyring
 

@@ -310,6 +310,7 @@ def test_the_operators_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     tollgate(*slashing, str(nothing), fails="a slash needs evidence")
     assert tollgate(*slashing, str(evidence))["held_io"] == 2_400 * IO_UNIT
     tollgate("stake", "appeal-won", "dev-7", "--evidence", str(evidence), fails="nothing of dev-7")
+    assert tollgate("settle", "status")["final_slashes_io"] == 2_400 * IO_UNIT
     told = tollgate("settle", "run")
     assert told["report"]["io_slashed"] == 2_400 * IO_UNIT
     assert told["supply"]["ok"]

@@ -26,21 +26,37 @@ REPLICA_STATE: dict[str, Any] = {
             "message": "",
             "deployed_app_config": {
                 "name": "tollgate-demo-default",
-                "args": {
-                    "argv": ["--model", "/models/tollgate-demo"],
-                    "node": {
-                        "supplier_id": "local",
-                        "model": "tollgate-demo",
-                        "pool": "default",
-                        "gpu": "",
-                        "region": "",
-                        "tier": 0,
-                        "capacity": 64,
-                        "block_size": 32,
-                    },
-                },
+                "args": {"argv": ["--model", "/models/tollgate-demo"]},
+                "deployments": [
+                    {
+                        "name": "Replica",
+                        "num_replicas": 1,
+                        "user_config": {
+                            "node": {
+                                "supplier_id": "local",
+                                "model": "tollgate-demo",
+                                "pool": "default",
+                                "gpu": "",
+                                "region": "",
+                                "tier": 0,
+                                "capacity": 64,
+                                "block_size": 32,
+                            },
+                            "wake_order": 0,
+                            "managed_by": "",
+                        },
+                    }
+                ],
             },
-            "deployments": {},
+            "deployments": {
+                "Replica": {
+                    "message": "",
+                    "target_num_replicas": 1,
+                    "replicas": [
+                        {"replica_id": "5kx3a7lq", "state": "RUNNING", "node_id": "641a0349"}
+                    ],
+                }
+            },
         }
     },
     "target_groups": [
@@ -53,7 +69,7 @@ REPLICA_STATE: dict[str, Any] = {
                     "ip": "127.0.0.1",
                     "port": 30000,
                     "instance_id": "",
-                    "name": "SERVE_REPLICA::tollgate-demo-default#VLLMReplica#5kx3a7lq",
+                    "name": "SERVE_REPLICA::tollgate-demo-default#Replica#5kx3a7lq",
                 }
             ],
         }

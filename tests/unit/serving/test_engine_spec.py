@@ -97,6 +97,12 @@ def test_a_gpu_engine_gets_none_of_the_cpu_flags() -> None:
     assert value(argv, "--tool-call-parser") == "hermes"
 
 
+def test_a_gpu_engines_workers_start_in_a_way_that_vllm_takes() -> None:
+    """Of vllm.envs, which a CPU's platform overrides before it looks and CUDA's does not."""
+    taken = ("spawn", "fork")
+    assert engine_env(spec(Device.GPU))["VLLM_WORKER_MULTIPROC_METHOD"] in taken
+
+
 def test_an_engine_asks_no_hub_and_reports_to_nobody() -> None:
     for device in Device:
         env = engine_env(spec(device))
@@ -107,7 +113,7 @@ def test_an_engine_asks_no_hub_and_reports_to_nobody() -> None:
 def test_all_that_an_engine_writes_lies_in_its_cache_directory() -> None:
     for device in Device:
         directories = [v for v in engine_env(spec(device)).values() if v.startswith("/")]
-        assert len(directories) == 6
+        assert len(directories) == (6 if device is Device.CPU else 8)
         assert all(directory.startswith("/home/tollgate/cache/") for directory in directories)
 
 

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from serving.engine_spec import EngineSpec
-from serving.ray_app import AppPhase, Pool, app_config, app_name, app_state, serve_config
+from serving.ray_app import (
+    AppPhase,
+    Pool,
+    Scaling,
+    Simulation,
+    app_config,
+    app_name,
+    app_state,
+    serve_config,
+)
 from serving.ray_discovery import node_records
 
 NAME = "tollgate-demo-default"
@@ -24,8 +33,34 @@ def test_the_configuration_is_json_and_binds_loopback(tiny_spec: EngineSpec) -> 
 
 def test_a_cpu_replica_asks_for_no_gpu_and_a_pool_for_its_labels(tiny_spec: EngineSpec) -> None:
     pool = Pool(label_selector={"gpu-type": "h100"})
-    actor = app_config(tiny_spec, pool)["args"]["deployment"]["ray_actor_options"]
-    assert actor == {"num_cpus": 1, "label_selector": {"gpu-type": "h100"}}
+    (deployment,) = app_config(tiny_spec, pool)["deployments"]
+    assert deployment["ray_actor_options"] == {
+        "num_cpus": 1.0,
+        "label_selector": {"gpu-type": "h100"},
+    }
+
+
+def test_a_pool_that_scales_says_how_and_one_that_does_not_how_many(tiny_spec: EngineSpec) -> None:
+    def deployment(scaling: Scaling) -> dict[str, Any]:
+        (found,) = app_config(tiny_spec, Pool(scaling=scaling))["deployments"]
+        return dict(found)
+
+    fixed = deployment(Scaling(replicas_min=2, replicas_max=2))
+    assert fixed["num_replicas"] == 2
+    assert "autoscaling_config" not in fixed
+    scaling = deployment(Scaling(replicas_min=0, replicas_max=3, target_ongoing_requests=8))
+    assert "num_replicas" not in scaling
+    told = scaling["autoscaling_config"]
+    assert (told["min_replicas"], told["max_replicas"]) == (0, 3)
+    assert told["target_ongoing_requests"] == 8
+
+
+def test_a_simulated_engine_differs_in_nothing_but_the_engine(tiny_spec: EngineSpec) -> None:
+    real = app_config(tiny_spec, Pool())
+    simulated = app_config(tiny_spec, Pool(simulation=Simulation(token_ms=20)))
+    differing = {field for field in real if real[field] != simulated[field]}
+    assert differing == {"import_path", "args"}
+    assert simulated["args"]["token_ms"] == 20
 
 
 @pytest.mark.parametrize(
@@ -43,7 +78,7 @@ def test_serves_words_for_an_application(status: str, phase: AppPhase) -> None:
             NAME: {
                 "status": status,
                 "message": "",
-                "deployments": {"VLLMReplica": {"message": "no such\n  model"}},
+                "deployments": {"Replica": {"message": "no such\n  model"}},
             }
         }
     }

@@ -1,0 +1,43 @@
+"""Requests for models that have no replica now: which of them wait for one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gateway.errors import no_capacity
+from gateway.exchange.waking import WakingExchange
+from gateway.pools.waker import Waker
+from gateway.routing.preferences import refusal
+from metering.keys import ApiKey
+from router.filters import PREFERENCES
+from router.types import Decision
+
+
+class Waking:
+    def __init__(self, waker: Waker | None) -> None:
+        """None: there is no cluster that could start one."""
+        self._waker = waker
+        self.exchange = partial(WakingExchange, wait_ns=0 if waker is None else waker.wait_ns)
+
+    @property
+    def any_asleep(self) -> bool:
+        """A model without a replica is not full, whatever others are."""
+        return self._waker is not None and self._waker.any_asleep
+
+    def is_coming(self, model: str) -> bool:
+        return self._waker is not None and self._waker.is_coming(model)
+
+    def check(self, decision: Decision, key: ApiKey) -> None:
+        """Wake a replica for a request that has no node, which then waits for it.
+
+        Raises ApiError (404, 429) if it does not. Where there are nodes, and they are full, none
+        waits: others' requests end sooner than an engine starts.
+        """
+        model, waker = decision.ask.features.model, self._waker
+        if waker is None or not waker.is_coming(model) or decision.reason in PREFERENCES:
+            raise refusal(decision)
+        waker.ask(model)
+        if decision.seen:
+            raise refusal(decision)
+        if key.refuses_waking:
+            raise no_capacity(model, waker.start_ns(model))

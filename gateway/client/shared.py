@@ -1,0 +1,35 @@
+"""What the connections of one gateway share, as one of them knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.client.answer import Headers
+from gateway.client.head import Head
+from gateway.errors import ApiError
+from gateway.timeouts import ClientTimeouts
+
+if TYPE_CHECKING:
+    from gateway.client.connection import ClientConnection
+
+
+class Listener(Protocol):
+    body_bytes_max: int
+    timeouts: ClientTimeouts
+    now_ns: int
+
+    def body_bytes_max_of(self, head: Head) -> int:
+        """Of a body that does not come with its head."""
+
+    def opened(self, connection: ClientConnection) -> None: ...
+
+    def closed(self, connection: ClientConnection) -> None: ...
+
+    def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
+        """Start to answer a request; `body` None: it follows in parts."""
+
+    def refused(self, endpoint: str, error: ApiError) -> None: ...
+
+    def new_request_id(self) -> str: ...
+
+    def cors(self, origin: bytes) -> Headers: ...
