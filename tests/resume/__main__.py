@@ -31,7 +31,7 @@ def lines(report: Report) -> list[str]:
     places = len(report.places)
     return [
         f"{report.asked} streams asked, {report.broken} broken after {places} different numbers of "
-        f"tokens; engines killed: {killed}",
+        f"tokens, {report.before_first} not heard of yet; engines killed: {killed}",
         f"longest silence of a stream: {report.gap_s:.2f} s; {report.seconds:.0f} s in all",
         *report.failures,
         "each was one answer, equal to the unbroken one, and charged once"

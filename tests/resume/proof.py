@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 import msgspec
-from served import Served, configuration, serve
+from served import Served, configuration, eventually, serve
 
 from metering.charge import ChargeRecord
 
 from .engines import Engine, engines
 
 CHAT = "/v1/chat/completions"
-TOKENS = 160
-AT_ONCE = 25
+TOKENS = 400
+AT_ONCE = 32
 SPREAD_S = 1.0
 """The streams of a round begin within so long, so that a kill meets each at another token."""
 QUESTIONS = (
@@ -37,6 +37,7 @@ QUESTIONS = (
 )
 PARTS = ("server", "core")
 CREDIT_USD = "100"
+WAIT_S = 120
 
 
 class Asked(msgspec.Struct):
@@ -59,7 +60,7 @@ class Report(msgspec.Struct):
     broken: int = 0
     """Streams that another node went on with."""
     before_first: int = 0
-    """Asked of a node that was dead, or died before their first byte."""
+    """Streams of which nothing was heard when an engine was killed."""
     places: set[int] = msgspec.field(default_factory=set)
     """Tokens after which they were broken."""
     killed: Counter[str] = msgspec.field(default_factory=Counter)
@@ -79,7 +80,7 @@ async def prove(
         async with serve(folder, config, credit_usd=CREDIT_USD) as served:
             timeout = httpx.Timeout(120)
             served.client.timeout = timeout
-            unbroken = [await _ask(served, question) for question in QUESTIONS]
+            unbroken = [await _ask(served, Asked(question=each)) for each in QUESTIONS]
             texts = {each.question: each.text for each in unbroken}
             _check(report, unbroken, texts, await served.charges(len(unbroken)))
             while report.broken < streams and not report.failures:
@@ -102,11 +103,15 @@ async def _round(
 ) -> None:
     victim, part = made[report.rounds % 2], PARTS[report.rounds // 2 % 2]
     before = len(await served.charges(1))
-    asking = [
-        asyncio.create_task(_ask(served, rng.choice(QUESTIONS), rng.uniform(0, SPREAD_S)))
-        for _ in range(AT_ONCE)
-    ]
-    await asyncio.sleep(rng.uniform(0.4, 1.0) * SPREAD_S)
+    seen = [Asked(question=rng.choice(QUESTIONS)) for _ in range(AT_ONCE)]
+    asking = [asyncio.create_task(_ask(served, each, rng.uniform(0, SPREAD_S))) for each in seen]
+    characters = rng.uniform(0.05, 0.5) * sum(len(texts[each.question]) for each in seen)
+    await eventually(
+        lambda: sum(len(each.text) for each in seen),
+        lambda heard: heard >= characters,
+        within_s=WAIT_S,
+    )
+    report.before_first += sum(not each.text for each in seen)
     victim.kill(part)
     answers = await asyncio.gather(*asking)
     report.rounds += 1
@@ -135,7 +140,7 @@ async def _again(served: Served, engine: Engine) -> None:
     await engine.serves()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        await asyncio.gather(*(_ask(served, question) for question in QUESTIONS))
+        await asyncio.gather(*(_ask(served, Asked(question=each)) for each in QUESTIONS))
         if await served.metric("tollgate_node_state", node=engine.node_id, state="ready"):
             return
         await asyncio.sleep(0.2)
@@ -178,12 +183,11 @@ def _fault(asked: Asked, text: str, charges: list[ChargeRecord]) -> str:
     return ""
 
 
-async def _ask(served: Served, question: str, after_s: float = 0.0) -> Asked:
+async def _ask(served: Served, asked: Asked, after_s: float = 0.0) -> Asked:
     await asyncio.sleep(after_s)
-    asked = Asked(question=question)
     body = {
         "model": "fake",
-        "messages": [{"role": "user", "content": question}],
+        "messages": [{"role": "user", "content": asked.question}],
         "max_tokens": TOKENS,
         "ignore_eos": True,
         "session_id": uuid.uuid4().hex,
