@@ -11,6 +11,7 @@ fi
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null 2>&1; then
     missing="$missing postgresql"
 fi
+command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
 for program in node npm; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing ${program}"
 done

@@ -5,6 +5,7 @@ certificates need takes 10 MiB and a tenth of a second.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gateway.routes import nodes
 from gateway.routes.admin import nodes as admin_nodes
 from metering.database import Database
 from metering.gpu_time_store import GpuTimeStore
+from router.router import Router
 
 
 class EnrolledNodes:
@@ -34,6 +36,7 @@ class EnrolledNodes:
         models: Mapping[str, tuple[Endpoint, ...]],
         doors: MutableMapping[str, ssl.SSLContext],
         reopen: Callable[[str], None],
+        router: Router,
     ) -> None:
         enrolment = Enrolment(settings, store)
         self.routes = nodes.routes(enrolment)
@@ -47,5 +50,11 @@ class EnrolledNodes:
             reopen=reopen,
         )
         self.attendance = Attendance(
-            store, GpuTimeStore(database), database, writer=writer, models=models, doors=doors
+            store,
+            GpuTimeStore(database),
+            database,
+            writer=writer,
+            models=models,
+            doors=doors,
+            views=lambda: router.nodes(time.monotonic_ns()),
         )

@@ -49,6 +49,7 @@ from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
+from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
@@ -116,6 +117,8 @@ class Gateway:
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._upstream = Upstream(*doors)
+        loads_s = routing.load_interval_s
+        self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
         self._watch = Watch()
         self._figures = self._books.figures()
         self._telemetry = self._new_telemetry(worker, run)
@@ -190,6 +193,7 @@ class Gateway:
             models={model.id: model.kinds for model in self.config.model},
             doors=doors,
             reopen=self._upstream.reopen,
+            router=self._router,
         )
 
     def _new_canaries(self, settings: CanariesConfig) -> Canaries:
@@ -344,6 +348,8 @@ class Gateway:
                 going_on.append(self._batches.keep_files())
             if self._figures is not None:
                 going_on.append(self._figures.keep_read())
+            if self.config.router.load_interval_s:
+                going_on.append(self._loads.run())
             if self.config.ray is not None and self._waker is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
             if self.config.canaries is not None and self._worker == 0:

@@ -43,7 +43,8 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
         return Reason.BARRED
     if view.ejections and (ask.now_ns < view.ejected_until_ns or view.on_trial):
         return Reason.EJECTED
-    if view.in_flight >= node.capacity:
+    beside = view.beside
+    if view.in_flight + (0 if beside is None else beside.in_flight) >= node.capacity:
         return Reason.NO_CAPACITY
     return None
 

@@ -49,7 +49,8 @@ class Fleet:
 
     def _note(self, index: int, view: NodeView) -> None:
         node = view.node
-        if node.state is _READY and (view.in_flight < node.capacity or view.ejections):
+        running = view.in_flight if view.beside is None else view.in_flight + view.beside.in_flight
+        if node.state is _READY and (running < node.capacity or view.ejections):
             self._perhaps.add(index)
         else:
             self._perhaps.discard(index)

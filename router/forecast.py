@@ -27,15 +27,23 @@ def wait_ns(view: NodeView, ask: Ask) -> float:
         wait = now_ns - view.due_ns
     if wait < 0:
         wait = 0
+    beside = view.beside
+    if beside is not None:
+        wait += int(beside.pending_tokens * view.pace.prefill.slope)
     load = view.load
     if load is not None and load.kv_tokens:
         tokens = view.tokens + ask.prompt_tokens + ask.expected_tokens
         if tokens > load.kv_tokens:
             line = view.pace.decode
-            step = line.base + line.slope * view.in_flight
+            step = line.base + line.slope * in_flight(view)
             share = (tokens - load.kv_tokens) / tokens
             return wait + share * ask.expected_tokens * step
     return wait
+
+
+def in_flight(view: NodeView) -> int:
+    """All that runs on it, as far as is known."""
+    return view.in_flight if view.beside is None else view.in_flight + view.beside.in_flight
 
 
 def late_ns(view: NodeView, ask: Ask) -> float:
@@ -66,7 +74,7 @@ def _parts_ns(view: NodeView, ask: Ask) -> tuple[float, float, float]:
     cached = ask.cached_tokens(view.slot) if ask.matches else 0
     slowdown = view.pace.slowdown_at(ask.now_ns)
     own = prefill.base + (ask.prompt_tokens - cached) * prefill.slope * slowdown
-    step = decode.base + decode.slope * view.in_flight
+    step = decode.base + decode.slope * in_flight(view)
     wasted = (ask.cached_most - cached) * prefill.slope
     return wait_ns(view, ask) + own, ask.expected_tokens * step, wasted
 
@@ -97,7 +105,8 @@ def nearness(view: NodeView, ask: Ask) -> float:
     own = computed * slope
     if pace.slowdown > 1.01:
         own *= pace.slowdown_at(now_ns)
-    if load is None:
+    running = view.in_flight
+    if load is None and view.beside is None:
         wait = view.clear_at_ns - now_ns
         if wait < now_ns - view.due_ns:
             wait = now_ns - view.due_ns
@@ -105,8 +114,9 @@ def nearness(view: NodeView, ask: Ask) -> float:
             own += wait
     else:
         own += wait_ns(view, ask)
+        running = in_flight(view)
     decode = pace.decode
-    step = decode.base + decode.slope * view.in_flight
+    step = decode.base + decode.slope * running
     own += pace.prefill.base + DECODE_WEIGHT * ask.expected_tokens * step
     own += WASTE_WEIGHT * wasted * slope
     unused = (now_ns - view.sent_ns) * UNUSED_WEIGHT

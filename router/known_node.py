@@ -7,7 +7,7 @@ import msgspec
 from router.conduct import Conduct
 from router.ejection import GOOD
 from router.pace import UNKNOWN, after_answer, after_first_token
-from router.types import NEVER_NS, Load, NodeRecord, NodeView
+from router.types import NEVER_NS, Beside, Load, NodeRecord, NodeView
 
 FORGET_NS = 600_000_000_000
 """How long after its back-off an ejected node that is gone is still remembered: 10 min."""
@@ -24,6 +24,9 @@ _WARMING_REQUESTS = 4
 
 NEAR_NS = 20e6
 """What a first token takes beside the network and the prompt, of a node that nobody asked yet."""
+_STRANGERS_PROMPT_TOKENS = 1_000
+"""Of a request that somebody else sent, and that waits."""
+_NOBODY = Beside(0, 0)
 _RTT_SHARE = 0.125
 """How much a round trip counts that took longer than those before."""
 
@@ -43,9 +46,9 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "clear_at_ns", "conduct", "health", "in_flight", "index",
-        "load", "on_trial", "pace", "pending", "pending_tokens", "record", "rtt_ns", "sent_ns",
-        "slot", "standing", "tokens", "warm",
+        "_answers", "_came", "_strangers", "beside", "clear_at_ns", "conduct", "health",
+        "in_flight", "index", "load", "on_trial", "pace", "pending", "pending_tokens", "record",
+        "rtt_ns", "sent_ns", "slot", "standing", "tokens", "warm",
     )  # fmt: skip
 
     def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
@@ -71,6 +74,8 @@ class KnownNode:
         self.load: Load | None = None
         self.rtt_ns = 0
         self.warm = 0
+        self.beside: Beside | None = None
+        self._strangers = _NOBODY
 
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
@@ -88,6 +93,7 @@ class KnownNode:
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
                 standing=self.standing,
+                beside=self.beside,
             )
         return NodeView(
             node=self.record,
@@ -104,6 +110,7 @@ class KnownNode:
             slot=self.slot,
             sent_ns=self.sent_ns,
             due_ns=next(iter(self.pending.values())) if self.pending else NEVER_NS,
+            beside=self.beside,
         )
 
     def forgettable(self, now_ns: int) -> bool:
@@ -113,7 +120,21 @@ class KnownNode:
 
     # -- what is learned of it --
 
-    def reached(self, rtt_ns: int) -> None:
+    def loaded(self, load: Load | None) -> None:
+        """Its own counters were read, or could not be."""
+        self.load = load
+        strangers = _NOBODY
+        if load is not None:
+            if load.rtt_ns:
+                self._reached(load.rtt_ns)
+            count = load.waiting + load.running - self.in_flight
+            if count > 0:
+                waiting = min(load.waiting, count)
+                strangers = Beside(count, waiting * _STRANGERS_PROMPT_TOKENS)
+        self._strangers = strangers
+        self.beside = strangers if strangers.in_flight else None
+
+    def _reached(self, rtt_ns: int) -> None:
         """A round trip took so long. The shortest tells the distance; more of them that it grew.
 
         Of a node that was never asked anything this is what its first token is forecast by.

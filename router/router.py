@@ -264,13 +264,13 @@ class Router:
         for conduct in self.conducts.refresh(now_ns):
             self._reputed(conduct)
 
-    def report_load(self, node_id: str, load: Load) -> None:
-        """The counters of a node were read. Of a node that is not known it changes nothing."""
+    def report_load(self, node_id: str, load: Load | None) -> None:
+        """The counters of a node were read; None: they could not be. Of a node that is not known it
+        changes nothing.
+        """
         node = self._known.get(node_id)
         if node is not None:
-            node.load = load
-            if load.rtt_ns:
-                node.reached(load.rtt_ns)
+            node.loaded(load)
             self._show(node)
 
     def nodes(self, now_ns: int) -> list[NodeView]:

@@ -11,7 +11,8 @@ def idle_share(view: NodeView, ask: Ask) -> float:
     """Return the share of its capacity that is free: big and small nodes fill up evenly, and one
     that was caught lying counts as fuller than it is.
     """
-    return (1.0 - view.in_flight / view.node.capacity) * view.standing
+    running = view.in_flight if view.beside is None else view.in_flight + view.beside.in_flight
+    return (1.0 - running / view.node.capacity) * view.standing
 
 
 def weighted(*scorers: tuple[float, Scorer]) -> Scorer:

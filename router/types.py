@@ -149,6 +149,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What it took to connect: a round trip; 0: not measured."""
 
 
+class Beside(msgspec.Struct, frozen=True, gc=False):
+    """What runs on a node that this gateway has not sent there, as far as is known."""
+
+    in_flight: int
+    pending_tokens: int
+    """Of prompts that are not computed yet."""
+
+
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One node at one instant: all that filters and scorers may look at.
 
@@ -179,6 +187,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     load: Load | None = None
     slot: int = 0
     """Its bit in `Ask.matches`."""
+    beside: Beside | None = None
+    """None: nothing is known to."""
     warming: bool = False
     """It is new, or was ejected, and has as much as it may until it has answered more."""
 

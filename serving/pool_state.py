@@ -28,6 +28,8 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     gpu: str
     phase: AppPhase
     detail: str
+    has_failed: bool
+    """Serve has given up; a pool that is merely unwell gets new replicas."""
     replicas_min: int
     replicas_max: int
     target: int
@@ -82,6 +84,7 @@ def _pool_state(
         gpu=node["gpu"],
         phase=judged.phase,
         detail=judged.detail,
+        has_failed=app.get("status") == "DEPLOY_FAILED",
         replicas_min=scaling.get("min_replicas", fixed),
         replicas_max=scaling.get("max_replicas", fixed),
         target=sum(each.get("target_num_replicas") or 0 for each in deployments),

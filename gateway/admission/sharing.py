@@ -32,6 +32,8 @@ TICK_S = 0.1
 HEARTBEAT_NS = 250_000_000
 SILENCE_NS = 1_000_000_000
 """After so long without an answer the pools may have taken us for gone: tell them everything."""
+BLIP_NS = 1_000_000_000
+"""Redis that did not answer in time a moment ago is asked again, before anybody is refused."""
 TRIES_MAX = 4
 TRY_AGAIN_S = 0.15
 """By then all others have heard that somebody went short, and gave back what they do not use."""
@@ -81,6 +83,7 @@ class Sharing:
         """Being read, since this generation began."""
         self._ledger_away = False
         self._heard_ns = 0
+        self._lost_ns = -BLIP_NS
         self._asked = asyncio.Event()
         self._asked.set()
         self._answered: asyncio.Future[None] | None = None
@@ -93,15 +96,19 @@ class Sharing:
     def worth_asking(
         self, shortage: Shortage, charge: OpenCharge, own: Limits, tokens: int, tries: int
     ) -> bool:
-        if self.away or tries >= TRIES_MAX:
-            return False
         now_ns = time.monotonic_ns()
+        if tries >= TRIES_MAX or (self.away and not self._only_just(now_ns)):
+            return False
         limits = each_of(self._limiter, charge.key_id, own)
         if any(each.hopeless(tokens, now_ns) for each in limits):
             return False
         if any(self._budget.share(d.purse).hopeless(d.amount, now_ns) for d in charge.draws):
             return False
         return not self._budget.share(charge.account).hopeless(charge.hold_nano_usd, now_ns)
+
+    def _only_just(self, now_ns: int) -> bool:
+        """Is Redis away for so short a time that it may have been one slow answer?"""
+        return self._serves_on_leases and now_ns - self._lost_ns < BLIP_NS
 
     async def find(self, charge: OpenCharge, own: Limits, tokens: int, tries: int) -> None:
         """Ask the pools for enough, after the others had time to give back what they can."""
@@ -294,6 +301,7 @@ class Sharing:
     def _lost(self, error: PoolsUnavailableError) -> None:
         """What was asked may have been heard or not: the next question says it all again."""
         if not self.away:
+            self._lost_ns = time.monotonic_ns()
             log.warning("Redis is away, nothing is leased until it is back: %s", error)
         self.away = True
         self._told = False

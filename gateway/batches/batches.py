@@ -69,7 +69,7 @@ class Batches:
             )
 
         lines_max = config.batches.concurrency_max
-        self.gate = Gate(router, lines_max, has_room)
+        self.gate = Gate(router, lines_max, has_room, admission.waking.is_coming)
         desk = DeskOf(admission, new_driver, _untold, batch=True)
         means = Means(desk, self.gate, LineWriter(lines), keyring, time.time_ns)
         shop = Workshop(

@@ -19,11 +19,20 @@ LOOK_S = 0.02
 
 
 class Gate:
-    """`has_room` says whether the gateway itself has, beside its nodes."""
+    """`has_room` says whether the gateway itself has, beside its nodes; `is_coming` of a model
+    without any whether one is started for who asks.
+    """
 
-    def __init__(self, router: Router, lines_max: int, has_room: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        lines_max: int,
+        has_room: Callable[[], bool],
+        is_coming: Callable[[str], bool],
+    ) -> None:
         self._router = router
         self._has_room = has_room
+        self._is_coming = is_coming
         self._lines_max = lines_max
         self._pacers: dict[str, Pacer] = {}
         self._mine: defaultdict[str, int] = defaultdict(int)
@@ -64,6 +73,8 @@ class Gate:
             for view in self._router.nodes(now_ns)
             if view.node.model == model and view.condition(now_ns) is Condition.READY
         ]
+        if not ready and self._is_coming(model):
+            return not mine  # one line wakes it
         return pacer.room(
             capacity=sum(view.node.capacity for view in ready),
             live=max(0, sum(view.in_flight for view in ready) - mine),

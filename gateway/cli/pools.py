@@ -198,7 +198,7 @@ def _wait_for(dashboard: RayDashboard, wanted: set[str], gone: set[str], wait_s:
         state = _applications(dashboard)
         pools = {pool.app: pool for pool in pool_states(state)}
         for pool in pools.values():
-            if pool.app in wanted and pool.phase is AppPhase.FAILED:
+            if pool.app in wanted and pool.has_failed:
                 raise click.ClickException(f"{pool.app} failed: {pool.detail}")
         late = [app for app in wanted if app not in pools or not _is_settled(pools[app])]
         late += [app for app in gone if app in state.get("applications", {})]

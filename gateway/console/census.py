@@ -12,8 +12,10 @@ import msgspec
 from gateway.enrolment.node import Node
 from router.types import Condition, NodeView
 
-TRUSTED = 0.9
-"""A standing from which on a node's word is taken: what it was caught at is outweighed."""
+TRUSTED = 1.0
+"""What a reputation of 950 of 1000 or more makes of a node's standing: what it was caught at, if it
+was, is outweighed.
+"""
 _OPEN = frozenset({Condition.READY, Condition.HALF_OPEN})
 
 

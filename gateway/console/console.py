@@ -10,11 +10,15 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
+from gateway.console.audit import AuditTrail
 from gateway.console.door import Parts
 from gateway.console.explorer import Explorer
+from gateway.console.gate import Gate
 from gateway.console.network import Observatory
 from gateway.console.operator import Operator
 from gateway.console.pages import Pages
+from gateway.console.playground import Playground
+from gateway.console.sessions import Sessions
 from gateway.console.views import Readers, Routes, View
 from gateway.errors import ApiError
 from gateway.routes.refusals import REFUSALS
@@ -35,7 +39,12 @@ class Console:
         routes: Routes = [("GET", "/static/{name}", self._static), ("GET", "/", self._begin)]
         if parts.config.console.explorer:
             routes += Explorer(parts, self._pages, for_anyone, observatory).routes
-        routes += Operator(parts, self._pages, for_operators, observatory).routes
+        sessions = Sessions(parts.books.reports, parts.config.admin.key(parts.home))
+        trail = AuditTrail(parts.books.reports)
+        gate = Gate(sessions, trail, self._pages, for_operators)
+        playground = Playground(self._pages, for_anyone, gate, parts.books.reports)
+        operator = Operator(parts, self._pages, for_operators, observatory, gate, trail)
+        routes += [*gate.routes, *playground.routes, *operator.routes]
         self.app = Router(
             [Route(path, self._told(view), methods=[method]) for method, path, view in routes],
             redirect_slashes=False,

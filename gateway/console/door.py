@@ -29,6 +29,7 @@ PATHS = (
     "/explorer",
     "/explorer/{rest:path}",
     "/static/{rest:path}",
+    "/playground",
     "/console",
     "/console/{rest:path}",
 )

@@ -25,8 +25,10 @@ class NodeLine(msgspec.Struct, frozen=True, kw_only=True):
     """As the router sees it; of a node that it does not list, as its enrolment says."""
     drained_ns: int | None
     """Since when the operator drains it."""
-    standing: float | None
-    """None: the router does not know it."""
+    score: int | None
+    """Its reputation, of 1000; None: the router does not know it."""
+    barred: bool
+    """It gets nothing of customers because of it."""
     checked: dict[str, int]
     """Answers that were counted again since the gateway started, by what came of it."""
     findings: dict[str, int]
@@ -39,16 +41,16 @@ class NodeLine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def why(self) -> str:
-        """Of its standing, in a sentence."""
+        """What checks of its answers say, in a sentence."""
         found = sum(self.findings.values())
         honest = self.checked.get("honest", 0)
         if not found and not honest:
-            return "never checked: taken at its word"
+            return "no answer of it was counted again yet"
         checks = f"{honest:,} answer{'' if honest == 1 else 's'} counted again and right"
         if not found:
             return checks
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.findings.items()))
-        return f"{found:,} finding{'' if found == 1 else 's'} ({kinds}); since then {checks}"
+        return f"{found:,} finding{'' if found == 1 else 's'} ({kinds}); {checks} lately"
 
 
 def node_lines(
@@ -116,7 +118,8 @@ def _line(
         gpus=0 if node is None else gpus_of(node),
         state=state,
         drained_ns=drained_ns,
-        standing=None if view is None else view.standing,
+        score=sightings.scores.get(node_id),
+        barred=view is not None and not view.standing,
         checked=checked,
         findings=findings,
         in_flight=sightings.in_flight.get(node_id, 0),

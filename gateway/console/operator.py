@@ -18,7 +18,7 @@ from gateway.console.money import budgets, customer_page
 from gateway.console.network import Observatory
 from gateway.console.node_lines import NodeLine, node_lines
 from gateway.console.pages import Pages
-from gateway.console.sessions import Session, Sessions
+from gateway.console.sessions import Session
 from gateway.console.sightings import Sightings, sight
 from gateway.console.traffic import traffic_of
 from gateway.console.views import Readers, Routes
@@ -37,16 +37,22 @@ _EPOCHS_JUDGED = 20
 
 
 class Operator:
-    def __init__(self, parts: Parts, pages: Pages, read: Readers, observatory: Observatory) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        pages: Pages,
+        read: Readers,
+        observatory: Observatory,
+        gate: Gate,
+        trail: AuditTrail,
+    ) -> None:
         self._parts = parts
         self._pages = pages
         self._read = read
         self._observatory = observatory
-        reports = parts.books.reports
-        self._trail = AuditTrail(reports)
-        sessions = Sessions(reports, parts.config.admin.key(parts.home))
-        self._gate = Gate(sessions, self._trail, pages, read)
-        self._acting = Acting(actions(parts), self._trail, pages, read)
+        self._gate = gate
+        self._trail = trail
+        self._acting = Acting(actions(parts), trail, pages, read)
 
     @property
     def routes(self) -> Routes:
@@ -67,7 +73,6 @@ class Operator:
             "/act/{action}/{subject:path}": self._acting.ask,
         }
         return [
-            *self._gate.routes,
             *(("GET", f"/console{path}", shown(view)) for path, view in views.items()),
             ("POST", "/console/act/{action}/{subject:path}", posted(self._acting.act)),
         ]
@@ -94,7 +99,9 @@ class Operator:
 
     async def _node(self, request: Request, session: Session) -> Response:
         node_id = request.path_params["node_id"]
-        sightings = await sight(self._parts)
+        sightings, conducts = await sight(self._parts), self._parts.router.conducts
+        conduct = conducts.known(node_id)
+        judgement = None if conduct is None else conducts.judge(conduct, sightings.monotonic_ns)
 
         def page() -> Response:
             lines = [line for line in self._lines(sightings) if line.node_id == node_id]
@@ -106,6 +113,7 @@ class Operator:
                 "nodes",
                 session,
                 line=lines[0],
+                judgement=judgement,
                 findings=books.findings.newest(node_id=node_id, limit=_FINDINGS),
                 audit=books.nodes.audit(node_id=node_id, limit=_FINDINGS),
             )

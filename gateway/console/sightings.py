@@ -27,6 +27,8 @@ class Sightings(msgspec.Struct, frozen=True, kw_only=True):
     """By node, of all workers."""
     counts: Counts
     """Of all workers, since they were started."""
+    scores: dict[str, int]
+    """The reputation of each listed node, of 1000, as this process sees it."""
     gauges: dict[str, float]
     """Of all workers: those that are one figure, by name."""
 
@@ -75,10 +77,13 @@ async def sight(parts: Parts) -> Sightings:
         if metric.name == _IN_FLIGHT:
             for sample in metric.samples:
                 in_flight[sample.labels["node"]] = int(sample.value)
-    now_ns = time.monotonic_ns()
+    now_ns, conducts = time.monotonic_ns(), parts.router.conducts
+    views = tuple(parts.router.nodes(now_ns))
+    conduct_of = {view.node.node_id: conducts.known(view.node.node_id) for view in views}
     return Sightings(
         monotonic_ns=now_ns,
-        views=tuple(parts.router.nodes(now_ns)),
+        views=views,
+        scores={node: conduct.score for node, conduct in conduct_of.items() if conduct},
         in_flight=in_flight,
         counts=total(report.counts for report in reports),
         gauges=gauges,

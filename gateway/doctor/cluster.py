@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gateway.doctor.patient import Patient
 from gateway.doctor.remark import Remark, fault, note, ok, warning
+from serving.pool_state import pool_states
 from serving.ray_dashboard import RayDashboard, RayRefusedError, RayUnavailableError
 from serving.ray_discovery import node_records
 
@@ -17,7 +16,7 @@ def examine(patient: Patient) -> list[Remark]:
         return [note(CHECK, "none", "[ray] is not used")]
     ray = patient.config.ray
     try:
-        state = RayDashboard(ray.dashboard_url, Path(ray.token_file)).applications()
+        state = RayDashboard(ray.dashboard_url, ray.token_path).applications()
     except RayRefusedError as error:
         advice = "put the cluster's token into [ray] token_file"
         return [fault(CHECK, ray.dashboard_url, str(error), advice)]
@@ -35,7 +34,9 @@ def examine(patient: Patient) -> list[Remark]:
         if application.get("status") in ("DEPLOY_FAILED", "UNHEALTHY", "NOT_STARTED")
     ]
     records = node_records(state)
+    if not records and any(pool.replicas_min == 0 for pool in pool_states(state)):
+        return [*found, ok(CHECK, ray.dashboard_url, "no replica runs; who asks wakes one")]
     if not records:
-        advice = "deploy an application, with direct ingress: serving/README.md"
+        advice = "`tollgate pools apply`; every Ray node needs direct ingress: docs/pools.md"
         return [*found, warning(CHECK, ray.dashboard_url, "no replica can be reached", advice)]
     return [*found, ok(CHECK, ray.dashboard_url, f"{len(records)} replicas can be reached")]

@@ -12,7 +12,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.enrolment import node_check
@@ -24,6 +24,7 @@ from metering.database import Database
 from metering.gpu_time_store import GpuTime, GpuTimeStore
 from metering.lease import Lease, LeaseLostError
 from metering.ledger import LedgerError
+from router.types import NodeView
 
 log = logging.getLogger("tollgate")
 
@@ -39,7 +40,9 @@ Kinds = Mapping[str, tuple[Endpoint, ...]]
 
 
 class Attendance:
-    """`doors` has the TLS of each node with a certificate, `models` what each can be asked."""
+    """`doors` has the TLS of each node with a certificate, `models` what each can be asked, `views`
+    what the router thinks of each.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,14 @@ class Attendance:
         writer: str,
         models: Kinds,
         doors: Mapping[str, ssl.SSLContext],
+        views: Callable[[], Iterable[NodeView]],
     ) -> None:
         self._store = store
         self._times = times
         self._writer = writer
         self._models = models
         self._doors = doors
+        self._views = views
         self._lease = Lease(
             database,
             LEASE,
@@ -78,20 +83,28 @@ class Attendance:
         try:
             while True:
                 try:
-                    await asyncio.to_thread(self.round)
+                    barred = {view.node.node_id for view in self._views() if not view.standing}
+                    await asyncio.to_thread(self.round, barred)
                 except LedgerError as error:
                     log.warning("GPU time is counted on when the ledger answers: %s", error)
                 await asyncio.sleep(ROUND_S * chance.uniform(0.5, 1.5))
         finally:
             await self._leave()
 
-    def round(self) -> None:
-        """Check every node once and write what that makes. Blocks. Raises LedgerError."""
+    def round(self, barred: Collection[str] = ()) -> None:
+        """Check every node once and write what that makes. Blocks. Raises LedgerError.
+
+        `barred` are the nodes whose reputation gets them no customers: it gets them no pay either.
+        """
         if not self._lease.held:
             self._passed_ns.clear()
         if not self._lease.stand():
             return
-        nodes = [node for node in self._store.live(time.time_ns()) if self._is_counted(node)]
+        nodes = [
+            node
+            for node in self._store.live(time.time_ns())
+            if node.node_id not in barred and self._is_counted(node)
+        ]
         with ThreadPoolExecutor(AT_ONCE, "attendance") as pool:
             passed = list(pool.map(self._passes, nodes))
         here = set()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
+import threading
 from urllib.parse import urlsplit
+
+_DEADLINE = 4
+"""So many times as long as it waits for a byte, an answer may take in all."""
 
 
 class Door:
@@ -20,6 +25,9 @@ class Door:
         parts = urlsplit(url)
         self._base = "" if parts.scheme == "unix" else parts.path.rstrip("/")
         self._headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        self._deadline_s = timeout_s * _DEADLINE
+        self._socket: socket.socket | None = None
+        self._late = False
         self.certificate_ends_s: float | None = None
         """Of what the node showed, in Unix seconds; None if nothing was verified."""
         self._connection: http.client.HTTPConnection
@@ -58,13 +66,31 @@ class Door:
         body_bytes_max: int,
     ) -> tuple[http.client.HTTPResponse, bytes]:
         headers.update(self._headers)
-        self._connection.request(method, self._base + path, asked, headers)
-        self.certificate_ends_s = _ends_s(self._connection.sock)
-        answer = self._connection.getresponse()
-        body = answer.read(body_bytes_max)
+        self._socket = None
+        timer = threading.Timer(self._deadline_s, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._connection.request(method, self._base + path, asked, headers)
+            self._socket = self._connection.sock
+            self.certificate_ends_s = _ends_s(self._socket)
+            answer = self._connection.getresponse()
+            body = answer.read(body_bytes_max)
+        finally:
+            timer.cancel()
+        if self._late:  # what came until then is no answer
+            raise TimeoutError(f"no whole answer within {self._deadline_s:g} s")
         if not answer.isclosed():
             self._connection.close()  # the rest is not wanted; the next question dials anew
         return answer, body
+
+    def _cut(self) -> None:
+        """On another thread: whoever reads hears that it ended."""
+        self._late = True
+        connected: socket.socket | None = self._socket or self._connection.sock
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._connection.close()

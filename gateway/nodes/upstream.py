@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from router.types import NodeRecord, Termination
 CONNECT_TIMEOUT_S = 5.0
 FINISH_TIMEOUT_S = 5.0
 """How long a node may take to end an answer of which all that matters is here."""
+_TLS_TRIPS = 2
+"""Round trips until a connection is made that is encrypted: TCP's, and one of TLS 1.3."""
 IDLE_CONNECTIONS_MAX = 256
 """Kept per node for reuse; what is over it is closed."""
 
@@ -130,7 +133,12 @@ class NodePool:
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         base = "" if self._socket_path is not None else parts.path.rstrip("/")
         host = parts.netloc.rpartition("@")[2] or "localhost"
-        self._prefix = b"POST " + base.encode()
+        self._base = base.encode()
+        self._prefix = b"POST " + self._base
+        self._get_head = b" HTTP/1.1\r\nhost: %b\r\naccept: text/plain\r\n%b\r\n" % (
+            host.encode(),
+            headers,
+        )
         self._head = (
             b" HTTP/1.1\r\nhost: %b\r\naccept: */*\r\ncontent-type: application/json\r\n%b"
             b"x-request-id: "
@@ -138,6 +146,12 @@ class NodePool:
         self.idle: list[NodeConnection] = []
         """The connection used last, the likeliest to be open still, is the last."""
         self._closed = False
+        self.rtt_ns = 0
+        """What connecting took at the fastest, a round trip; 0: not known."""
+
+    def question(self, path: str) -> bytes:
+        """The bytes of one GET."""
+        return b"GET %b%b%b" % (self._base, path.encode(), self._get_head)
 
     def request(self, path: str, body: bytes, request_id: str) -> bytes:
         """The bytes of one POST."""
@@ -148,6 +162,7 @@ class NodePool:
     async def connect(self) -> NodeConnection:
         """A fresh connection. Raises OSError or TimeoutError."""
         loop = asyncio.get_running_loop()
+        began_ns = time.monotonic_ns()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             if self._socket_path is not None:
                 _, connection = await loop.create_unix_connection(self._new, self._socket_path)
@@ -155,6 +170,9 @@ class NodePool:
                 _, connection = await loop.create_connection(
                     self._new, self._host, self._port, ssl=self._tls
                 )
+        trips = 1 if self._tls is None else _TLS_TRIPS
+        took_ns = (time.monotonic_ns() - began_ns) // trips
+        self.rtt_ns = min(self.rtt_ns or took_ns, took_ns)
         return connection
 
     def _new(self) -> NodeConnection:
@@ -200,6 +218,20 @@ class Upstream:
         call = Call(pool, pool.request(path, body, request_id), listener)
         call.begin()
         return call
+
+    def read(self, node: NodeRecord, path: str, listener: NodeListener) -> Call:
+        """Send a GET to a node, over the same connections."""
+        pool = self._pools.get(node.node_id)
+        if pool is None or pool.url != node.url:
+            pool = self._open(node)
+        call = Call(pool, pool.question(path), listener)
+        call.begin()
+        return call
+
+    def rtt_ns(self, node: NodeRecord) -> int:
+        """A round trip to this node, as connecting to it took; 0: not known."""
+        pool = self._pools.get(node.node_id)
+        return 0 if pool is None else pool.rtt_ns
 
     def _open(self, node: NodeRecord) -> NodePool:
         if node.node_id in self._pools:  # it moved to another address

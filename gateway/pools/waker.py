@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from serving.pool_state import PoolState
-from serving.ray_app import AppPhase
 
 log = logging.getLogger("tollgate")
 
@@ -54,7 +53,7 @@ class Waker:
         """What Ray says of its pools now."""
         self._pools = {}
         for pool in sorted(pools, key=lambda pool: (pool.wake_order, pool.app)):
-            if pool.phase is not AppPhase.FAILED:
+            if not pool.has_failed:
                 self._pools.setdefault(pool.model, []).append(pool)
         self.any_asleep = any(
             not any(pool.running for pool in of_model) for of_model in self._pools.values()

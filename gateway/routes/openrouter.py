@@ -36,11 +36,12 @@ def routes(
             for view in router.nodes(time.monotonic_ns())
             if view.node.model == model.id and view.node.state is NodeState.READY
         ]
+        serves = bool(nodes) or admission.waking.is_coming(model.id)
         return Offer(
             config=model.config,
             tariff=model.prices.at(time.time_ns()).tariff,
             concurrency=sum(node.capacity for node in nodes),
-            ready=model.config.listing.ready and bool(nodes) and not admission.draining,
+            ready=model.config.listing.ready and serves and not admission.draining,
         )
 
     def told(document: Callable[[Offer], Json]) -> dict[str, Any]:

@@ -23,10 +23,17 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """No supplier gets more of a model's traffic (tokens, the last minutes) while others have room;
     100: any.
     """
+    load_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 1_000
+    """How often `forecast` reads what each vLLM says that it has to do (`/metrics`); 0: never."""
     decisions_kept: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
     """The last ones, of each process, for `tollgate route explain`; 0: none. If it is not told,
     1,000 where the policy is `forecast`: to keep them costs half a microsecond a request.
     """
+
+    @property
+    def load_interval_s(self) -> float:
+        """0: nobody looks at it."""
+        return self.load_interval_ms / 1000 if self.policy == "forecast" else 0.0
 
     def log(self) -> DecisionLog | None:
         kept = self.decisions_kept

@@ -25,9 +25,9 @@ class May(Enum):
 
 
 RULES: tuple[tuple[str, May], ...] = (  # the first that fits the whole path
-    (r"/|/explorer.*|/static/.*|/console/login", May.ANYONE),
+    (r"/|/explorer.*|/static/.*|/playground|/console/login", May.ANYONE),
     (r"/console(/(nodes|decisions|customers|keys|budgets|epochs|proposals|audit))?", May.OPERATOR),
-    (r"/console/(nodes|decisions|customers|act)/.*|/console/logout", May.OPERATOR),
+    (r"/console/(nodes|decisions|customers|act|served)/.*|/console/logout", May.OPERATOR),
     (r"/healthz|/readyz|/metrics", May.ANYONE),
     (r"/openapi\.json|/docs|/docs/oauth2-redirect", May.ANYONE),
     (r"/epochs|/epochs/\{epoch\}(/payouts|/proof)?", May.ANYONE),

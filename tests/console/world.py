@@ -24,12 +24,14 @@ from ide.settlement import settle
 from metering.backend import open_database
 from serving.enrolment.messages import Hardware, Lease
 from serving.fake_node import FakeNode
+from serving.simulated_engine import Pace
 
 ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 REGIONS = ("eu-west", "eu-west", "us-east")
 ENROLLED = "n-enrolled"
 IO_PRICE_NANO_USD = 160_000_000
 ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+PACE = Pace(ttft_ms=20, token_ms=4)
 _HOUR_NS = 3600 * 10**9
 
 
@@ -69,7 +71,9 @@ def enrol(home: Path, node: FakeNode) -> None:
 async def console_world(home: Path, *, chats: int = 6) -> AsyncIterator[Served]:
     (home / "admin_key").write_text(ADMIN_KEY + "\n")
     async with contextlib.AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(FakeNode(seed=seed)) for seed in range(4)]
+        nodes = [
+            await stack.enter_async_context(FakeNode(seed=seed, pace=PACE)) for seed in range(4)
+        ]
         served = await stack.enter_async_context(serve(home, config_over(nodes[:3])))
         for _ in range(chats):
             (await served.client.post("/v1/chat/completions", json=ASKED)).raise_for_status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -32,3 +33,21 @@ def postgres(monkeypatch):
     ):
         monkeypatch.setenv("TOLLGATE_TEST_LEDGER_URL", process.url)
         yield process
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate authority of our own, and a certificate for `localhost` that it signed."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    signer = ("-subj", "/CN=Test authority", "-addext", "keyUsage=critical,keyCertSign")
+    openssl(*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", *signer)
+    openssl(*new, "-keyout", "node.key", "-out", "node.csr", "-subj", "/CN=localhost")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid")
+    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
+    openssl("x509", "-req", "-in", "node.csr", "-out", "node.pem", "-days", "2", *signing)
+    return folder

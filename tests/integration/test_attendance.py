@@ -26,7 +26,8 @@ from ide.settlement import stored_result
 from metering.backend import open_database, open_ledger
 from metering.database import Database
 from metering.gpu_time_store import GpuTime, GpuTimeStore
-from router.types import NodeRecord
+from metering.lease import NOBODY, lease_row
+from router.types import NodeRecord, NodeView
 from serving.enrolment.messages import Hardware, Lease
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
@@ -55,7 +56,7 @@ def enrolled(
     return node_id
 
 
-def attendance(database: Database, writer: str = "gw-a") -> Attendance:
+def attendance(database: Database, writer: str = "gw-a", views=tuple) -> Attendance:
     return Attendance(
         NodeStore(database),
         GpuTimeStore(database),
@@ -63,6 +64,7 @@ def attendance(database: Database, writer: str = "gw-a") -> Attendance:
         writer=writer,
         models=MODELS,
         doors={},
+        views=views,
     )
 
 
@@ -124,6 +126,31 @@ async def test_a_node_whose_lease_is_over_is_not_counted(database, engine):
     await rounds(here, here)
     assert counted(database) == {}
     assert len(engine.received) == 1
+
+
+async def test_a_node_of_bad_reputation_is_not_counted(database, engine):
+    node_id = enrolled(database, engine.url)
+    here = attendance(database)
+    await rounds(here)
+    await asyncio.to_thread(here.round, {node_id})
+    await rounds(here)
+    assert counted(database) == {}
+    assert len(engine.received) == 2
+
+
+async def test_who_the_router_bars_is_not_even_asked(database, engine, monkeypatch):
+    monkeypatch.setattr("gateway.enrolment.attendance.ROUND_S", 0.01)
+    async with FakeNode() as liar:
+        barred_id = enrolled(database, liar.url, supplier="liar")
+        enrolled(database, engine.url)
+        barred = NodeView(node=NodeStore(database).find(barred_id).record(), standing=0.0)
+        going_on = asyncio.create_task(attendance(database, views=lambda: (barred,)).run())
+        await eventually(lambda: len(engine.received), (3).__le__)
+        going_on.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await going_on
+        assert len(liar.received) == 0
+    assert lease_row(database, ATTENDANCE).holder == NOBODY, "another may count at once"
 
 
 async def test_of_two_gateways_one_counts_and_the_other_goes_on(database, engine):

@@ -12,10 +12,10 @@ from books import opened
 from lossy_pools import LossyPools
 from served import eventually
 
-from gateway.admission.sharing import Sharing
+from gateway.admission.sharing import TRIES_MAX, Sharing
 from metering.budget import BalanceUpdate
 from metering.ledger import LedgerError
-from metering.limits import Limits
+from metering.limits import LimitKind, Limits, Shortage
 from metering.shared_budget import SharedBudget
 from metering.shared_limits import shared_limiter
 
@@ -108,3 +108,46 @@ async def leases_places(sharing: Sharing, client: redis_client.Redis) -> None:
         return [field for key in found for field in client.hkeys(key) if field.startswith(b"m:")]
 
     await eventually(leased, bool)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["lease", "refuse"])
+async def test_one_slow_answer_of_redis_refuses_nobody_who_may_wait(redis, waits):
+    awake, budget = set(), SharedBudget()
+    limiter = shared_limiter(Limits(), awake)
+
+    async def refresh(account: str) -> None:
+        budget.update([BALANCE])
+
+    async def register() -> list[str]:
+        return ["w0"]
+
+    with redis_client.Redis(port=redis.port) as client:
+        pools = LossyPools(client)
+        sharing = Sharing(
+            pools,
+            limiter,
+            awake,
+            budget,
+            writer="w0",
+            register=register,
+            refresh=refresh,
+            serves_on_leases=waits,
+        )
+        shortage = Shortage(kind=LimitKind.CREDIT, asked=1, limit=1, free=0, wait_ns=None)
+        assert not sharing.worth_asking(shortage, CHARGE, OWN, 1, 0)  # it never answered
+        sharing.drop("w0", 1)
+        sharing.settled = True
+        await sharing.step()
+        assert not sharing.away
+        pools.answer_lost = True
+        sharing.drop("w0", 1)
+        await sharing.step()
+        assert sharing.away
+        assert sharing.worth_asking(shortage, CHARGE, OWN, 1, 0) is waits
+        assert not sharing.worth_asking(shortage, CHARGE, OWN, 1, TRIES_MAX)
+        if waits:
+            pools.answer_lost = False
+            running = asyncio.create_task(sharing.run())
+            await sharing.find(CHARGE, OWN, 1, 0)
+            assert not sharing.away
+            running.cancel()

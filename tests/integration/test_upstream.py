@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 
 import pytest
 from raw_node import STREAM, WHOLE, RawNode, ok
@@ -206,24 +205,6 @@ async def test_node_on_a_unix_socket(tmp_path, driver):
             assert (await served.client.post(CHAT, json=chat())).content == WHOLE
         assert node.connections == 1
         assert b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n" in node.requests[0]
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """A certificate authority of our own, and a certificate for `localhost` that it signed."""
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    signer = ("-subj", "/CN=Test authority", "-addext", "keyUsage=critical,keyCertSign")
-    openssl(*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", *signer)
-    openssl(*new, "-keyout", "node.key", "-out", "node.csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid")
-    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
-    openssl("x509", "-req", "-in", "node.csr", "-out", "node.pem", "-days", "2", *signing)
-    return folder
 
 
 async def test_node_behind_tls_is_verified_against_its_own_authority(tmp_path, driver, authority):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-ANSWER_S = 240.0
+ANSWER_S = 420.0
 KEEP_ALIVE = ": keep-alive"
 
 

@@ -11,7 +11,7 @@ from served import Served
 from serving.model_files import DEMO_MODEL, DEMO_MODEL_NAME
 
 from .clients import Crowd
-from .stand import POOL, Stand, client_of, model, pool
+from .stand import POOL, UNTIL_S, Stand, client_of, model, pool
 
 Figures = dict[str, float | int | str]
 Part = Callable[[Stand, Served], Awaitable[Figures]]
@@ -42,6 +42,10 @@ async def placement(stand: Stand, _served: Served) -> Figures:
     landed = {app: await stand.where(app) for app in (STEADY, BURST)}
     assert [name[:-2] for name in landed[STEADY]] == ["h100", "h100"], landed
     assert [name[:-2] for name in landed[BURST]] == ["a100"], landed
+    assert await stand.owners() == {
+        ("steady", "h100", "H100", "alice"),
+        ("burst", "a100", "A100", "bob"),
+    }
     before = await stand.pools()
     again = await stand.changes()
     assert again == {"unchanged": created["created"]}, again
@@ -57,10 +61,10 @@ async def autoscaling(stand: Stand, served: Served) -> Figures:
     """Load adds replicas, its end removes them, and no client sees either."""
     crowd = Crowd(client_of(served), "burst", tokens=40)
     crowd.start(12, streams=0.75)
-    up_s = await stand.until("two more", lambda pools: pools[BURST].running == 3, 60)
+    up_s = await stand.until("two more", lambda pools: pools[BURST].running == 3)
     assert {name[:-2] for name in await stand.where(BURST)} == {"a100"}
     answers = await crowd.stop()
-    down_s = await stand.until("one is left", lambda pools: pools[BURST].running == 1, 90)
+    down_s = await stand.until("one is left", lambda pools: pools[BURST].running == 1)
     assert not crowd.errors, crowd.errors
     return {
         "1 to 3 replicas, s": round(up_s, 1),
@@ -73,7 +77,8 @@ async def waking(stand: Stand, served: Served) -> Figures:
     """A model at zero answers its first request; the replica goes again; who would rather be
     refused is.
     """
-    await stand.until("nobody is there", lambda pools: pools[NIGHTLY].running == 0, 60)
+    await stand.until("nobody is there", lambda pools: pools[NIGHTLY].running == 0)
+    await stand.until_unlisted(served, "nightly")
     impatient = client_of(served, stand.impatient_key())
     refused = await impatient.ask("nightly", "hello", 5)
     assert refused.status == 429, refused
@@ -85,7 +90,8 @@ async def waking(stand: Stand, served: Served) -> Figures:
     assert not whole.error, whole
     assert streamed.text == whole.text
     assert streamed.keep_alives, "it was silent while the model started"
-    down_s = await stand.until("it sleeps", lambda pools: pools[NIGHTLY].running == 0, 90)
+    down_s = await stand.until("it sleeps", lambda pools: pools[NIGHTLY].running == 0)
+    await stand.until_unlisted(served, "nightly")
     again = await patient.ask("nightly", "hello", 5, stream=False)
     assert again.text == whole.text, again
     assert (await stand.pools())["nightly-a100"].running == 0, "one pool was enough"
@@ -128,8 +134,8 @@ async def lost_node(stand: Stand, served: Served) -> Figures:
     await _under_way(crowd)
     began_s = time.monotonic()
     stand.cluster.kill(victim)
-    await stand.until("it is missed", lambda pools: pools[STEADY].running < 2, 60)
-    await stand.until("it is replaced", lambda pools: pools[STEADY].running == 2, 90)
+    await stand.until("it is missed", lambda pools: pools[STEADY].running < 2)
+    await stand.until("it is replaced", lambda pools: pools[STEADY].running == 2)
     took_s = time.monotonic() - began_s
     assert victim not in await stand.where(STEADY)
     answers = await crowd.stop()
@@ -147,7 +153,7 @@ async def real_engine(stand: Stand, served: Served) -> Figures:
 
 async def _under_way(crowd: Crowd) -> None:
     """Until each client has had an answer."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + UNTIL_S
     while not crowd.answers:
         assert time.monotonic() < deadline, "nobody was answered"
         await asyncio.sleep(0.05)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from served import Served, serve
+from served import Served, eventually, serve
 
 from gateway.config import load
 from metering.backend import open_database
@@ -20,6 +20,7 @@ from metering.key_store import KeyStore
 from metering.keys import KeyTerms
 from serving.pool_state import PoolState, pool_states
 from serving.ray_dashboard import RayUnavailableError
+from serving.ray_discovery import RayDiscovery
 
 from .clients import Client
 from .ray_cluster import NodeKind, RayCluster
@@ -30,6 +31,9 @@ KINDS = (
     NodeKind("a100-a", "a100", 4),
     NodeKind("rtx4090-a", "rtx4090", 2),
 )
+UNTIL_S = 180.0
+"""Nothing takes so long, even on a machine with much else to do."""
+
 CONFIG = """
 [settlement]
 automatic = false
@@ -45,6 +49,7 @@ stream_keep_alive_s = 1
 dashboard_url = "{dashboard_url}"
 token_file = "{token_file}"
 poll_interval_ms = 250
+wake_wait_s = 400
 proxy_port = {proxy_port}
 cache_dir = "{cache_dir}"
 
@@ -154,15 +159,18 @@ class Stand:
     async def running(self, app: str) -> int:
         return (await self.pools())[app].running
 
-    async def until(
-        self, what: str, good: Callable[[dict[str, PoolState]], bool], within_s: float
-    ) -> float:
+    async def until(self, what: str, good: Callable[[dict[str, PoolState]], bool]) -> float:
         """Seconds until the pools are so."""
         began_s = time.monotonic()
         while not good(pools := await self.pools()):
-            assert time.monotonic() - began_s < within_s, f"{what}: not in {within_s} s: {pools}"
+            assert time.monotonic() - began_s < UNTIL_S, f"{what}: not in {UNTIL_S} s: {pools}"
             await asyncio.sleep(0.1)
         return time.monotonic() - began_s
+
+    async def owners(self) -> set[tuple[str, str, str, str]]:
+        """Model, class, GPU and supplier, as discovery tells the gateway of each replica."""
+        found = await RayDiscovery(self.cluster.head.dashboard).poll()
+        return {(each.model, each.pool, each.gpu, each.supplier_id) for each in found.records}
 
     async def where(self, app: str) -> list[str]:
         """Names of the nodes that its running replicas are on."""
@@ -177,6 +185,14 @@ class Stand:
         config = load(self.home / "tollgate.toml")
         async with serve(self.home, config, credit_usd="1000") as served:
             yield served
+
+    async def until_unlisted(self, served: Served, model_id: str) -> None:
+        """Until the gateway knows of no replica of it."""
+        await eventually(
+            lambda: served.client.get("/readyz"),
+            lambda answer: not answer.json()["nodes_ready"][model_id],
+            within_s=UNTIL_S,
+        )
 
     def impatient_key(self) -> str:
         """Of one who will not wait for a model to start."""

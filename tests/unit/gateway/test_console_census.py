@@ -59,7 +59,7 @@ def test_registered_is_who_is_listed_or_enrolled_and_not_revoked():
 
 
 def test_verified_takes_a_right_answer_and_a_standing():
-    views = [view("a"), view("b", standing=0.5), view("c")]
+    views = [view("a"), view("b", standing=0.9), view("c")]
     assert counted(views, honest={"a", "b", "gone"})[1] == (0, 1, 1)
     assert counted(views)[1] == (0, 0, 0)
 

@@ -53,6 +53,7 @@ def pool(name: str, proxy: Proxy, order: int = 0) -> PoolState:
         gpu="",
         phase=AppPhase.RUNNING,
         detail="running",
+        has_failed=False,
         replicas_min=0,
         replicas_max=1,
         target=0,
@@ -111,7 +112,7 @@ async def test_what_ray_starts_by_itself_is_waited_for_and_not_asked_for(proxy):
 
 async def test_a_pool_that_failed_brings_nobody(proxy):
     waker = Waker(SECOND, lambda: 0)
-    waker.saw([msgspec.structs.replace(pool("h100", proxy), phase=AppPhase.FAILED)])
+    waker.saw([msgspec.structs.replace(pool("h100", proxy), has_failed=True)])
     assert not waker.is_coming("m")
     assert not waker.any_asleep
     waker.saw([])

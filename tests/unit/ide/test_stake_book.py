@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.cli import main
 from gateway.home import Home
+from ide.chain.due import due_of, ledger_io, settled_io
+from ide.chain.plan import CLOSING
 from ide.invariants import check_books, supply_io
 from ide.journal import books_of, posted_balances
 from ide.params import IdeParams
@@ -116,6 +118,8 @@ def test_a_slash_is_burned_by_the_first_epoch_after_its_month(world: World) -> N
     assert world.posted(accounts.IO_SLASHED) == 0
     assert world.settle(NOW + 2 * MONTH).status is SettlementStatus.NOTHING_NEW
     world.assert_right()
+    assert due_of(world.ledger, settled.row.epoch).burn_io == taken, "on the chain too"
+    assert settled_io(world.ledger) == ledger_io(world.ledger.trial_balance()) == {CLOSING: taken}
 
 
 def test_what_is_slashed_burns_beside_what_is_bought_back(world: World) -> None:

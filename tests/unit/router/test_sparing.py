@@ -138,7 +138,7 @@ def test_a_node_that_nobody_asked_is_forecast_by_its_distance() -> None:
         router.report_load(node_id, Load(waiting=0, running=0, kv_use=0.0, rtt_ns=rtt_ns))
     assert {router.choose(FEATURES, number).node_id for number in range(20)} == {"near"}
     known = router._known["near"]
-    known.reached(1_005_000_000)
+    known._reached(1_005_000_000)
     assert known.rtt_ns == 130_000_000, "one slow round trip is no distance"
-    known.reached(4_000_000)
+    known._reached(4_000_000)
     assert known.rtt_ns == 4_000_000

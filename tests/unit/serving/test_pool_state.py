@@ -43,6 +43,14 @@ def test_a_replica_that_leaves_or_comes_does_not_count(replica_state: State) -> 
     assert pool.replicas[2].ray_node_id == ""
 
 
+def test_an_unwell_pool_has_not_failed(replica_state: State) -> None:
+    app = replica_state["applications"]["tollgate-demo-default"]
+    app["status"] = "UNHEALTHY"
+    assert not pool_states(replica_state)[0].has_failed
+    app["status"] = "DEPLOY_FAILED"
+    assert pool_states(replica_state)[0].has_failed
+
+
 def test_applications_of_others_are_no_pools(replica_state: State) -> None:
     replica_state["applications"]["tollgate-demo-default"]["deployed_app_config"] = None
     assert pool_states(replica_state) == []
