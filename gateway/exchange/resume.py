@@ -87,18 +87,20 @@ class Resume:
             return True  # it was only asked for a text
         if not isinstance(meter, TokenMeter) or not (self._prompt_ids or self._begin(meter)):
             return False
-        chunks = bytes(meter.ids).split(b"]")[:-1]
-        recent = list(meter.recent)
+        chunks, recent = bytes(meter.ids).split(b"]")[:-1], list(meter.recent)
         try:
             while recent and not self._tells_text(recent[-1]):
                 recent.pop()
-                chunks.pop()
         except (*UNREADABLE, ValueError):
             return False
-        if (chunks and not recent) or not all(map(_IDS.fullmatch, chunks)):
+        if not all(map(_IDS.fullmatch, chunks)):
             return False
+        silent = len(meter.recent) - len(recent)
+        if recent or silent == len(chunks):
+            chunks = chunks[: len(chunks) - silent]
         if chunks:
-            self._unsure = b"," in chunks[-1]
+            # No character takes so many tokens: where all are silent, they are special ones.
+            self._unsure = not recent or b"," in chunks[-1]
             self._ids += b",".join(chunks).split(b",")
         if len(self._ids) >= self._tokens_max and not self.finished:
             return False

@@ -189,7 +189,8 @@ async def _ask(served: Served, asked: Asked, after_s: float = 0.0) -> Asked:
         "model": "fake",
         "messages": [{"role": "user", "content": asked.question}],
         "max_tokens": TOKENS,
-        "ignore_eos": True,
+        # what follows an answer's end: text that it goes on with, or tokens without any
+        **({"min_tokens": TOKENS} if asked.question.endswith("?") else {"ignore_eos": True}),
         "session_id": uuid.uuid4().hex,
         "temperature": 0,
         "stream": True,

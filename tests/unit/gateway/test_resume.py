@@ -122,6 +122,18 @@ def test_tokens_without_text_are_made_again():
     assert play.close.usage == Usage(prompt_tokens=2, completion_tokens=3)
 
 
+def test_many_tokens_without_text_are_kept():
+    """They are no part of a character: after its end, a model that may not end tells such."""
+    silent = [part("", [8], count) for count in range(2, 14)]
+    play = begun(part("a", [1], 1), *silent).failed(Termination.BROKEN)
+    assert asked(play)["tokens"] == [8] * 8
+    play.head().body(b'{"prompt":""}').node_end()
+    assert asked(play)["prompt"] == [90, 91, 1, *[8] * 12]
+    play.head().body(more("b", [2], 1, "stop"), closing(1) + DONE).closed()
+    assert texts(play) == "ab"
+    assert play.close.usage == Usage(prompt_tokens=2, completion_tokens=14)
+
+
 def test_a_seam_among_several_tokens_is_looked_for():
     play = begun(part("ab", [1, 2, 3, 4], 4)).failed(Termination.BROKEN)
     node = play.of(Dial)[-1].node
