@@ -28,6 +28,7 @@ from gateway.failover import FailoverConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
+from gateway.logs.config import LogConfig
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Listing
 from gateway.pools.config import GpuClassConfig, PoolConfig, RayConfig, check_pools
@@ -39,6 +40,7 @@ from gateway.routing.config import RouterConfig
 from gateway.settlement.config import SettlementConfig, price_of_io
 from gateway.solana_config import SolanaConfig
 from gateway.timeouts import ClientTimeouts, Timeouts
+from gateway.traces.config import TracesConfig
 from ide.price_sources import OracleConfig
 from metering.limits import Limits
 from metering.money import PPM
@@ -271,6 +273,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     oracle: OracleConfig | None = None
     responses: ResponsesConfig = ResponsesConfig()
     solana: SolanaConfig = SolanaConfig()
+    log: LogConfig = LogConfig()
+    traces: TracesConfig = TracesConfig()
 
     def at(self, *, port: int | None = None, workers: int | None = None) -> Config:
         """The same on another port, with so many workers. Raises ConfigError."""

@@ -70,6 +70,8 @@ class ApiError(Exception):
         self.more_headers = more_headers
         self.model: str | None = None
         """The model on sale that was asked for, once that is known: for the scorecard."""
+        self.request_id: str | None = None
+        """Of the request that is refused so: for the log."""
 
     def body(self) -> bytes:
         """The JSON error object; all four keys are always there, as OpenAI's schema requires."""

@@ -55,6 +55,7 @@ class GatewayServer(uvicorn.Server):
                 loop="uvloop",
                 lifespan="on",
                 access_log=False,
+                log_config=None,
                 log_level="warning",
                 server_header=False,
                 backlog=BACKLOG,

@@ -31,7 +31,7 @@ from gateway.canaries.config import CanariesConfig
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config
+from gateway.config import Config, RedisConfig
 from gateway.console.door import Door, Parts
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -48,12 +48,12 @@ from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
+from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
-from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -72,7 +72,16 @@ from gateway.routes import (
     tokens,
     usage,
 )
-from gateway.routes.admin import accounts, decisions, deposits, discovery, findings, keys, prices
+from gateway.routes.admin import (
+    accounts,
+    decisions,
+    deposits,
+    discovery,
+    findings,
+    keys,
+    prices,
+    reputations,
+)
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
@@ -86,6 +95,7 @@ from router.router import Router
 if TYPE_CHECKING:
     from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
+    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -108,7 +118,7 @@ class Gateway:
         routing = config.router
         conducts = Conducts(config.reputation.terms())
         self._router = Router(registry, routing.build(), random.Random(), routing.log(), conducts)
-        self._reputations = Keeper(self._router)
+        self._reputations = Keeper(self._router, self._books.reputations)
         self._catalogue = Catalogue(config.model, quotas_of(config.quota))
         self._keyring = Keyring(self._books.keys)
         self._prices = PriceBoard(self._books.prices, self._catalogue)
@@ -120,15 +130,14 @@ class Gateway:
         loads_s = routing.load_interval_s
         self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
         self._watch = Watch()
-        self._figures = self._books.figures()
+        one_in = config.log.access_one_in
+        self._access = AccessLog(one_in) if one_in else None
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
-        ray = config.ray
-        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -143,7 +152,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
-            waking=Waking(self._waker),
+            waking=Waking(config.ray, time.monotonic_ns),
         )
         self._batches = Batches(
             home,
@@ -157,8 +166,10 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
+        self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
             self._telemetry.finished,
+            *(each.ended for each in (self._access, self._traces) if each is not None),
             self._tool_checks.ended,
             self._honesty.ended,
             self._batches.gate.ended,
@@ -175,7 +186,8 @@ class Gateway:
             lambda: self._watch.count,
             files,
             draining=lambda: self.admission.draining,
-            more=self._figures,
+            more=self._books.figures,
+            also_refused=None if self._access is None else self._access.refused,
         )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
@@ -208,6 +220,12 @@ class Gateway:
             count=self._telemetry.canary,
             request_id=Ids().request_id,
         )
+
+    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
+        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
+
+        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
+        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -321,6 +339,7 @@ class Gateway:
             findings.routes(books.findings),
             decisions.routes(self._router),
             discovery.routes(self._router),
+            reputations.routes(self._router),
         ]
 
     @contextlib.asynccontextmanager
@@ -330,6 +349,7 @@ class Gateway:
         self._nodes.take(self.config.node)
         await self._keyring.reload()
         await self._prices.reload()
+        await self._reputations.sync()
         async with asyncio.TaskGroup() as tasks:
             going_on = [
                 self._watch.sweep(),
@@ -346,12 +366,14 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
-            if self._figures is not None:
-                going_on.append(self._figures.keep_read())
+            if self._traces is not None:
+                going_on.append(self._traces.run())
+            if self.config.redis is not None:
+                going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
-            if self.config.ray is not None and self._waker is not None:
-                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
+            if self.config.ray is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self.config.canaries is not None and self._worker == 0:
                 going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
@@ -363,14 +385,16 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
-        if self._waker is not None:
-            self._waker.close()
+        self.admission.waking.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)
+        await self._reputations.sync(with_served=True)
         await asyncio.to_thread(self._batches.close)
         await self._books.close()
         await self._telemetry.publish()
+        if self._traces is not None:
+            await self._traces.close()
 
     async def _reload(self) -> None:
         seen: object = None

@@ -121,6 +121,16 @@ class Spool:
         return max(self._appended_seq, self.last_seq) - self._booked_seq
 
     @property
+    def appended_seq(self) -> int:
+        """The last row that was appended, on disk or not."""
+        return max(self._appended_seq, self.last_seq)
+
+    @property
+    def booked_seq(self) -> int:
+        """The last row that the ledger has."""
+        return self._booked_seq
+
+    @property
     def full(self) -> bool:
         """So many rows wait for the ledger that no charge should be opened; closing them may go on.
 

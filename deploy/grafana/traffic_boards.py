@@ -161,7 +161,11 @@ MODELS = dashboard(
             panel(
                 "Nodes by state",
                 "none",
-                (f"sum by (model, state) (tollgate_node_state{OF_MODEL})", "{{model}} {{state}}"),
+                (
+                    "sum by (model, state) "
+                    f"(max by (node, model, state) (tollgate_node_state{OF_MODEL}))",
+                    "{{model}} {{state}}",
+                ),
             ),
         ],
     ],
@@ -198,7 +202,12 @@ NODES = dashboard(
                 ),
             ),
             panel(
-                "Standing: how far its word is taken",
+                "Reputation, 0 to 1000",
+                "none",
+                (f"min by (node) (tollgate_node_reputation{_OF_NODE})", "{{node}}"),
+            ),
+            panel(
+                "Its part of a fair share",
                 "percentunit",
                 (f"min by (node) (tollgate_node_standing_ratio{_OF_NODE})", "{{node}}"),
             ),

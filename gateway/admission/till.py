@@ -245,6 +245,16 @@ class Till:
         return self._spool.backlog
 
     @property
+    def recorded_seq(self) -> int:
+        """The last row that was recorded: in the order of the spool."""
+        return self._spool.appended_seq
+
+    @property
+    def booked_seq(self) -> int:
+        """The last row that the ledger has."""
+        return self._spool.booked_seq
+
+    @property
     def rows_max(self) -> int:
         """So many rows may wait for the ledger before charges are refused."""
         return self._spool.rows_max

@@ -18,6 +18,7 @@ from gateway.cli.home import (
     json_option,
     open_stores,
 )
+from gateway.cli.node_reputation import reputation
 from gateway.cli.node_run import rotate, run
 from gateway.cli.node_time import gpu_time
 from gateway.cli.terms import Duration
@@ -50,11 +51,12 @@ _terms = (
 
 @click.group()
 def command() -> None:
-    """Suppliers' nodes: run one; invite, list, show, set, revoke, freeze, thaw, audit."""
+    """Suppliers' nodes: run one; invite, list, show, set, revoke, freeze, audit; reputations."""
 
 
 command.add_command(run)
 command.add_command(rotate)
+command.add_command(reputation)
 command.add_command(gpu_time)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from gateway.config import Config, ConfigError, load
 from gateway.home import Home
+from gateway.logs.lines import write_log
 from gateway.workers.listening import AddressError
 from gateway.workers.workers import StartError, Workers
 from metering.ledger import LedgerError
@@ -36,10 +36,10 @@ from metering.spool_file import SpoolError
 @click.option("--workers", type=click.IntRange(min=1), help="Overrides [server] workers.")
 def command(home: Path, config_file: Path | None, port: int | None, workers: int | None) -> None:
     """Serve OpenAI's API over the configured nodes until SIGTERM or Ctrl-C, then drain."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     place = Home(home)
     try:
         config = load(config_file or place.config_file).at(port=port, workers=workers)
+        write_log(config.log)
         if config.server.workers > 1:
             _serve_together(place, config)
         else:

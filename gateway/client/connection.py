@@ -220,10 +220,10 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, error: ApiError, endpoint: str = "none", request_id: str = "") -> None:
         """Answer an error; the connection ends if the request was not read to its end."""
         listener = self._listener
+        error.request_id = request_id = request_id or listener.new_request_id()
         listener.refused(endpoint, error)
         whole = self._stage is _ANSWER
         self.keep_alive = self.keep_alive and whole
-        request_id = request_id or listener.new_request_id()
         headers = listener.cors(self.origin) if self.origin else ()
         self.transport.write(error_answer(error, request_id, headers, keep_alive=self.keep_alive))
         self.answered()

@@ -76,6 +76,7 @@ class InferenceApp:
             else:
                 exchange = await self._admit(request_id, scope, receive)
         except ApiError as error:
+            error.request_id = request_id
             self._refused(ENDPOINT_OF_PATH[scope["path"]].value, error)
             allow = [_ALLOW] if error.status == 405 else []
             await _answer_error(error, request_id, allow, send)

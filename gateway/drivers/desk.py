@@ -51,6 +51,7 @@ class DeskOf(Generic[AnyDriver]):
                 )
             )
         except ApiError as error:
+            error.request_id = request_id
             self._refused(endpoint.value, error)
             raise
         driver = self._new_driver(exchange)

@@ -8,7 +8,6 @@ It drains when its supervisor dies, however that happens: the kernel sends it SI
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ import msgspec
 
 from gateway.config import ConfigError
 from gateway.home import Home
+from gateway.logs.lines import write_log
 from gateway.server import GatewayServer
 from gateway.wiring import Gateway
 from gateway.workers.listening import AddressError, bind
@@ -31,8 +31,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     spec = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerSpec)
     _end_with(spec.supervisor_pid)
-    form = f"%(asctime)s %(levelname)s worker {spec.worker}: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form)
+    write_log(spec.config.log, spec.worker)
     server = spec.config.server
     try:
         gateway = Gateway(Home(Path(spec.home)), spec.config, worker=spec.worker, run=spec.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import click
 
@@ -18,6 +19,7 @@ def main(speed: float) -> None:
 
     Example: make alerts ARGS='--speed 1'
     """
+    logging.disable(logging.WARNING)  # what the gateway says of its faults
     asyncio.run(_main(speed))
 
 

@@ -8,6 +8,14 @@ from serving.fake_faults import Fault
 
 from .stack import Stack
 
+WORST = {
+    "TollgatePsiBelowOne",
+    "TollgateNodeDead",
+    "TollgateErrorBurnFast",
+    "TollgateLedgerDown",
+    "TollgateSpoolFilling",
+}
+
 
 async def faults(stack: Stack, *, within_s: float) -> AsyncIterator[tuple[str, str, float]]:
     """What was done, the alert, and the seconds until it fired. The load goes on meanwhile."""

@@ -39,6 +39,8 @@ PAUSE_S = 0.02
 """Between two requests of the load."""
 _SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": _SCHEMA}}]
+ROWS_OF_EPOCH_MIN = 100
+"""So that there is something to earn in each."""
 PARAMS = IdeParams(smoothing_s=3600)
 PRICE_OF_IO_NANO_USD = 160_000_000
 DEAR = TokenRate(model="fake", prompt_nano_usd=5_000, completion_nano_usd=5_000)
@@ -67,6 +69,7 @@ class Stack:
         self._keys = keys
         self._rng = random.Random(7)
         self._asked = 0
+        self._settled_seq = 0
 
     async def load(self) -> None:
         """Until it is cancelled: chats of every sort, and now and then what is refused."""
@@ -100,12 +103,15 @@ class Stack:
 
         def close() -> bool:
             with contextlib.closing(open_ledger(self.postgres.url)) as ledger:
+                if ledger.last_seq() < self._settled_seq + ROWS_OF_EPOCH_MIN:
+                    return False
+                self._settled_seq = ledger.last_seq()
                 done = settle(
                     ledger, params, io_price_nano_usd=PRICE_OF_IO_NANO_USD, now_ns=time.time_ns()
                 )
             return done.row is not None
 
-        await eventually(lambda: asyncio.to_thread(close), bool)
+        await eventually(lambda: asyncio.to_thread(close), bool, within_s=30)
 
     async def fires(self, alert: str, *, within_s: float) -> float:
         """Seconds until it does."""

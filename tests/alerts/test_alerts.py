@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from served import eventually
 
-from .faults import faults
+from .faults import WORST, faults
 from .queries import of_alerts, of_panels, of_recording_rules
 from .stack import stacked
 
@@ -30,12 +30,13 @@ async def test_every_query_finds_data_and_the_worst_faults_fire():
             await eventually(
                 lambda: asyncio.to_thread(_silent, stack.prometheus, queries),
                 lambda silent: not silent,
-                within_s=40,
+                within_s=90,
             )
             firing = stack.prometheus.firing()
-            assert firing <= {"TollgateNodeLies"}, "one node lies; all else is well"
-            fired = [alert async for _, alert, _ in faults(stack, within_s=30)]
-            assert len(fired) == 5
+            assert "TollgateNodeLies" in firing, "one does, from the first request on"
+            assert not firing & WORST
+            fired = {alert async for _, alert, _ in faults(stack, within_s=90)}
+            assert fired == WORST
         finally:
             load.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -42,6 +42,7 @@ NOT_MONEY = {
     "metering/postgres_link.py": "seconds: when to try again to connect",
     "metering/postgres_watch.py": "seconds: how long to wait for an answer",
     "metering/redis_pools.py": "seconds: how long to wait for Redis",
+    "metering/reputation_store.py": "pieces of evidence, faded: statistics of conduct",
     "metering/spool.py": "seconds: how long rows have waited",
     "metering/spool_log.py": "seconds: how long what is booked is kept",
     "metering/spool_queue.py": "seconds: how long rows gather, and their pace",

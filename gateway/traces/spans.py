@@ -1,0 +1,125 @@
+"""What a request leaves as a trace, in OpenTelemetry's names for generative AI. Pure.
+
+POST /v1/chat/completions     accepted ... the last byte of its answer (or booked, if later)
+  chat MODEL                  sent to a node ... the node's last byte; an event at its first
+  record                      the charge's closing row on its way to the disk
+  book                        on its way into the ledger
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.exchange.exchange import Exchange
+from gateway.openai.request import Endpoint
+from metering.charge import ChargeOutcome
+from metering.prices import cost_nano_usd
+
+Value = str | int | bool
+
+OPERATIONS = {
+    Endpoint.CHAT: "chat",
+    Endpoint.COMPLETIONS: "text_completion",
+    Endpoint.EMBEDDINGS: "embeddings",
+    Endpoint.RERANK: "rerank",
+    Endpoint.SCORE: "score",
+}
+_WELL = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY, ChargeOutcome.CLIENT_GONE})
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are wall clock."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Value] = {}
+    calls: bool = False
+    """It is a call of another server."""
+    failed: str = ""
+    """How, if it did."""
+    first_token_ns: int | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An exchange whose last byte was sent, at that time of the monotonic clock."""
+
+    exchange: Exchange
+    ended_ns: int
+    spool_seq: int
+    """All of its rows are in the spool up to there."""
+
+
+def trace_of(ended: Ended, booked_ns: int | None) -> tuple[Span, ...]:
+    """The whole request, then its parts. `booked_ns` is of the monotonic clock, None if the ledger
+    did not take it in time.
+    """
+    exchange = ended.exchange
+    charge, attempt, question = exchange.charge, exchange.attempt, exchange.question
+    to_wall_ns = charge.created_ns - exchange.started_ns
+    ended_ns = ended.ended_ns + to_wall_ns
+    last_byte_ns = min((attempt.last_byte_ns or ended.ended_ns) + to_wall_ns, ended_ns)
+    outcome = exchange.outcome
+    failed = "" if outcome is None or outcome in _WELL else outcome.value
+    whole = Span(
+        name=f"POST {question.endpoint.path}",
+        start_ns=charge.created_ns,
+        end_ns=ended_ns if booked_ns is None else max(ended_ns, booked_ns + to_wall_ns),
+        attributes=_of_request(exchange, booked_ns is not None),
+        failed=failed,
+    )
+    call = Span(
+        name=f"{OPERATIONS[question.endpoint]} {question.model}",
+        start_ns=charge.created_ns,
+        end_ns=last_byte_ns,
+        attributes=_of_call(exchange),
+        calls=True,
+        failed=failed,
+        first_token_ns=attempt.first_byte_ns and attempt.first_byte_ns + to_wall_ns,
+    )
+    record = Span(name="record", start_ns=last_byte_ns, end_ns=ended_ns)
+    if booked_ns is None:
+        return whole, call, record
+    book = Span(name="book", start_ns=ended_ns, end_ns=max(ended_ns, booked_ns + to_wall_ns))
+    return whole, call, record, book
+
+
+def _of_request(exchange: Exchange, booked: bool) -> dict[str, Value]:
+    charge, usage = exchange.charge, exchange.usage
+    return {
+        "http.request.method": "POST",
+        "http.route": exchange.question.endpoint.path,
+        "tollgate.request_id": charge.request_id,
+        "tollgate.charge_id": charge.charge_id,
+        "tollgate.account": charge.account,
+        "tollgate.key_id": charge.key_id,
+        "tollgate.outcome": exchange.outcome or "",
+        "tollgate.attempts": exchange.attempts,
+        "tollgate.cost_nano_usd": 0 if usage is None else cost_nano_usd(charge.price, usage),
+        "tollgate.booked": booked,
+    }
+
+
+def _of_call(exchange: Exchange) -> dict[str, Value]:
+    question, node, usage = exchange.question, exchange.attempt.node, exchange.usage
+    parts = urlsplit(node.url)
+    told: dict[str, Value] = {
+        "gen_ai.operation.name": OPERATIONS[question.endpoint],
+        "gen_ai.provider.name": node.engine,
+        "gen_ai.request.model": question.model,
+        "gen_ai.response.model": node.served_model or node.model,
+        "server.address": parts.hostname or parts.path,
+        "tollgate.node": node.node_id,
+        "tollgate.supplier": node.supplier_id,
+    }
+    if parts.port is not None:
+        told["server.port"] = parts.port
+    if question.completion_tokens_max is not None:
+        told["gen_ai.request.max_tokens"] = question.completion_tokens_max
+    if usage is not None:
+        told["gen_ai.usage.input_tokens"] = usage.prompt_tokens
+        told["gen_ai.usage.output_tokens"] = usage.completion_tokens
+        told["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
+    return told
