@@ -178,6 +178,19 @@ def test_a_node_that_shows_no_ids_is_not_gone_on_from():
     assert play.close.usage == Usage(prompt_tokens=2, completion_tokens=1)
 
 
+def test_a_client_that_does_not_read_is_not_waited_for_longer_because_a_node_died():
+    play = begun(part("a", [1], 1))
+    play.exchange.client_slow(play.tick())
+    deadline_ns = play.exchange.deadline_ns
+    play.failed(Termination.BROKEN)
+    assert len(play.of(Dial)) == 2
+    assert play.exchange.client_stalls, "the driver is not to read from the next node"
+    assert play.exchange.deadline_ns == deadline_ns
+    play.do(play.exchange.expired(deadline_ns))
+    assert play.close.outcome is ChargeOutcome.CLIENT_GONE
+    assert play.close.usage == Usage(prompt_tokens=2, completion_tokens=1)
+
+
 def test_only_a_vllm_goes_on():
     play = Play(nodes=2, others="openai").opened().head().body(opening(), part("a", [1], 1))
     play.failed(Termination.BROKEN)
