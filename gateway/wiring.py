@@ -142,6 +142,7 @@ class Gateway:
             ids=Ids(),
             monotonic_ns=time.monotonic_ns,
             timeouts=config.server.timeouts,
+            failover=config.failover.build(),
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
