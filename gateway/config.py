@@ -25,6 +25,7 @@ from gateway.config_error import read_secret, url_of
 from gateway.config_hint import hint
 from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
+from gateway.failover import FailoverConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -258,6 +259,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
+    failover: FailoverConfig = FailoverConfig()
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
     canaries: CanariesConfig | None = None

@@ -48,9 +48,9 @@ from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
-from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.upstream import Upstream
+from gateway.observers import Observers
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
@@ -85,8 +85,6 @@ from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
-from gateway.telemetry.report_files import ReportFiles
-from gateway.telemetry.telemetry import Telemetry
 from router.conduct import Conducts
 from router.registry import Registry
 from router.router import Router
@@ -126,9 +124,8 @@ class Gateway:
         self._upstream = Upstream(*doors)
         self._listed = registry.nodes.values
         self._watch = Watch()
-        one_in = config.log.access_one_in
-        self._access = AccessLog(one_in) if one_in else None
-        self._telemetry = self._new_telemetry(worker, run)
+        self._observers = self._new_observers(worker, run)
+        self._telemetry = self._observers.telemetry
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
@@ -143,6 +140,7 @@ class Gateway:
             ids=Ids(),
             monotonic_ns=time.monotonic_ns,
             timeouts=config.server.timeouts,
+            failover=config.failover.build(),
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
@@ -161,28 +159,24 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
-        self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
-            self._telemetry.finished,
-            *(each.ended for each in (self._access, self._traces) if each is not None),
+            *self._observers.ended(),
             self._tool_checks.ended,
             self._honesty.ended,
             self._batches.gate.ended,
         )
         self._connect_clients()
 
-    def _new_telemetry(self, worker: int, run: str) -> Telemetry:
-        workers, files = self.config.server.workers, None
-        if workers > 1:
-            files = ReportFiles(self._home, run=run, worker=worker, workers=workers)
-        return Telemetry(
-            self._router,
-            self._books.till,
-            lambda: self._watch.count,
-            files,
+    def _new_observers(self, worker: int, run: str) -> Observers:
+        return Observers(
+            self._home,
+            self.config,
+            books=self._books,
+            router=self._router,
+            open_exchanges=lambda: self._watch.count,
             draining=lambda: self.admission.draining,
-            more=self._books.figures,
-            also_refused=None if self._access is None else self._access.refused,
+            worker=worker,
+            run=run,
         )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
@@ -318,13 +312,13 @@ class Gateway:
                 self._watch.sweep(),
                 self._reload(),
                 self._prices.keep_current(),
-                self._telemetry.keep_published(),
                 watch_balances(self._books.customers),
                 self._honesty.run(),
                 self._reputations.run(),
                 self._background.look(),
                 self._tool_checks.run(),
                 self._batches.run(),
+                *self._observers.running(),
                 *self._books.running(),
             ]
             if self._worker == 0:
@@ -332,8 +326,6 @@ class Gateway:
                 going_on += canaries.running(
                     self.config, self._router, self._upstream, self._telemetry.canary
                 )
-            if self._traces is not None:
-                going_on.append(self._traces.run())
             parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
             going_on += news(self.config, *parts)
             if self.config.ray is not None:
@@ -354,9 +346,7 @@ class Gateway:
         await self._reputations.sync(with_served=True)
         await asyncio.to_thread(self._batches.close)
         await self._books.close()
-        await self._telemetry.publish()
-        if self._traces is not None:
-            await self._traces.close()
+        await self._observers.close()
 
     async def _reload(self) -> None:
         seen: object = None
