@@ -113,6 +113,7 @@ class Books:
             home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
         )
         self._settler = self._new_settler(home, config, where)
+        self.figures = self._new_figures(self._settler)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self.ledger, kept_s)
         self._sharing: Sharing | None = None
@@ -209,17 +210,18 @@ class Books:
                 keep_answers_forgotten(self.answers),
                 keep_judging(self._sla, self._objectives),
             ]
+        if self.figures is not None:
+            tasks.append(self.figures.keep_read())
         if self._settler is not None:
             tasks.append(self._settler.run())
         if self._sharing is not None:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
 
-    def figures(self) -> BookFigures | None:
+    def _new_figures(self, settler: Settler | None) -> BookFigures | None:
         """What the books have come to, for metrics: in one worker of all."""
         if self._worker != 0:
             return None
-        settler = self._settler
         prices = None if settler is None else settler.prices
         return BookFigures(
             self.admin_ledger,
@@ -227,6 +229,10 @@ class Books:
             prices,
             lambda: settler is not None and settler.leads,
         )
+
+    def ledger_name(self) -> str:
+        """One for all gateways on this ledger."""
+        return self._register.ledger_name()
 
     @property
     def writer(self) -> str:

@@ -27,12 +27,12 @@ from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
-from gateway.canaries.config import CanariesConfig
+from gateway.canaries import start as canaries
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config
-from gateway.console.door import Door, Parts
+from gateway.config import Config, RedisConfig
+from gateway.console import door as console
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -43,7 +43,6 @@ from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
-from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
@@ -53,9 +52,7 @@ from gateway.logs.access import AccessLog
 from gateway.node_list import NodeList
 from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
-from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
-from gateway.pools.waker import Waker
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
@@ -95,8 +92,8 @@ from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
-    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
+    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -131,15 +128,14 @@ class Gateway:
         loads_s = routing.load_interval_s
         self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
         self._watch = Watch()
-        self._figures = self._books.figures()
+        one_in = config.log.access_one_in
+        self._access = AccessLog(one_in) if one_in else None
         self._telemetry = self._new_telemetry(worker, run)
         self._honesty = self._new_honesty(registry, NodeCounters(*doors) if worker == 0 else None)
         self._nodes = NodeList(
             registry, self._books.drains, self._upstream.keep_only, self._honesty.forget
         )
         self._enrolled = self._new_enrolled(doors[1])
-        ray = config.ray
-        self._waker = None if ray is None else Waker(ray.wake_wait_s * 10**9, time.monotonic_ns)
         self._tool_checks = ToolChecks(self._telemetry.scores.tools_checked)
         self.admission = Admission(
             keyring=self._keyring,
@@ -153,7 +149,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
-            waking=Waking(self._waker),
+            waking=Waking(config.ray, time.monotonic_ns),
         )
         self._batches = Batches(
             home,
@@ -167,8 +163,6 @@ class Gateway:
                 exchange, self._books.till, self._upstream, self._watch
             ),
         )
-        one_in = config.log.access_one_in
-        self._access = AccessLog(one_in) if one_in else None
         self._traces = config.traces.open(self._books.till, self._books.writer)
         self._watch.report_to(
             self._telemetry.finished,
@@ -189,7 +183,8 @@ class Gateway:
             lambda: self._watch.count,
             files,
             draining=lambda: self.admission.draining,
-            more=self._figures,
+            more=self._books.figures,
+            also_refused=None if self._access is None else self._access.refused,
         )
 
     def _new_enrolled(self, doors: dict[str, ssl.SSLContext]) -> EnrolledNodes | None:
@@ -210,18 +205,11 @@ class Gateway:
             router=self._router,
         )
 
-    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
-        from gateway.canaries.canaries import Canaries  # here, because few need it
+    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
+        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
 
-        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
-        return Canaries(
-            settings,
-            router=self._router,
-            upstream=self._upstream,
-            models=models,
-            count=self._telemetry.canary,
-            request_id=Ids().request_id,
-        )
+        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
+        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -253,7 +241,7 @@ class Gateway:
         ) -> ProtocolDriver:
             return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
 
-        refused = self._refused
+        refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
@@ -274,17 +262,13 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _refused(self, endpoint: str, error: ApiError) -> None:
-        self._telemetry.refused(endpoint, error)
-        if self._access is not None:
-            self._access.refused(endpoint, error)
-
     def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
+        shown = (self._keyring, self._router, self._nodes, self._telemetry)
         return [
             health.routes(
                 catalogue=catalogue,
@@ -311,22 +295,8 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
-            self._door().routes,
+            console.routes(self._home, self.config, books, catalogue, *shown),
         ]
-
-    def _door(self) -> Door:
-        parts = Parts(
-            home=self._home,
-            config=self.config,
-            where=self.config.ledger.where(self._home),
-            books=self._books,
-            catalogue=self._catalogue,
-            keyring=self._keyring,
-            router=self._router,
-            nodes=self._nodes,
-            telemetry=self._telemetry,
-        )
-        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
@@ -367,16 +337,17 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
+                going_on += canaries.running(
+                    self.config, self._router, self._upstream, self._telemetry.canary
+                )
             if self._traces is not None:
                 going_on.append(self._traces.run())
-            if self._figures is not None:
-                going_on.append(self._figures.keep_read())
+            if self.config.redis is not None:
+                going_on.append(self._hearsay(self.config.redis).run())
             if self.config.router.load_interval_s:
                 going_on.append(self._loads.run())
-            if self.config.ray is not None and self._waker is not None:
-                going_on.append(self._nodes.follow(self.config.ray, self._waker.saw))
-            if self.config.canaries is not None and self._worker == 0:
-                going_on.append(self._new_canaries(self.config.canaries).run())
+            if self.config.ray is not None:
+                going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []
@@ -386,8 +357,7 @@ class Gateway:
             for task in running:
                 task.cancel()
         await self._background.close()
-        if self._waker is not None:
-            self._waker.close()
+        self.admission.waking.close()
         self._watch.cut()
         self._upstream.close()
         await asyncio.to_thread(self._honesty.close)

@@ -46,9 +46,9 @@ class _FirstTokens(NamedTuple):
 
 class KnownNode:
     __slots__ = (
-        "_answers", "_came", "_strangers", "beside", "clear_at_ns", "conduct", "health",
-        "in_flight", "index", "load", "on_trial", "pace", "pending", "pending_tokens", "record",
-        "rtt_ns", "sent_ns", "slot", "standing", "tokens", "warm",
+        "_answers", "_came", "_elsewhere", "_strangers", "answered_ns", "beside", "clear_at_ns",
+        "conduct", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
+        "pending_tokens", "record", "rtt_ns", "sent_ns", "slot", "standing", "tokens", "warm",
     )  # fmt: skip
 
     def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
@@ -76,6 +76,10 @@ class KnownNode:
         self.warm = 0
         self.beside: Beside | None = None
         self._strangers = _NOBODY
+        self._elsewhere = _NOBODY
+        """What other gateways have on it."""
+        self.answered_ns = -NEVER_NS
+        """When it last sent us a first token, or ended an answer well."""
 
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
@@ -127,12 +131,27 @@ class KnownNode:
         if load is not None:
             if load.rtt_ns:
                 self._reached(load.rtt_ns)
-            count = load.waiting + load.running - self.in_flight
+            count = load.waiting + load.running - self.in_flight - self._elsewhere.in_flight
             if count > 0:
                 waiting = min(load.waiting, count)
                 strangers = Beside(count, waiting * _STRANGERS_PROMPT_TOKENS)
         self._strangers = strangers
-        self.beside = strangers if strangers.in_flight else None
+        self._add_up()
+
+    def heard(self, elsewhere: Beside) -> None:
+        """What other gateways have on it, all of them together."""
+        self._elsewhere = elsewhere
+        self._add_up()
+
+    def _add_up(self) -> None:
+        one, other = self._strangers, self._elsewhere
+        beside = Beside(one.in_flight + other.in_flight, one.pending_tokens + other.pending_tokens)
+        self.beside = beside if beside.in_flight else None
+
+    @property
+    def running(self) -> int:
+        """All that runs on it, as far as is known."""
+        return self.in_flight if self.beside is None else self.in_flight + self.beside.in_flight
 
     def _reached(self, rtt_ns: int) -> None:
         """A round trip took so long. The shortest tells the distance; more of them that it grew.

@@ -5,6 +5,8 @@ of the `Lease` that `start` returned when that came, then exactly one `finish` o
 request ends.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from router.conduct import Conduct, Conducts
@@ -12,6 +14,7 @@ from router.decision_log import DecisionLog
 from router.diversity import Traffic
 from router.ejection import GOOD, after
 from router.fleet import Fleet
+from router.hearsay import Hearsay, Told
 from router.known_node import WARM, KnownNode
 from router.lessons import Lessons
 from router.picker import DRAW_BITS
@@ -57,6 +60,7 @@ class Lease:
 
     def first_token(self, now_ns: int) -> None:
         """The first token of a streamed answer came."""
+        self._node.answered_ns = now_ns
         if self._node.warm < WARM:
             self._node.warm += 1
 
@@ -82,6 +86,7 @@ class Lease:
             node.on_trial = False
         if termination is Termination.COMPLETED:
             node.conduct.served += 1
+            node.answered_ns = now_ns
             if node.warm < WARM:
                 node.warm += 1
         else:
@@ -123,7 +128,7 @@ class LearningLease(Lease):
         self._first_ns = now_ns
         super().first_token(now_ns)
         node = self._node
-        self._beside = node.in_flight
+        self._beside = node.running
         if now_ns > node.pending[self] + LATE_NS and self._is_outlier(now_ns):
             self._router.report(node.record.node_id, Evidence.SLOW, now_ns)
         node.first_token(self, self._computed, self._decision.ask.now_ns, now_ns)
@@ -148,7 +153,7 @@ class LearningLease(Lease):
             if self._decision.ask.features.stream:
                 node.unanswered(self, self._computed, now_ns)
         elif completion_tokens:
-            beside = (self._beside + node.in_flight) / 2
+            beside = (self._beside + node.running) / 2
             node.answered(completion_tokens, now_ns - self._first_ns, beside)
         if completion_tokens and termination is Termination.COMPLETED:
             self._router.lessons.answered(self._decision.ask.features.model, completion_tokens)
@@ -181,6 +186,7 @@ class Router:
         self._traffic: dict[str, Traffic] = {}
         """By model; empty unless the policy bounds the share of a supplier."""
         self._sessions = Sessions()
+        self._hearsay = Hearsay()
 
     def choose(
         self, features: RequestFeatures, now_ns: int, excluded: frozenset[str] = _NOTHING
@@ -273,6 +279,15 @@ class Router:
             node.loaded(load)
             self._show(node)
 
+    def tell(self, now_ns: int) -> Told:
+        """What other gateways may hear of us."""
+        return self._hearsay.tell(self._known.values(), now_ns)
+
+    def hear(self, others: Sequence[tuple[str, Told]], now_ns: int) -> None:
+        """What each other gateway tells now, by its name; what it told before no longer stands."""
+        for node in self._hearsay.hear(self._known.values(), others, now_ns):
+            self._show(node)
+
     def nodes(self, now_ns: int) -> list[NodeView]:
         """Return every listed node as it is now, for metrics."""
         if self._registry_version != self._registry.version:
@@ -342,9 +357,9 @@ class Router:
         bound, doubtful = self.conducts.terms.bound, set[str]()
         for node_id, record in self._registry.nodes.items():
             node = self._known.get(node_id) or self._know(record)
-            if node.record.supplier_id != record.supplier_id:
-                node.conduct = self.conducts.of(node_id, record.supplier_id)
-                node.standing = node.conduct.weight
+            conduct = self.conducts.of(node_id, record.supplier_id)
+            if node.conduct is not conduct:  # another supplier's now, or forgotten meanwhile
+                node.conduct, node.standing = conduct, conduct.weight
             node.record = record
             if not node.standing or node.conduct.score < bound:
                 doubtful.add(record.model)
@@ -356,6 +371,7 @@ class Router:
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]
         for node_id in gone:
             self.lessons.forget(self._known.pop(node_id))
+            self._hearsay.forget(node_id)
         self._registry_version = self._registry.version
 
     def _know(self, record: NodeRecord) -> KnownNode:

@@ -161,7 +161,11 @@ MODELS = dashboard(
             panel(
                 "Nodes by state",
                 "none",
-                (f"sum by (model, state) (tollgate_node_state{OF_MODEL})", "{{model}} {{state}}"),
+                (
+                    "sum by (model, state) "
+                    f"(max by (node, model, state) (tollgate_node_state{OF_MODEL}))",
+                    "{{model}} {{state}}",
+                ),
             ),
         ],
     ],

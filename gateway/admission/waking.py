@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway.errors import no_capacity
 from gateway.exchange.waking import WakingExchange
+from gateway.pools.config import RayConfig
 from gateway.pools.waker import Waker
 from gateway.routing.preferences import refusal
 from metering.keys import ApiKey
 from router.filters import PREFERENCES
 from router.types import Decision
+from serving.pool_state import PoolState
 
 
 class Waking:
-    def __init__(self, waker: Waker | None) -> None:
+    def __init__(self, ray: RayConfig | None, monotonic_ns: Callable[[], int]) -> None:
         """None: there is no cluster that could start one."""
-        self._waker = waker
-        self.exchange = partial(WakingExchange, wait_ns=0 if waker is None else waker.wait_ns)
+        wait_ns = 0 if ray is None else ray.wake_wait_s * 10**9
+        self._waker = None if ray is None else Waker(wait_ns, monotonic_ns)
+        self.exchange = partial(WakingExchange, wait_ns=wait_ns)
 
     @property
     def any_asleep(self) -> bool:
@@ -26,6 +30,16 @@ class Waking:
 
     def is_coming(self, model: str) -> bool:
         return self._waker is not None and self._waker.is_coming(model)
+
+    def saw(self, pools: Sequence[PoolState]) -> None:
+        """What Ray says of its pools now."""
+        if self._waker is not None:
+            self._waker.saw(pools)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self._waker is not None:
+            self._waker.close()
 
     def check(self, decision: Decision, key: ApiKey) -> None:
         """Wake a replica for a request that has no node, which then waits for it.

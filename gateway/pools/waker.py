@@ -27,10 +27,10 @@ class _Wake(msgspec.Struct):
 
 
 class Waker:
-    """`wait_ns`: the longest that a request waits. Times are monotonic."""
+    """`wait_ns`: how long a start is asked for. Times are monotonic."""
 
     def __init__(self, wait_ns: int, monotonic_ns: Callable[[], int]) -> None:
-        self.wait_ns = wait_ns
+        self._wait_ns = wait_ns
         self._monotonic_ns = monotonic_ns
         self._pools: dict[str, list[PoolState]] = {}
         """By model, the one to be woken first first."""
@@ -88,7 +88,7 @@ class Waker:
         """Hold a request open at Serve's proxy, which counts as load, until there is a replica or
         nobody waits any longer. After half of that time the next pool is woken too, and so on.
         """
-        wait_s = self.wait_ns / 1e9
+        wait_s = self._wait_ns / 1e9
         try:
             async with asyncio.timeout(wait_s):
                 await asyncio.gather(

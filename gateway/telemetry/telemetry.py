@@ -57,10 +57,12 @@ class Telemetry:
         *,
         draining: Callable[[], bool] = lambda: False,
         more: Collector | None = None,
+        also_refused: Callable[[str, ApiError], None] | None = None,
     ) -> None:
         """`files` connects it to the other workers, if there are any; `more` are gauges that are
-        not of requests, such as those of the ledger.
+        not of requests, such as those of the ledger; `also_refused` hears of refusals, too.
         """
+        self._also_refused = also_refused
         self._files = files
         self._counts = Counts() if files is None else files.former_counts()
         self.scores = Scores({} if files is None else files.former_cards(), time.monotonic_ns)
@@ -124,6 +126,8 @@ class Telemetry:
         self.scores.refused(error)
         code, model = error.code or "none", error.model or "none"
         self.count(REFUSALS, endpoint, str(error.status), code, model)
+        if self._also_refused is not None:
+            self._also_refused(endpoint, error)
 
     def checked(self, node_id: str, result: str) -> None:
         """An answer of a node was counted again, or was to be."""

@@ -16,9 +16,8 @@ from .stand import POOL, UNTIL_S, Stand, client_of, model, pool
 Figures = dict[str, float | int | str]
 Part = Callable[[Stand, Served], Awaitable[Figures]]
 
-STEADY, BURST, NIGHTLY = "steady-h100", "burst-a100", "nightly-rtx4090"
+STEADY, BURST, NIGHTLY, SECOND = "steady-h100", "burst-a100", "nightly-a100", "nightly-rtx4090"
 ROLLED_MS = 40
-STREAMS = 50
 STREAM_TOKENS = 60
 
 
@@ -27,7 +26,7 @@ def models(steady_token_ms: int = 50, *, vllm: bool = False) -> tuple[str, ...]:
     simulated = (
         model("steady", pool("h100", 2, 2, steady_token_ms)),
         model("burst", pool("a100", 1, 3)),
-        model("nightly", pool("rtx4090", 0, 1), pool("a100", 0, 1)),
+        model("nightly", pool("a100", 0, 1), pool("rtx4090", 0, 1)),
     )
     demo = POOL.format(gpu_class="cpu", least=0, most=1, more="")
     return (*simulated, *([model(DEMO_MODEL_NAME, demo, path=str(DEMO_MODEL))] if vllm else []))
@@ -94,7 +93,7 @@ async def waking(stand: Stand, served: Served) -> Figures:
     await stand.until_unlisted(served, "nightly")
     again = await patient.ask("nightly", "hello", 5, stream=False)
     assert again.text == whole.text, again
-    assert (await stand.pools())["nightly-a100"].running == 0, "one pool was enough"
+    assert (await stand.pools())[SECOND].running == 0, "one pool was enough"
     return {
         "first word from zero, s": round(streamed.first_s, 1),
         "keep-alives": streamed.keep_alives,
@@ -108,7 +107,7 @@ async def rolling(stand: Stand, served: Served) -> Figures:
     pools = await stand.pools()
     before = {replica.replica_id for replica in pools[STEADY].replicas}
     crowd = Crowd(client_of(served), "steady", STREAM_TOKENS)
-    crowd.start(STREAMS)
+    crowd.start(stand.streams)
     await _under_way(crowd)
     stand.configure(*models(ROLLED_MS, vllm=f"{DEMO_MODEL_NAME}-cpu" in pools))
     began_s = time.monotonic()
@@ -119,7 +118,7 @@ async def rolling(stand: Stand, served: Served) -> Figures:
     assert not before & after, (before, after)
     assert not crowd.errors, crowd.errors[:3]
     return {
-        "streams at once": STREAMS,
+        "streams at once": stand.streams,
         "rolled, s": round(took_s, 1),
         "streams": len(answers),
         "broken": 0,

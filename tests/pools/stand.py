@@ -113,8 +113,10 @@ def pool(gpu_class: str, least: int, most: int, token_ms: int = 50) -> str:
 class Stand:
     """The gateway runs in this process; Ray, and what it starts, in their own."""
 
-    def __init__(self, folder: Path, cluster: RayCluster) -> None:
+    def __init__(self, folder: Path, cluster: RayCluster, streams: int) -> None:
+        """`streams`: so many at once go through an update."""
         self.cluster = cluster
+        self.streams = streams
         self.home = folder / "home"
         self.home.mkdir()
         self._gateway: Served | None = None
@@ -206,9 +208,9 @@ def client_of(served: Served, secret: str | None = None) -> Client:
 
 
 @contextlib.asynccontextmanager
-async def standing(folder: Path) -> AsyncIterator[Stand]:
+async def standing(folder: Path, streams: int = 50) -> AsyncIterator[Stand]:
     cluster = await asyncio.to_thread(RayCluster, folder, KINDS)
     try:
-        yield Stand(folder, cluster)
+        yield Stand(folder, cluster, streams)
     finally:
         await asyncio.to_thread(cluster.close)

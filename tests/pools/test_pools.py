@@ -1,4 +1,4 @@
-"""The short version of `make pools`: one cluster, one gateway, every part but the real engine."""
+"""The short version of `make pools`: fewer streams, no real engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_replicas_land_scale_sleep_wake_roll_and_outlive_their_machine(tmp_path):
-    async with standing(tmp_path) as stand:
+    async with standing(tmp_path, streams=20) as stand:
         stand.configure(*parts.models())
         async with stand.gateway() as served:
             await parts.placement(stand, served)

@@ -88,7 +88,7 @@ async def admission_with(store: Keys) -> tuple[Admission, Keyring]:
         open_requests_max=1,
         sample=unused,
         tool_sample=unused,
-        waking=Waking(None),
+        waking=Waking(None, time.monotonic_ns),
     )
     return admission, keyring
 
