@@ -22,8 +22,10 @@ from gateway.billing.sla_config import SlaConfig
 from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
 from gateway.config_error import read_secret, url_of
+from gateway.config_hint import hint
 from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
+from gateway.failover import FailoverConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig
@@ -257,6 +259,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis: RedisConfig | None = None
     ledger: LedgerConfig = LedgerConfig()
     honesty: HonestyConfig = HonestyConfig()
+    failover: FailoverConfig = FailoverConfig()
     router: RouterConfig = RouterConfig()
     reputation: ReputationConfig = ReputationConfig()
     canaries: CanariesConfig | None = None
@@ -308,7 +311,7 @@ def parse(text: str) -> Config:
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_locate(str(error), text)) from None
+        raise ConfigError(_locate(str(error), text) + hint(str(error), Config)) from None
     _check(config)
     return config
 

@@ -27,12 +27,12 @@ from gateway.app import fastapi_app
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
-from gateway.canaries.config import CanariesConfig
+from gateway.canaries import start as canaries
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config, RedisConfig
-from gateway.console.door import Door, Parts
+from gateway.config import Config
+from gateway.console import door as console
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
@@ -49,10 +49,8 @@ from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
-from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.observers import Observers
-from gateway.openai.request import Endpoint
 from gateway.patience import until_answered
 from gateway.quota_config import quotas_of
 from gateway.reputation.keeper import Keeper
@@ -85,15 +83,14 @@ from gateway.routes.admin import (
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
 from router.conduct import Conducts
 from router.registry import Registry
 from router.router import Router
 
 if TYPE_CHECKING:
-    from gateway.canaries.canaries import Canaries
     from gateway.enrolled_nodes import EnrolledNodes
-    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -125,8 +122,7 @@ class Gateway:
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._upstream = Upstream(*doors)
-        loads_s = routing.load_interval_s
-        self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
+        self._listed = registry.nodes.values
         self._watch = Watch()
         self._observers = self._new_observers(worker, run)
         self._telemetry = self._observers.telemetry
@@ -144,6 +140,7 @@ class Gateway:
             ids=Ids(),
             monotonic_ns=time.monotonic_ns,
             timeouts=config.server.timeouts,
+            failover=config.failover.build(),
             body_bytes_max=config.server.body_bytes_max,
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
@@ -199,25 +196,6 @@ class Gateway:
             reopen=self._upstream.reopen,
             router=self._router,
         )
-
-    def _new_canaries(self, settings: CanariesConfig) -> Canaries:
-        from gateway.canaries.canaries import Canaries  # here, because few need it
-
-        models = [model.id for model in self.config.model if Endpoint.CHAT in model.kinds]
-        return Canaries(
-            settings,
-            router=self._router,
-            upstream=self._upstream,
-            models=models,
-            count=self._telemetry.canary,
-            request_id=Ids().request_id,
-        )
-
-    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
-        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
-
-        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
-        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -276,6 +254,7 @@ class Gateway:
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
+        shown = (self._keyring, self._router, self._nodes, self._telemetry)
         return [
             health.routes(
                 catalogue=catalogue,
@@ -302,22 +281,8 @@ class Gateway:
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts()),
-            self._door().routes,
+            console.routes(self._home, self.config, books, catalogue, *shown),
         ]
-
-    def _door(self) -> Door:
-        parts = Parts(
-            home=self._home,
-            config=self.config,
-            where=self.config.ledger.where(self._home),
-            books=self._books,
-            catalogue=self._catalogue,
-            keyring=self._keyring,
-            router=self._router,
-            nodes=self._nodes,
-            telemetry=self._telemetry,
-        )
-        return Door(parts)
 
     def _admin_parts(self) -> list[APIRouter]:
         books = self._books
@@ -358,14 +323,13 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
-            if self.config.redis is not None:
-                going_on.append(self._hearsay(self.config.redis).run())
-            if self.config.router.load_interval_s:
-                going_on.append(self._loads.run())
+                going_on += canaries.running(
+                    self.config, self._router, self._upstream, self._telemetry.canary
+                )
+            parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
+            going_on += news(self.config, *parts)
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
-            if self.config.canaries is not None and self._worker == 0:
-                going_on.append(self._new_canaries(self.config.canaries).run())
             if self._enrolled is not None:
                 going_on.append(self._enrolled.roll.follow(self._nodes.take_enrolled))
                 going_on += [self._enrolled.attendance.run()] if self._worker == 0 else []

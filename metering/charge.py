@@ -37,6 +37,8 @@ class ChargeOutcome(StrEnum):
     TIMED_OUT = "timed_out"
     EMPTY = "empty"
     """Whole, but without a single generated token."""
+    RESUMED = "resumed"
+    """Part of an answer: its node failed in the middle of the stream, another one went on."""
     GATEWAY_CRASH = "gateway_crash"
     """The gateway died with the request open; closed when it started again."""
     UNRECORDED = "unrecorded"
@@ -58,6 +60,14 @@ class OpenCharge(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like
     """What it sets aside beside the hold: of caps, and of free tokens."""
 
 
+class Leg(msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True):
+    """What a node delivered of an answer that another one went on with."""
+
+    node_id: str
+    supplier_id: str
+    usage: Usage
+
+
 class ChargeProgress(
     msgspec.Struct, frozen=True, gc=False, kw_only=True, array_like=True, tag="progress"
 ):
@@ -67,6 +77,9 @@ class ChargeProgress(
     node_id: str
     supplier_id: str
     usage: Usage
+    """Of all nodes together."""
+    legs: tuple[Leg, ...] = ()
+    """Those before this node."""
 
 
 class CloseCharge(
@@ -79,10 +92,13 @@ class CloseCharge(
     node_id: str | None
     supplier_id: str | None
     usage: Usage | None
+    """Of all nodes together."""
     usage_source: UsageSource | None
     closed_ns: int
     """Wall clock."""
     ttft_ns: int | None
+    legs: tuple[Leg, ...] = ()
+    """Of an answer that several nodes gave: those before the last. `legs.py` divides it."""
 
 
 Row = OpenCharge | ChargeProgress | CloseCharge
@@ -202,4 +218,5 @@ def _closed_by_crash(charge_id: str, progress: ChargeProgress | None, now_ns: in
         usage_source=UsageSource.COUNTED if progress else None,
         closed_ns=now_ns,
         ttft_ns=None,
+        legs=progress.legs if progress else (),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from metering.charge import CloseCharge, OpenCharge, OpenCharges, Row
+from metering.legs import parts_of
 from metering.posting import close_group, hold_group, whole_group
 from metering.purse import drawn
 from metering.transfer import Group
@@ -54,14 +55,16 @@ def make_ready(
                 change_of(changes, charge.account).available -= charge.hold_nano_usd
             continue
         index = begun.pop(charge.charge_id, None)
+        (part, ended), *others = parts_of(charge, row)
         if index is None:
-            group = close_group(charge, row)
+            booked = [close_group(part, ended)]
         else:
             groups[index] = None
-            group = whole_group(charge, row)
-        groups.append(group)
+            booked = [whole_group(part, ended)]
+        booked += [whole_group(*other) for other in others]
+        groups += booked
         if seq > untold_seq:
-            _count_close(changes, charge, row, group)
+            _count_close(changes, charge, row, booked)
     held = [hold_group(each) if isinstance(each, OpenCharge) else each for each in groups]
     return ReadyRows([group for group in held if group is not None], changes, seq)
 
@@ -75,11 +78,10 @@ def change_of(changes: dict[str, Change], name: str) -> Change:
 
 
 def _count_close(
-    changes: dict[str, Change], charge: OpenCharge, close: CloseCharge, group: Group
+    changes: dict[str, Change], charge: OpenCharge, close: CloseCharge, booked: list[Group]
 ) -> None:
     """What its end gives back of its hold, and takes of what its account and purses have."""
-    assert group.charge is not None
-    charged = group.charge.charged_nano_usd
+    charged = sum(group.charge.charged_nano_usd for group in booked if group.charge is not None)
     released = charge.hold_nano_usd - charged
     change = change_of(changes, charge.account)
     change.available += released

@@ -148,9 +148,11 @@ def judge(objective: Objective, period: Period, rows: Iterable[SlaRow]) -> list[
             continue
         hours = by_account.setdefault(row.account, {})
         hour = hours.setdefault(row.closed_ns // HOUR_NS, _Hour())
+        hour.spent += row.charged_nano_usd
+        if row.outcome == ChargeOutcome.RESUMED:
+            continue
         hour.requests += 1
         hour.failed += row.outcome in _FAILED
-        hour.spent += row.charged_nano_usd
         if row.ttft_ns is not None:
             hour.ttfts.append(row.ttft_ns)
     return [

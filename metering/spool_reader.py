@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from metering.charge import ChargeRecord, CloseCharge, finished
+from metering.legs import parts_of
 from metering.spool_disk import DiskFolder
 from metering.spool_file import SpoolError, decode_rows
 from metering.spool_segment import RecordReader, charges_before, read_header
@@ -64,4 +65,5 @@ class SpoolReader:
                 for seq, row in enumerate(decode_rows(record.body), start=record.first_seq):
                     charge = charges.take(row)
                     if charge is not None and isinstance(row, CloseCharge):
-                        yield seq, finished(charge, row)
+                        for part in parts_of(charge, row):
+                            yield seq, finished(*part)

@@ -6,6 +6,7 @@ import msgspec
 
 from metering import accounts
 from metering.database import Database, Session
+from metering.legs import REQUEST_SQL
 from metering.money import format_usd
 from metering.month import Month, MonthError
 from metering.movements import Movements
@@ -13,7 +14,8 @@ from metering.row_times import last_row, row_before
 from metering.statement import AccountRows, Statement, StatementError, UsageSum, statement
 
 _USAGE = (
-    "SELECT closed_ns / 86400000000000, model, key_id, price_version, count(*),"
+    "SELECT closed_ns / 86400000000000, model, key_id, price_version,"
+    f" CAST(sum({REQUEST_SQL}) AS BIGINT),"
     " CAST(sum(prompt_tokens) AS BIGINT), CAST(sum(cached_tokens) AS BIGINT),"
     " CAST(sum(completion_tokens) AS BIGINT), CAST(sum(reasoning_tokens) AS BIGINT),"
     " CAST(sum(cost_nano_usd) AS BIGINT), CAST(sum(charged_nano_usd) AS BIGINT)"

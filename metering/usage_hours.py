@@ -7,6 +7,7 @@ Whoever asks adds the few charges since: booking one costs no more for it, the a
 from __future__ import annotations
 
 from metering.database import Database
+from metering.legs import REQUEST_SQL
 
 HOUR_NS = 3_600_000_000_000
 
@@ -26,7 +27,7 @@ ADDED = (
 
 _GROUP = f"account, created_ns / {HOUR_NS} * {HOUR_NS}, key_id, model, price_version"
 _ADD = (
-    f"INSERT INTO usage_hour SELECT {_GROUP}, count(*), "
+    f"INSERT INTO usage_hour SELECT {_GROUP}, CAST(sum({REQUEST_SQL}) AS BIGINT), "
     + ", ".join(f"CAST(sum({column}) AS BIGINT)" for column in ADDED)
     + f" FROM charge WHERE seq > ? AND seq <= ? GROUP BY {_GROUP}"
     " ON CONFLICT (account, hour_ns, key_id, model, price_version) DO UPDATE SET "

@@ -14,6 +14,7 @@ import msgspec
 
 from metering.charge import ChargeRecord
 from metering.database import Database
+from metering.legs import REQUEST_SQL
 from metering.usage_hours import ADDED, HOUR_NS
 
 DAY_NS = 86_400_000_000_000
@@ -153,7 +154,8 @@ _HOURS = (
     " WHERE account = ? AND hour_ns >= ? AND hour_ns < ?"
 )
 _CHARGES = (
-    f"SELECT created_ns, {_GROUPS}, 1 AS requests, {', '.join(ADDED)} FROM charge WHERE account = ?"
+    f"SELECT created_ns, {_GROUPS}, {REQUEST_SQL} AS requests, {', '.join(ADDED)}"
+    " FROM charge WHERE account = ?"
 )
 _IN_TIME = _CHARGES + " AND created_ns >= ? AND created_ns < ?"
 _SINCE_THEN = f"{_CHARGES} AND seq > {_SUMMED} AND +created_ns >= ? AND +created_ns < ?"

@@ -23,6 +23,7 @@ from router.reputation import (
     less,
     summed,
     weight_of,
+    worsens,
 )
 from router.types import Termination
 
@@ -184,14 +185,17 @@ class Conducts:
         for supplier_id, nodes in self._by_supplier.items():
             if any(conduct.is_marked for conduct in nodes.values()):
                 total = summed(conduct.memory(now_ns) for conduct in nodes.values())
-                self._totals[supplier_id] = total
+                total = self._totals[supplier_id] = total if worsens(total) else {}
             elif self._totals.pop(supplier_id, None) is None:
                 continue
             else:
                 total = {}
             for conduct in nodes.values():
-                conduct.others = less(total, conduct.memory(now_ns))
-                if self.weigh(conduct, now_ns):
+                had, conduct.others = conduct.others, {}
+                if total:
+                    conduct.others = less(total, conduct.memory(now_ns))
+                concerned = conduct.others or had or conduct.is_marked
+                if (concerned or conduct.score < _NEW_SCORE) and self.weigh(conduct, now_ns):
                     changed.append(conduct)
         return changed
 

@@ -201,11 +201,21 @@ def weighed(memory: Memory, trait: Trait) -> tuple[float, float]:
 def posterior(memory: Memory, trait: Trait, others: Memory) -> Posterior:
     """`others`: of the supplier's other nodes. They make a prior worse, never better."""
     strength = RULES[trait].strength
-    kept, broken = weighed(others, trait)
-    expected = (strength * PRIOR_BROKEN + broken) / (strength + kept + broken)
-    expected = min(max(expected, PRIOR_BROKEN), PRIOR_BROKEN_MAX)
+    expected = min(max(_expected(others, trait), PRIOR_BROKEN), PRIOR_BROKEN_MAX)
     kept, broken = weighed(memory, trait)
     return Posterior(kept=strength * (1.0 - expected) + kept, broken=strength * expected + broken)
+
+
+def _expected(others: Memory, trait: Trait) -> float:
+    """The share that nodes like these break."""
+    strength = RULES[trait].strength
+    kept, broken = weighed(others, trait)
+    return (strength * PRIOR_BROKEN + broken) / (strength + kept + broken)
+
+
+def worsens(others: Memory) -> bool:
+    """Whether such nodes make the prior of another any worse."""
+    return any(_expected(others, trait) > PRIOR_BROKEN for trait in Trait)
 
 
 def judge(memory: Memory, others: Memory, bar: int = BOUND) -> Judgement:

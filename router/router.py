@@ -357,9 +357,9 @@ class Router:
         bound, doubtful = self.conducts.terms.bound, set[str]()
         for node_id, record in self._registry.nodes.items():
             node = self._known.get(node_id) or self._know(record)
-            if node.record.supplier_id != record.supplier_id:
-                node.conduct = self.conducts.of(node_id, record.supplier_id)
-                node.standing = node.conduct.weight
+            conduct = self.conducts.of(node_id, record.supplier_id)
+            if node.conduct is not conduct:  # another supplier's now, or forgotten meanwhile
+                node.conduct, node.standing = conduct, conduct.weight
             node.record = record
             if not node.standing or node.conduct.score < bound:
                 doubtful.add(record.model)

@@ -3,7 +3,8 @@
 One token per word: a run of characters without spaces, with the spaces before it. A chat message
 costs `MESSAGE_TOKENS` more for its role and its end, and the answer's opening as much again.
 Answers are words drawn by a seed: the same engine seed, prompt, sampling seed and choice give the
-same answer.
+same answer; a prompt that ends with the ids of its beginning is answered with the rest. No text
+has such ids.
 """
 
 import re
@@ -103,13 +104,17 @@ class SimulatedEngine:
         stop: Sequence[str] = (),
         ignore_eos: bool = False,
     ) -> Choice:
-        """Return one answer to a prompt of token ids."""
+        """Return one answer to a prompt of token ids, or the rest of it."""
+        begun = next((at for at, id_ in enumerate(prompt) if id_ >= VOCABULARY), len(prompt))
+        prompt, begun_ids = prompt[:begun], prompt[begun:]
+        tokens_max += len(begun_ids)
         rng = Random(f"{self.seed} {crc32(repr(prompt).encode())} {seed} {index}")
         length = tokens_max if ignore_eos else min(tokens_max, rng.choice(LENGTHS))
         words = [rng.randrange(len(_WORDS)) for _ in range(length)]
         tokens = tuple(
-            Token(word, " " * (place > 0) + _WORDS[word]) for place, word in enumerate(words)
-        )
+            Token(VOCABULARY + word, " " * (place > 0) + _WORDS[word])
+            for place, word in enumerate(words)
+        )[len(begun_ids) :]
         return _stop(tokens, stop) or Choice(tokens, "length" if length == tokens_max else "stop")
 
     def prefill(self, prompt: Sequence[int], choices: int = 1) -> int:

@@ -6,9 +6,12 @@ import json
 import random
 from functools import partial
 
+from msgspec.structs import replace
+
 from gateway.exchange.actions import Record, Send
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.waking import WakingExchange
+from gateway.failover import Failover
 from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
 from metering.charge import CloseCharge, OpenCharge
@@ -55,8 +58,12 @@ class Play:
         engine: str = "vllm",
         endpoint=Endpoint.CHAT,
         wait_s: float | None = None,
+        others: str | None = None,
+        failover: Failover | None = None,
     ) -> None:
-        """`wait_s`: so long it waits for a first node."""
+        """`wait_s`: so long it waits for a first node. `others` is the engine of all nodes but the
+        one that is asked first.
+        """
         self._registry, self._engine = Registry(), engine
         self.list_nodes(nodes)
         self.router = Router(self._registry, Policy(), random.Random(1))
@@ -91,7 +98,16 @@ class Play:
             router=self.router,
             timeouts=Timeouts(keep_alive_ns=SECOND),
             estimate=lambda _, text: Usage(prompt_tokens=5, completion_tokens=len(text)),
+            failover=failover or Failover(),
         )
+        if others is not None:
+            first = self.exchange.first.node_id
+            nodes_listed = self._registry.nodes.values()
+            records = [
+                each if each.node_id == first else replace(each, engine=others)
+                for each in nodes_listed
+            ]
+            self._registry.update("test", records)
         self.actions: list = []
         self.now_ns = 10
         self.do(self.exchange.start(self.now_ns))

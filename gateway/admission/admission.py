@@ -2,10 +2,8 @@
 
     key -> body judged -> model -> room for one more -> node chosen -> hold reserved -> Exchange
 
-Each refusal is an ApiError, raised before anything was spent or counted: a refused request uses up
-no quota. All of it runs on the event loop without waiting; what must be looked up off the loop (a
-key made a moment ago, a deposit not seen yet, an exact token count) is raised as `Pending`: the
-driver waits for it and asks again.
+Each refusal is an ApiError, raised before anything was spent: it uses up no quota. Nothing waits
+here; what must be looked up (a new key, a deposit, an exact token count) is raised as `Pending`.
 """
 
 from __future__ import annotations
@@ -27,6 +25,7 @@ from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
+from gateway.failover import Failover
 from gateway.openai.request import Endpoint, Question, read
 from gateway.routing.preferences import price_at_node, wanting
 from gateway.routing.prompt_blocks import features_of
@@ -84,6 +83,7 @@ class Admission:
         ids: Ids,
         monotonic_ns: Callable[[], int],
         timeouts: Timeouts,
+        failover: Failover,
         body_bytes_max: int,
         open_requests_max: int,
         sample: Callable[[str], Sample | None],
@@ -102,6 +102,7 @@ class Admission:
         self._ids = ids
         self._monotonic_ns = monotonic_ns
         self._timeouts = timeouts
+        self._failover = failover
         self._open_requests_max = open_requests_max
         self._sample = sample
         self._tool_sample = tool_sample
@@ -169,10 +170,8 @@ class Admission:
         *,
         batch: bool = False,
     ) -> Exchange:
-        """An exchange ready to start, its highest possible cost reserved; `batch` at the price of
-        batches. `session_id` is the header's.
-
-        Raises ApiError (400, 402, 403, 404, 429), Pending.
+        """An exchange ready to start, its highest possible cost reserved, `batch` at its price.
+        `session_id` is the header's. Raises ApiError (400, 402, 403, 404, 429), Pending.
         """
         limits, model = self._till.limits_of(key.key_id, key.limits), None
         try:
@@ -258,6 +257,7 @@ class Admission:
             estimate=model.estimate,
             sample=sample,
             limits=limits,
+            failover=self._failover,
         )
 
     def _choose(self, features: RequestFeatures, key: ApiKey, now_ns: int) -> Decision:

@@ -40,8 +40,6 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     home: Home
     config: Config
-    where: Path | str
-    """The ledger's file or URL."""
     books: Books
     catalogue: Catalogue
     keyring: Keyring
@@ -49,20 +47,43 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     nodes: NodeList
     telemetry: Telemetry
 
+    @property
+    def where(self) -> Path | str:
+        """The ledger's file or URL."""
+        return self.config.ledger.where(self.home)
 
-class Door:
-    """In front of the pages: it knows no more of them than how their paths begin."""
 
+def routes(
+    home: Home,
+    config: Config,
+    books: Books,
+    catalogue: Catalogue,
+    keyring: Keyring,
+    router: Router,
+    nodes: NodeList,
+    telemetry: Telemetry,
+) -> APIRouter:
+    """They know no more of the pages than how their paths begin."""
+    parts = Parts(
+        home=home,
+        config=config,
+        books=books,
+        catalogue=catalogue,
+        keyring=keyring,
+        router=router,
+        nodes=nodes,
+        telemetry=telemetry,
+    )
+    api, door = APIRouter(), _Door(parts)
+    for path in PATHS:
+        api.routes.append(Route(path, _Behind(door.open), include_in_schema=False))
+    return api
+
+
+class _Door:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._opening: asyncio.Task[Console] | None = None
-
-    @property
-    def routes(self) -> APIRouter:
-        api = APIRouter()
-        for path in PATHS:
-            api.routes.append(Route(path, _Behind(self.open), include_in_schema=False))
-        return api
 
     async def open(self) -> Console:
         """In a thread: streams go on meanwhile."""

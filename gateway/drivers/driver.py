@@ -10,10 +10,24 @@ import time
 from typing import Protocol
 
 from gateway.admission.till import Till
-from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
+from gateway.exchange.actions import (
+    Action,
+    Dial,
+    DialRival,
+    Drop,
+    DropRival,
+    End,
+    HangUp,
+    Record,
+    Respond,
+    Send,
+    TakeRival,
+)
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.state import State
+from gateway.nodes.connection import NodeListener
 from gateway.nodes.upstream import Call, Upstream
+from gateway.openai import node_errors
 from router.types import Termination
 
 _ENDED = State.ENDED
@@ -30,7 +44,7 @@ class Watcher(Protocol):
 class Driver:
     """One exchange under way. Subclasses implement the client's side."""
 
-    __slots__ = ("_call", "_till", "_upstream", "_watcher", "exchange")
+    __slots__ = ("_call", "_rival", "_till", "_upstream", "_watcher", "exchange")
 
     def __init__(
         self, exchange: Exchange, till: Till, upstream: Upstream, watcher: Watcher
@@ -40,6 +54,7 @@ class Driver:
         self._upstream = upstream
         self._watcher = watcher
         self._call: Call | None = None
+        self._rival: Rival | None = None
 
     def start(self) -> None:
         self._watcher.began(self)
@@ -66,9 +81,10 @@ class Driver:
                 written = False
             elif kind is HangUp:
                 self._hang_up()
-            else:
-                assert kind is Drop
+            elif kind is Drop:
                 self.drop()
+            else:
+                self._beside(action)
         if written:
             self.flush()
         if self.exchange.state is _ENDED:
@@ -138,24 +154,97 @@ class Driver:
             self.perform(exchange.expired(now_ns))
         elif now_ns >= exchange.keep_alive_at_ns:
             self.perform(exchange.keep_alive(now_ns))
+        if now_ns >= exchange.hedge_at_ns:
+            self.perform(exchange.hedge(now_ns))
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _dial(self, dial: Dial) -> None:
         request_id = self.exchange.charge.request_id
         self._call = self._upstream.dial(dial.node, dial.path, dial.body, request_id, self)
+        if self.exchange.client_stalls:
+            self._call.pause_reading()
 
     def _hang_up(self) -> None:
         if self._call is not None:
             self._call.abort()
             self._call = None
 
+    # -- the node that is asked beside ------------------------------------------------------------
+
+    def _beside(self, action: Action) -> None:
+        if isinstance(action, DialRival):
+            self._rival = Rival(self, action)
+        elif isinstance(action, TakeRival):
+            self._take_rival()
+        else:
+            assert isinstance(action, DropRival), action
+            self._drop_rival()
+
+    def ask_beside(self, dial: DialRival, listener: NodeListener) -> Call:
+        request_id = self.exchange.charge.request_id
+        return self._upstream.dial(dial.node, dial.path, dial.body, request_id, listener)
+
+    def rival_answers(self, data: bytes) -> None:
+        """Its first bytes: one of the two is let go of."""
+        if self.exchange.rival_answers(time.monotonic_ns()):
+            self._take_rival()
+            self.node_body(data)
+        else:
+            self._drop_rival()
+
+    def rival_failed(self, termination: Termination) -> None:
+        self._drop_rival()
+        self.exchange.rival_failed(termination, time.monotonic_ns())
+
+    def _take_rival(self) -> None:
+        rival, self._rival = self._rival, None
+        assert rival is not None, "it was asked"
+        self._hang_up()
+        self._call = rival.call
+        self._call.listener = self
+
+    def _drop_rival(self) -> None:
+        if self._rival is not None:
+            self._rival.call.abort()
+            self._rival = None
+
     def _durable(self, failure: Exception | None) -> None:
         self.perform(self.exchange.durable(failure, time.monotonic_ns()))
 
     def _finish(self) -> None:
         """Idempotent: actions of an ended exchange may still trickle in."""
+        self._drop_rival()
         if self._call is not None:
             self._call.detach()
             self._call = None
         self._watcher.ended(self)
+
+
+class Rival:
+    """Listens to the node that is asked beside one that is late, until either says something."""
+
+    __slots__ = ("_driver", "call")
+
+    def __init__(self, driver: Driver, dial: DialRival) -> None:
+        self._driver = driver
+        self.call = driver.ask_beside(dial, self)
+
+    def node_head(self, status: int) -> None:
+        if status == 200:
+            self._driver.exchange.rival_head()
+        else:
+            overloaded = status in node_errors.OVERLOADED_STATUSES
+            self._driver.rival_failed(
+                Termination.OVERLOADED if overloaded else Termination.NODE_ERROR
+            )
+
+    def node_body(self, data: bytes) -> None:
+        if self.call.listener is self:
+            self._driver.rival_answers(data)
+
+    def node_end(self) -> None:
+        self._driver.rival_failed(Termination.BROKEN)
+
+    def node_failed(self, termination: Termination) -> None:
+        self._driver.rival_failed(termination)

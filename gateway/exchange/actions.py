@@ -16,6 +16,18 @@ class Dial(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class DialRival(Dial, frozen=True):
+    """Ask another node for the same, beside the one that is late."""
+
+
+class TakeRival(msgspec.Struct, frozen=True):
+    """The node that was asked beside is the one now; the connection to the other is closed."""
+
+
+class DropRival(msgspec.Struct, frozen=True):
+    """Close the connection to the node that was asked beside."""
+
+
 class HangUp(msgspec.Struct, frozen=True):
     """Close the connection to the node now: it aborts the request when it sees that."""
 
@@ -48,4 +60,4 @@ class Drop(msgspec.Struct, frozen=True):
     """Cut the client's connection: it stopped reading and holds a node."""
 
 
-Action = Dial | HangUp | Record | Respond | Send | End | Drop
+Action = Dial | TakeRival | DropRival | HangUp | Record | Respond | Send | End | Drop

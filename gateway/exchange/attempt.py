@@ -10,6 +10,7 @@ from gateway.openai.reasoning_alias import AliasingMeter, with_alias
 from gateway.openai.request import Question
 from metering.charge import ChargeProgress
 from metering.stream_meter import StreamMeter, text_of_answer, usage_of_answer
+from metering.token_meter import TokenMeter
 from metering.usage import Usage, UsageSource
 from router.router import Lease
 from router.types import NodeRecord, Termination
@@ -24,27 +25,42 @@ Estimate = Callable[[Question, str], Usage]
 Counted = tuple[Usage, UsageSource]
 
 
+def meter_of(question: Question, node: NodeRecord, *, keep_ids: bool) -> StreamMeter:
+    """For the stream that this node will answer with. `keep_ids`: it was asked for them."""
+    keep_closing = question.usage_wanted and not question.tells_usage
+    keep_running = question.running_usage_wanted
+    if keep_ids:
+        return TokenMeter(keep_closing=keep_closing, keep_running=keep_running)
+    kind = AliasingMeter if question.reasoning_alias else StreamMeter
+    return kind(
+        keep_closing=keep_closing,
+        keep_running=keep_running,
+        choices=question.choices,
+        choices_per_prompt=question.choices_per_prompt,
+        tally_text=node.engine != "vllm",
+    )
+
+
 class Attempt:
     """Made when the node is dialled. `estimate` counts tokens where the node reports none."""
 
     def __init__(
-        self, node: NodeRecord, lease: Lease, question: Question, estimate: Estimate
+        self,
+        node: NodeRecord,
+        lease: Lease,
+        question: Question,
+        estimate: Estimate,
+        meter: StreamMeter | None = None,
     ) -> None:
+        """`meter` is for the stream that is to come; None: there will be none."""
         self.node = node
         self.status = 0
+        self.dialled_ns = 0
         self.first_byte_ns: int | None = None
         self.last_byte_ns: int | None = None
-        self.meter = _NEVER_FED
-        if question.stream:
-            kind = AliasingMeter if question.reasoning_alias else StreamMeter
-            self.meter = kind(
-                keep_closing=question.usage_wanted and not question.tells_usage,
-                keep_running=question.running_usage_wanted,
-                choices=question.choices,
-                choices_per_prompt=question.choices_per_prompt,
-                tally_text=node.engine != "vllm",
-            )
-        self._lease = lease
+        self.streams = meter is not None
+        self.meter = meter or _NEVER_FED
+        self.lease = lease
         self.question = question
         self._estimate = estimate
         self._body: list[bytes] = []
@@ -53,8 +69,8 @@ class Attempt:
     def begin(self, now_ns: int) -> None:
         """The first byte of its answer came."""
         self.first_byte_ns = now_ns
-        if self.status == 200 and self.question.stream:
-            self._lease.first_token(now_ns)
+        if self.status == 200 and self.streams:
+            self.lease.first_token(now_ns)
 
     @property
     def streaming_ns(self) -> int:
@@ -123,4 +139,4 @@ class Attempt:
         ttft_ns = None if first_byte_ns is None else first_byte_ns - started_ns
         usage = self.meter.closing
         tokens = 0 if usage is None else usage.completion_tokens
-        self._lease.finish(termination, now_ns, ttft_ns, tokens)
+        self.lease.finish(termination, now_ns, ttft_ns, tokens)

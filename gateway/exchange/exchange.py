@@ -17,97 +17,22 @@ once, whatever happens: `_settle` is the only place that does it.
 from __future__ import annotations
 
 from gateway import errors
-from gateway.errors import ApiError
 from gateway.exchange import answers
-from gateway.exchange.actions import Action, Dial, Drop, End, HangUp, Record, Respond, Send
-from gateway.exchange.attempt import Attempt, Counted, Estimate
-from gateway.exchange.closing import closing
-from gateway.exchange.sample import Sample
+from gateway.exchange.actions import Action, Drop, End, HangUp, Record, Respond
+from gateway.exchange.hedges import Hedges
 from gateway.exchange.state import WAITING_FOR_NODE, State
-from gateway.exchange.told_usage import with_usage
+from gateway.exchange.tries import PROGRESS_NS, Tries
 from gateway.openai import node_errors
-from gateway.openai.node_body import for_node
-from gateway.openai.request import Question
-from gateway.timeouts import NEVER_NS, Timeouts
-from metering.charge import ChargeOutcome, OpenCharge, finished
-from metering.limits import KeyPools
+from metering.charge import ChargeOutcome
 from metering.stream_meter import MalformedStreamError, StreamMeter
-from metering.usage import Usage, UsageSource
-from router.router import Router
-from router.types import Decision, Termination
-
-ATTEMPTS_MAX = 3
-"""Nodes tried for one request before the client is told."""
+from router.types import Termination
 
 PROGRESS_EVENTS = 64
-PROGRESS_NS = 1_000_000_000
 _ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
 
 
-class Exchange:
-    """The life of one admitted request.
-
-    `decision` names the first node to try; `estimate` counts tokens where a node reported none.
-    """
-
-    attempt: Attempt
-    """The node that is being asked, or was last: once it is started."""
-
-    # How every exchange begins, kept on the class: setting it costs no request anything.
-    state = State.NEW
-    outcome: ChargeOutcome | None = None
-    usage: Usage | None = None
-    usage_source: UsageSource | None = None
-    attempts = 0
-    started_ns = 0
-    deadline_ns: int | None = None
-    """When `expired` is due; None while nothing is waited for."""
-    keep_alive_at_ns = NEVER_NS
-    """When to look whether the client must be told that we are still here."""
-    headed = False
-    """A stream's head was passed on."""
-    _responded = False
-    """Something of the answer was, so no other node is tried."""
-    _client_stalls = False
-    _tried: tuple[str, ...] = ()
-    _progress_at_events = 1
-    _progress_at_ns = 0
-
-    def __init__(
-        self,
-        charge: OpenCharge,
-        question: Question,
-        body: bytes,
-        *,
-        decision: Decision,
-        router: Router,
-        timeouts: Timeouts,
-        estimate: Estimate,
-        sample: Sample | None = None,
-        limits: KeyPools | None = None,
-    ) -> None:
-        self.charge = charge
-        self.limits = limits
-        """What the request's key has left of its limits; None if it has none."""
-        self.question = question
-        self.first = decision
-        self.sample = sample
-        self._body = body
-        self._router = router
-        self._timeouts = timeouts
-        self._estimate = estimate
-        self._opened = not question.stream
-        """The opening row is durable, or nothing leaves before one behind it is."""
-        self._held: list[Action] = []
-        """What the client is owed once the opening row is durable."""
-        self.owed: list[Action] = []
-        """What it is owed once the closing row is."""
-
-    @property
-    def ttft_ns(self) -> int | None:
-        """From the request's acceptance to the first byte of the answer."""
-        first_byte_ns = self.attempt.first_byte_ns
-        return None if first_byte_ns is None else first_byte_ns - self.started_ns
+class Exchange(Tries):
+    """The life of one admitted request: what happens to it."""
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -116,7 +41,16 @@ class Exchange:
         self.started_ns = now_ns
         if self.question.stream and self._timeouts.keep_alive_ns:
             self.keep_alive_at_ns = now_ns + self._timeouts.keep_alive_ns
+        if self._hedges is not None and self.question.stream:
+            self._watch_first_token(self._hedges, now_ns)
         return [Record(self.charge, not self._opened), self._dial(self.first, now_ns)]
+
+    def _watch_first_token(self, hedges: Hedges, now_ns: int) -> None:
+        hedges.begun()
+        features = self.first.ask.features
+        late_ns = hedges.late_after_ns(features.model, features.prompt_tokens)
+        if late_ns is not None:
+            self.hedge_at_ns = now_ns + late_ns
 
     def durable(self, failure: Exception | None, now_ns: int) -> list[Action]:
         """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
@@ -156,7 +90,7 @@ class Exchange:
         if state is _ANSWERING:
             if self.sample is not None:
                 self.sample.add(data)
-            if self.question.stream:
+            if attempt.streams:
                 return self._relay(attempt.meter, data, now_ns)
         if not attempt.collect(data):
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
@@ -168,8 +102,8 @@ class Exchange:
             return self._refused(now_ns)
         if self.state is not State.ANSWERING:
             return []
-        if not self.question.stream:
-            return self._answered_whole(now_ns)
+        if not self.attempt.streams:
+            return self._probed(now_ns) if self.question.stream else self._answered_whole(now_ns)
         meter = self.attempt.meter
         if meter.closing is not None or meter.finished_choices:
             return self._answered_stream(now_ns)
@@ -181,17 +115,17 @@ class Exchange:
 
     def client_slow(self, now_ns: int) -> None:
         """The client does not read as fast as the node writes; the driver stopped reading."""
-        self._client_stalls = True
+        self.client_stalls = True
         self.deadline_ns = now_ns + self._timeouts.client_stall_ns
 
     def client_ready(self, now_ns: int) -> None:
         """The client caught up; the driver reads from the node again."""
-        self._client_stalls = False
+        self.client_stalls = False
         self.deadline_ns = now_ns + self._timeouts.idle_ns
 
     def expired(self, now_ns: int) -> list[Action]:
         """The deadline passed: the node is taken for dead, or the client, if it is what stalls."""
-        if self._client_stalls:
+        if self.client_stalls:
             return [*self.client_gone(now_ns), Drop()]
         if self.state not in WAITING_FOR_NODE:
             return []
@@ -205,7 +139,7 @@ class Exchange:
             self.keep_alive_at_ns = silent_since_ns + interval_ns
             return []
         self.keep_alive_at_ns = now_ns + interval_ns
-        if not self._opened or self._client_stalls or self.state not in WAITING_FOR_NODE:
+        if not self._opened or self.client_stalls or self.state not in WAITING_FOR_NODE:
             return []
         return [*self._stream_head(), answers.KEEP_ALIVE]
 
@@ -246,28 +180,17 @@ class Exchange:
         self._held.extend(actions)
         return []
 
-    def _streamed(self, data: bytes) -> list[Action]:
-        self._responded = True
-        return [*self._stream_head(), Send(data)]
-
-    def _stream_head(self) -> list[Action]:
-        if self.headed:
-            return []
-        self.headed = True
-        return [answers.STREAM_HEAD]
-
     def _progress(self, now_ns: int) -> list[Action]:
         """Note how far the stream is, so that a crash of ours is billed too: densely at first."""
         events = max(self.attempt.meter.events, 1)
         self._progress_at_events = events + min(events, PROGRESS_EVENTS)
         self._progress_at_ns = now_ns + PROGRESS_NS
-        progress = self.attempt.progress(self.charge.charge_id)
+        charge_id, resume = self.charge.charge_id, self._resume
+        if resume is not None:
+            progress = resume.progress(charge_id, self.attempt)
+        else:
+            progress = self.attempt.progress(charge_id)
         return [] if progress is None else [Record(progress, awaited=False)]
-
-    def _answered_stream(self, now_ns: int) -> list[Action]:
-        self.owed = [*self._streamed(answers.DONE_LINE), End()]
-        counted = self.attempt.counted_stream()
-        return self._settle(ChargeOutcome.COMPLETED, Termination.COMPLETED, counted, now_ns)
 
     def _answered_whole(self, now_ns: int) -> list[Action]:
         answer = self.attempt.body
@@ -282,7 +205,7 @@ class Exchange:
 
     def _refused(self, now_ns: int) -> list[Action]:
         status, body = self.attempt.status, self.attempt.body
-        if status in node_errors.CLIENT_FAULT_STATUSES:
+        if status in node_errors.CLIENT_FAULT_STATUSES and self._resume is None:
             param = self.question.endpoint.prompt_param
             error = node_errors.translate(status, body, prompt_param=param)
             return self._fail(error, ChargeOutcome.REFUSED_BY_NODE, Termination.COMPLETED, now_ns)
@@ -293,105 +216,15 @@ class Exchange:
     def _told_error(self, now_ns: int) -> list[Action]:
         """The node reported an error in its stream."""
         error = self.attempt.told_fault()
-        if error is None or self.attempt.meter.closing is not None:
+        if error is None or self.attempt.meter.closing is not None or self._resume is not None:
             return self._node_gone(Termination.NODE_ERROR, now_ns)
         return self._fail(error, ChargeOutcome.REFUSED_BY_NODE, Termination.COMPLETED, now_ns)
 
-    def _node_gone(self, termination: Termination, now_ns: int) -> list[Action]:
-        """The node failed us: try the next one if the client saw nothing yet, else say so.
-
-        What a node that vanished had delivered is charged, but to an aggregator, whose user does
-        not pay for what ends in an error; a failure that the node reported is free.
-        """
-        if not self._responded:
-            self.attempt.release(termination, now_ns, self.started_ns)
-            return self._try_next_node(now_ns, termination)
-        if self.attempt.meter.closing is not None:
-            return self._answered_stream(now_ns)
-        error = errors.node_failed(
-            "The node that was answering failed in the middle of the stream. "
-            "What was delivered stands; please send the request again."
-        )
-        self.owed = self._failure(error, now_ns, in_stream=True)
-        if termination is Termination.NODE_ERROR:
-            return self._settle(ChargeOutcome.NODE_ERROR, termination, None, now_ns)
-        counted = None if self.question.usage_always else self.attempt.counted_stream()
-        return self._settle(ChargeOutcome.NODE_BROKEN, termination, counted, now_ns)
-
-    def _try_next_node(self, now_ns: int, last: Termination) -> list[Action]:
-        decision = None
-        if self.attempts < ATTEMPTS_MAX:
-            tried = frozenset(self._tried)
-            decision = self._router.choose(self.first.ask.features, now_ns, tried)
-        if decision is not None and decision.node is not None:
-            return [self._dial(decision, now_ns)]
-        if last is Termination.NODE_ERROR:
-            message = f"The model's server failed ({self.attempts} tried)."
-            error = self.attempt.unserved() or errors.node_failed(message)
-            return self._fail(error, ChargeOutcome.NODE_ERROR, last, now_ns)
-        error = errors.no_capacity(self.question.model, decision.retry_after_ns if decision else 0)
-        timed_out = last is Termination.TIMEOUT
-        outcome = ChargeOutcome.TIMED_OUT if timed_out else ChargeOutcome.NO_CAPACITY
-        return self._fail(error, outcome, last, now_ns)
-
-    def _dial(self, decision: Decision, now_ns: int) -> Dial:
-        node = decision.node
-        assert node is not None, "a refused decision is admission's to answer"
-        lease = self._router.start(decision)
-        self.attempt = Attempt(node, lease, self.question, self._estimate)
-        self._tried += (node.node_id,)
-        if self.sample is not None:
-            self.sample.clear()  # another node's bytes
-        self.attempts += 1
-        self.state = State.DIALLED
-        self.deadline_ns = now_ns + self._timeouts.first_byte_ns
-        self._progress_at_ns = now_ns + PROGRESS_NS
-        body = for_node(
-            self.question,
-            self._body,
-            served_model=node.served_model or node.model,
-            is_vllm=node.engine == "vllm",
-        )
-        return Dial(node, self.question.endpoint.path, body)
-
-    def _fail(
-        self, error: ApiError, outcome: ChargeOutcome, termination: Termination, now_ns: int
-    ) -> list[Action]:
-        self.owed = self._failure(error, now_ns, in_stream=self.headed)
-        return self._settle(outcome, termination, None, now_ns)
-
-    def _failure(self, error: ApiError, now_ns: int, *, in_stream: bool) -> list[Action]:
-        if in_stream:
-            return [answers.failure_event(error, self.charge, self.question.endpoint), End()]
-        return [answers.refusal(error, now_ns - self.started_ns), End()]
-
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
+        dropped = self._rival_dropped(now_ns)
         self.state, self.deadline_ns = State.ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
         in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
-        return [HangUp(), *self._failure(errors.not_recording(), now_ns, in_stream=in_stream)]
-
-    # -- the end ----------------------------------------------------------------------------------
-
-    def _settle(
-        self,
-        outcome: ChargeOutcome,
-        termination: Termination,
-        counted: Counted | None,
-        now_ns: int,
-    ) -> list[Action]:
-        """Close the charge and wait for that to be durable."""
-        assert self.outcome is None, f"charge {self.charge.charge_id} closed twice"
-        attempt = self.attempt
-        attempt.release(termination, now_ns, self.started_ns)
-        self.state, self.deadline_ns = State.SETTLING, None
-        close = closing(
-            self.charge, attempt, outcome, counted, started_ns=self.started_ns, now_ns=now_ns
-        )
-        self.outcome = close.outcome
-        self.usage, self.usage_source = close.usage, close.usage_source
-        if self.question.tells_usage:
-            record, event = finished(self.charge, close), attempt.meter.closing_event
-            self.owed = with_usage(self.owed, record, self.question, event)
-        return [Record(close)]
+        failure = self._failure(errors.not_recording(), now_ns, in_stream=in_stream)
+        return [*dropped, HangUp(), *failure]

@@ -29,7 +29,7 @@ IDLE_CONNECTIONS_MAX = 256
 class Call:
     """One request to one node, from dialling to its end. `abort` may be called at any time."""
 
-    __slots__ = ("_connection", "_pool", "_request", "_reused", "_task", "listener")
+    __slots__ = ("_connection", "_paused", "_pool", "_request", "_reused", "_task", "listener")
 
     def __init__(self, pool: NodePool, request: bytes, listener: NodeListener) -> None:
         self.listener: NodeListener | None = listener
@@ -39,6 +39,7 @@ class Call:
         self._connection: NodeConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._reused = False
+        self._paused = False
 
     def begin(self) -> None:
         idle = self._pool.idle
@@ -69,10 +70,12 @@ class Call:
             self._connection.close()
 
     def pause_reading(self) -> None:
+        self._paused = True
         if self._connection is not None:
             self._connection.pause_reading()
 
     def resume_reading(self) -> None:
+        self._paused = False
         if self._connection is not None:
             self._connection.resume_reading()
 
@@ -89,6 +92,8 @@ class Call:
         self._task = None
         self._connection = connection
         connection.send(self, self._request)
+        if self._paused:
+            connection.pause_reading()
 
     # -- from the connection ----------------------------------------------------------------------
 

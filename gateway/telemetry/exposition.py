@@ -34,6 +34,8 @@ _RESULTS: dict[str, Callable[[Served], int]] = {
 }
 EVENTS: tuple[Definition, ...] = (
     traffic.REFUSALS,
+    traffic.RESUMES,
+    traffic.HEDGES,
     node.NODE_GIVEN_UP,
     node.RECOUNTS,
     node.FINDINGS,

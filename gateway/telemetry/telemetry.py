@@ -36,7 +36,7 @@ from gateway.telemetry.gauges import Gauges, Tills
 from gateway.telemetry.node_metrics import CANARIES, FINDINGS, NODE_GIVEN_UP, RECOUNTS
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
-from gateway.telemetry.traffic_metrics import REFUSALS
+from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
 from metering.prices import cost_nano_usd
 from router.router import Router
 
@@ -184,18 +184,28 @@ class Telemetry:
         served.cost_nano_usd += cost
         ended.charged += 1
         if question.stream and attempt.first_byte_ns is not None:
-            gaps = usage.completion_tokens - question.choices
+            gaps = 0  # of a stream with a seam none is like another
+            if not exchange.resumes:
+                gaps = usage.completion_tokens - question.choices
             streaming_ns = attempt.streaming_ns * question.choices
             _streamed(ended, served, exchange, streaming_ns // gaps if gaps > 0 else None)
 
     def _failed_over(self, exchange: Exchange, ended: Ended) -> None:
-        ended.failovers += exchange.attempts - 1
-        self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
+        failovers = exchange.attempts - 1 - exchange.hedges
+        ended.failovers += failovers
+        if failovers:
+            self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
+        if exchange.resumes:
+            self.count(RESUMES, exchange.question.model)
+        if exchange.hedges:
+            won = exchange.attempt.node.node_id != exchange.first.node_id
+            self.count(HEDGES, exchange.question.model, "won" if won else "lost")
 
 
 def _streamed(ended: Ended, served: Served, exchange: Exchange, itl_ns: int | None) -> None:
     """`itl_ns` is None for an answer of one token."""
-    ttft_ns = (exchange.attempt.first_byte_ns or 0) - exchange.started_ns
+    ttft_ns = exchange.ttft_ns
+    assert ttft_ns is not None, "the answer has begun"
     ended.ttft_ns += ttft_ns
     ended.ttft_counts[bisect_left(TTFT_BOUNDS_NS, ttft_ns)] += 1
     served.ttft_ns += ttft_ns

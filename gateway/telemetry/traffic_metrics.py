@@ -51,8 +51,17 @@ TOKENS = counter(
 COST = counter("tollgate_cost_usd", "Charged to customers", "model", "key_class")
 FAILOVERS = counter(
     "tollgate_failovers",
-    "Requests sent to another node before their first byte, because one failed",
+    "Requests sent to another node, because one failed",
     "model",
+)
+RESUMES = counter(
+    "tollgate_resumes", "Streams gone on with by another node, because one failed in them", "model"
+)
+HEDGES = counter(
+    "tollgate_hedges",
+    "Streams for whose late first token another node was asked too, by whether that was first",
+    "model",
+    "result",
 )
 IN_FLIGHT = gauge("tollgate_requests_in_flight", "Exchanges under way", unit="requests")
 HELD = gauge(
@@ -69,6 +78,8 @@ TRAFFIC_METRICS = (
     TOKENS,
     COST,
     FAILOVERS,
+    RESUMES,
+    HEDGES,
     IN_FLIGHT,
     HELD,
     DRAINING,

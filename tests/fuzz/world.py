@@ -142,7 +142,7 @@ class World:
         self._sweep.cancel()
         self.loop.run_ready()
         kept = self.gateway._books
-        for part in (kept.ledger, kept._database, kept._reports):
+        for part in (kept.ledger, kept._database, kept.reports, kept._texts):
             part.close()
 
     def client(self, *, reads_all: bool) -> Wire:

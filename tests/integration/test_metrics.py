@@ -66,6 +66,8 @@ async def test_what_is_told_is_what_is_listed(tmp_path) -> None:
         "tollgate_node_kv_cache_usage_ratio",
         "tollgate_canaries",
         "tollgate_findings",
+        "tollgate_hedges",
+        "tollgate_resumes",
         "tollgate_recounts",
         "tollgate_oracle_price_usd",
         "tollgate_oracle_stale",

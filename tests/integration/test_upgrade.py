@@ -41,21 +41,24 @@ def migrate(url: str, version: int, statement: str) -> None:
 
 
 @pytest.mark.parametrize("added", [A_TABLE, A_COLUMN], ids=["table", "column"])
-async def test_it_serves_on_and_every_charge_is_booked_once(tmp_path, redis, postgres, added):
-    secret = open_account_at(postgres.url, "1")
+async def test_it_serves_on_and_every_charge_is_booked_once(
+    tmp_path, redis, postgres_url, monkeypatch, added
+):
+    monkeypatch.setenv("TOLLGATE_TEST_LEDGER_URL", postgres_url)
+    secret = open_account_at(postgres_url, "1")
     async with FakeNode() as node:
         write_config(tmp_path, [node], more=LEDGER + REDIS)
         async with together(tmp_path, "--workers", "1", secret=secret) as gateway:
             await ask(gateway)
-            migrate(postgres.url, KNOWN + 1, added)
+            migrate(postgres_url, KNOWN + 1, added)
             await ask(gateway)
             assert (await gateway.client.get("/readyz")).status_code == 200
             await gateway.end()
         # from here on as a version that knows what was added would see it
-        migrate(postgres.url, KNOWN, DROPPED if added == A_COLUMN else "SELECT 1")
-        booked = charges(postgres.url)
+        migrate(postgres_url, KNOWN, DROPPED if added == A_COLUMN else "SELECT 1")
+        booked = charges(postgres_url)
         assert booked <= EACH if added == A_COLUMN else booked == 2 * EACH
         async with together(tmp_path, "--workers", "1", secret=secret) as gateway:
             await ask(gateway)
             await gateway.end()
-    assert charges(postgres.url) == 3 * EACH
+    assert charges(postgres_url) == 3 * EACH

@@ -13,6 +13,7 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.waking import Waking
 from gateway.errors import ApiError
+from gateway.failover import Failover
 from gateway.timeouts import Timeouts
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
@@ -84,6 +85,7 @@ async def admission_with(store: Keys) -> tuple[Admission, Keyring]:
         ids=Ids(),
         monotonic_ns=time.monotonic_ns,
         timeouts=Timeouts(),
+        failover=Failover(),
         body_bytes_max=1,
         open_requests_max=1,
         sample=unused,

@@ -12,13 +12,14 @@ import pytest
 from served import sample_sum
 
 from gateway import errors
-from gateway.exchange.exchange import Exchange, Timeouts
+from gateway.exchange.exchange import Exchange
 from gateway.home import Home
 from gateway.openai.request import Endpoint, read
 from gateway.scorecard.rules import End
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.reports import Report
 from gateway.telemetry.telemetry import Telemetry
+from gateway.timeouts import Timeouts
 from metering.charge import OpenCharge
 from metering.prices import ModelPrice
 from metering.usage import Usage

@@ -112,6 +112,16 @@ def test_a_supplier_is_forgiven_with_its_nodes():
     assert second.score == Conducts().of("x", "y").score
 
 
+def test_a_supplier_whose_nodes_fail_no_more_than_others_is_no_worse_a_prior():
+    conducts = Conducts()
+    for number in range(20):
+        conduct = conducts.of(f"n{number}", "s")
+        conduct.served += 200
+    conduct.add(Evidence.BROKEN, 0)
+    conducts.refresh(0)
+    assert conduct.score < conducts.of("n0", "s").score == conducts.of("new", "s").score
+
+
 def test_a_node_of_another_supplier_begins_anew():
     conducts = Conducts()
     conducts.of("n", "s").add(Evidence.FALSE_USAGE, 0)

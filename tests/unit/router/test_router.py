@@ -269,6 +269,19 @@ def test_a_node_that_went_and_came_back_is_not_forgiven() -> None:
     assert standings(bench) == {"liar": 0.0, "honest": 1.0}
 
 
+def test_a_node_whose_conduct_was_forgotten_while_it_was_away_has_one_again() -> None:
+    bench = Bench(record("n"))
+    lease = bench.send()
+    bench.list()
+    bench.router.nodes(0)
+    bench.router.conducts.forget("n")
+    bench.list(structs.replace(record("n"), supplier_id="t"))
+    assert standings(bench) == {"n": 1.0}
+    assert bench.router.score("n") > 950
+    lease.finish(Termination.BROKEN, 0)
+    assert bench.router.conducts.of("n", "t").memory(0)
+
+
 def test_stalls_between_answers_bar_a_node() -> None:
     bench = Bench(record("n"), record("other"))
     for number in range(4):
