@@ -62,9 +62,11 @@ OVERVIEW = dashboard(
                 ("sum by (key_class) (rate(tollgate_requests_total[5m]))", "{{key_class}}"),
             ),
             panel(
-                "Failovers",
+                "Failovers, resumed streams, hedges",
                 "reqps",
-                ("sum by (model) (rate(tollgate_failovers_total[5m]))", "{{model}}"),
+                ("sum by (model) (rate(tollgate_failovers_total[5m]))", "{{model}} failovers"),
+                ("sum(rate(tollgate_resumes_total[5m])) or vector(0)", "resumes"),
+                ("sum(rate(tollgate_hedges_total[5m])) or vector(0)", "hedges"),
             ),
         ],
         [

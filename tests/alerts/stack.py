@@ -146,8 +146,8 @@ async def stacked(*, speed: float) -> AsyncIterator[Stack]:
         async with contextlib.AsyncExitStack() as nodes:
             each = [await nodes.enter_async_context(FakeNode(seed=n)) for n in range(NODES)]
             await each[2].inject(Fault(inflate_usage_percent=100))
-            with _environment(redis.url, postgres.url):
-                server = _server(_made(folder / "home"), each)
+            processes.enter_context(_environment(redis.url, postgres.url))
+            server = _server(_made(folder / "home"), each)
             async with _running(server) as base_url:
                 prometheus = processes.enter_context(
                     PrometheusProcess(
