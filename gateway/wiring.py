@@ -31,7 +31,7 @@ from gateway.canaries import start as canaries
 from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
-from gateway.config import Config, RedisConfig
+from gateway.config import Config
 from gateway.console import door as console
 from gateway.customers import Customers
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
@@ -49,7 +49,6 @@ from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.honesty import Honesty
 from gateway.honesty.node_counters import NodeCounters
 from gateway.node_list import NodeList
-from gateway.nodes.load_reader import LoadReader
 from gateway.nodes.upstream import Upstream
 from gateway.observers import Observers
 from gateway.patience import until_answered
@@ -84,6 +83,7 @@ from gateway.routes.admin import (
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.auth import authorize_with
 from gateway.routes.auth import authenticate_with
+from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
 from router.conduct import Conducts
 from router.registry import Registry
@@ -91,7 +91,6 @@ from router.router import Router
 
 if TYPE_CHECKING:
     from gateway.enrolled_nodes import EnrolledNodes
-    from gateway.routing.redis_hearsay import RedisHearsay
 
 
 class Gateway:
@@ -123,8 +122,7 @@ class Gateway:
             {node.id: tls for node in config.node if (tls := node.tls()) is not None},
         )
         self._upstream = Upstream(*doors)
-        loads_s = routing.load_interval_s
-        self._loads = LoadReader(self._router, self._upstream, registry.nodes.values, loads_s)
+        self._listed = registry.nodes.values
         self._watch = Watch()
         self._observers = self._new_observers(worker, run)
         self._telemetry = self._observers.telemetry
@@ -198,12 +196,6 @@ class Gateway:
             reopen=self._upstream.reopen,
             router=self._router,
         )
-
-    def _hearsay(self, redis: RedisConfig) -> RedisHearsay:
-        from gateway.routing.redis_hearsay import RedisHearsay  # here, because few need its 20 MB
-
-        name, timeout_ms = self._books.ledger_name(), redis.timeout_ms
-        return RedisHearsay(self._router, redis.address(), ledger_name=name, timeout_ms=timeout_ms)
 
     def _new_honesty(self, registry: Registry, counters: NodeCounters | None) -> Honesty:
         """One worker alone reads nodes' counters."""
@@ -334,10 +326,8 @@ class Gateway:
                 going_on += canaries.running(
                     self.config, self._router, self._upstream, self._telemetry.canary
                 )
-            if self.config.redis is not None:
-                going_on.append(self._hearsay(self.config.redis).run())
-            if self.config.router.load_interval_s:
-                going_on.append(self._loads.run())
+            parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
+            going_on += news(self.config, *parts)
             if self.config.ray is not None:
                 going_on.append(self._nodes.follow(self.config.ray, self.admission.waking.saw))
             if self._enrolled is not None:

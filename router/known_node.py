@@ -83,14 +83,9 @@ class KnownNode:
 
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
-        if self.warm < WARM and self.in_flight >= _WARMING_REQUESTS * (1 + self.warm):
-            return msgspec.structs.replace(self._view(learned), warming=True)
-        return self._view(learned)
-
-    def _view(self, learned: bool) -> NodeView:
-        """At most 15 fields are told: one more, and making a view takes twice as long."""
+        # At most 15 fields are told: one more, and making a view takes twice as long.
         if not learned:
-            return NodeView(
+            view = NodeView(
                 node=self.record,
                 in_flight=self.in_flight,
                 ejections=self.health.ejections,
@@ -99,23 +94,27 @@ class KnownNode:
                 standing=self.standing,
                 beside=self.beside,
             )
-        return NodeView(
-            node=self.record,
-            in_flight=self.in_flight,
-            ejections=self.health.ejections,
-            ejected_until_ns=self.health.ejected_until_ns,
-            on_trial=self.on_trial,
-            standing=self.standing,
-            pace=self.pace,
-            pending_tokens=self.pending_tokens,
-            clear_at_ns=self.clear_at_ns,
-            tokens=self.tokens,
-            load=self.load,
-            slot=self.slot,
-            sent_ns=self.sent_ns,
-            due_ns=next(iter(self.pending.values())) if self.pending else NEVER_NS,
-            beside=self.beside,
-        )
+        else:
+            view = NodeView(
+                node=self.record,
+                in_flight=self.in_flight,
+                ejections=self.health.ejections,
+                ejected_until_ns=self.health.ejected_until_ns,
+                on_trial=self.on_trial,
+                standing=self.standing,
+                pace=self.pace,
+                pending_tokens=self.pending_tokens,
+                clear_at_ns=self.clear_at_ns,
+                tokens=self.tokens,
+                load=self.load,
+                slot=self.slot,
+                sent_ns=self.sent_ns,
+                due_ns=next(iter(self.pending.values())) if self.pending else NEVER_NS,
+                beside=self.beside,
+            )
+        if self.warm < WARM and self.in_flight >= _WARMING_REQUESTS * (1 + self.warm):
+            return msgspec.structs.replace(view, warming=True)
+        return view
 
     def forgettable(self, now_ns: int) -> bool:
         if self.in_flight:

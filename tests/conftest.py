@@ -11,8 +11,8 @@ from postgres_process import PostgresProcess
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ENGINES = "tests/e2e/"
-"""What starts Ray, engines or `tollgate up`, and looks at the whole machine for what they leave."""
+ENGINES = ("tests/e2e/", "tests/pools/", "tests/resume/")
+"""What starts Ray or engines, and looks at the whole machine for what they leave."""
 
 
 class EnginesInOne(LoadScopeScheduling):
