@@ -129,7 +129,7 @@ async def lost_node(stand: Stand, served: Served) -> Figures:
     """A machine dies under load: no client sees it, and its replica comes up elsewhere."""
     victim = (await stand.where(STEADY))[0]
     crowd = Crowd(client_of(served), "steady", STREAM_TOKENS)
-    crowd.start(10, streams=0)
+    crowd.start(10, streams=0.5)
     await _under_way(crowd)
     began_s = time.monotonic()
     stand.cluster.kill(victim)
