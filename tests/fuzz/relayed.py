@@ -19,6 +19,7 @@ from .script import End
 DONE = b"data: [DONE]"
 _USAGE = b',"usage":{'
 """What vLLM's running usage begins with: an event with it is taken for nothing else."""
+_IDS = re.compile(rb'("(?:prompt_)?token_ids":)\[[^\]]*\]')
 _REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]*)\r\n")
 
 Faults = Iterator[str]
@@ -150,7 +151,14 @@ def _object(event: bytes) -> dict | None:
 
 
 def _same(mine: bytes, node: bytes) -> bool:
-    """The same bytes, with or without usage; or the same object, written anew."""
+    """The same, with or without usage and the ids of tokens, which we may have asked for."""
+    return _same_but_for_usage(mine, node) or _same_but_for_usage(
+        _IDS.sub(rb"\1null", mine), _IDS.sub(rb"\1null", node)
+    )
+
+
+def _same_but_for_usage(mine: bytes, node: bytes) -> bool:
+    """The same bytes; or the same object, written anew."""
     if mine in (node, _cut(node)):
         return True
     if _is_closing(node):

@@ -44,8 +44,8 @@ _CREATED = re.compile(rb'"created":\d+,')
 
 class Outcome(msgspec.Struct):
     """What the client reads, what is charged and what is wrong; but for the times, for how chunks
-    were cut, and for whether the connection ends: a stranger's does before the body, if that comes
-    later.
+    were cut, for the node (the router learns of them meanwhile), and for whether the connection
+    ends: a stranger's does before the body, if that comes later.
     """
 
     answers: list[Answer]
@@ -62,8 +62,9 @@ def outcome(gateway: World, script: Script) -> Outcome:
             answer.headers.pop(name, None)
         answer.body = _CREATED.sub(b"", answer.body)
     booked, _ = gateway.spool.booked()
+    not_compared = {"charge_id": "", "node_id": "", "created_ns": 0, "closed_ns": 0, "ttft_ns": 0}
     charges = [
-        msgspec.structs.replace(group.charge, charge_id="", created_ns=0, closed_ns=0, ttft_ns=0)
+        msgspec.structs.replace(group.charge, **not_compared)
         for group in booked
         if group.charge is not None
     ]
