@@ -35,6 +35,9 @@ _ERROR = b'"error"'
 class MalformedStreamError(ValueError):
     """The node sent something that is not a stream of JSON events."""
 
+    passed = b""
+    """What was before it in the bytes that it came with, counted and cut."""
+
 
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
 
@@ -214,7 +217,15 @@ class StreamMeter:
             return self._keep(data)
         self._tail = data[end:]
         events = data[: end - 2].split(b"\n\n")
-        return b"".join([self._event(event + b"\n\n") for event in events if event])
+        passed: list[bytes] = []
+        try:
+            for event in events:
+                if event:
+                    passed.append(self._event(event + b"\n\n"))
+        except MalformedStreamError as error:
+            error.passed = b"".join(passed)
+            raise
+        return b"".join(passed)
 
     @property
     def closing(self) -> Usage | None:

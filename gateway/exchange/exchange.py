@@ -158,8 +158,10 @@ class Exchange(Tries):
     def _relay(self, meter: StreamMeter, data: bytes, now_ns: int) -> bytes | list[Action]:
         try:
             passed = meter.feed(data)
-        except MalformedStreamError:
-            return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+        except MalformedStreamError as error:
+            # What was counted is gone on from behind: the client has to have it.
+            last = self._deliver(error.passed) if self._responded and error.passed else []
+            return [*last, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
         if passed and noted and self._opened and self._responded and not meter.ended:
             return passed

@@ -19,7 +19,9 @@ from .script import End
 DONE = b"data: [DONE]"
 _USAGE = b',"usage":{'
 """What vLLM's running usage begins with: an event with it is taken for nothing else."""
-_IDS = re.compile(rb'("(?:prompt_)?token_ids":)\[[^\]]*\]')
+_ID_LIST = re.compile(rb'("(?:prompt_)?token_ids":)\[[^\]]*(?:\]|\Z)')
+_RESUMES = re.compile(rb'\A\S+ /(?:v1/)?detokenize |"prompt":\[\d')
+"""Asked to go on with a stream: no client here has a prompt of ids."""
 _REQUEST_ID = re.compile(rb"\r\nx-request-id: ([^\r]*)\r\n")
 
 Faults = Iterator[str]
@@ -42,7 +44,11 @@ def relayed_faults(played: Played, answers: list[Answer]) -> Faults:
         if answer.headers[b"content-type"] == b"application/json":
             yield from _whole_faults(answer, tried[-1])
         else:
-            yield from _stream_faults(answer, tried[-1], close)
+            resumed = [each for each in tried if _RESUMES.search(each.request)]
+            if resumed:
+                yield from _resumed_faults(answer, tried, resumed)
+            else:
+                yield from _stream_faults(answer, tried[-1], close)
 
 
 def _closes(played: Played) -> dict[str, CloseCharge]:
@@ -82,6 +88,13 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     expected = _until_end(said)
     if not answer.whole:
         told = told[:-1]  # it may be cut
+    finished = False
+    if b'"return_token_ids":true' in asked.request:  # we did: none of our clients here does
+        finished = _finished(expected)
+        if done and finished and told and _is_made_closing(told[-1], expected):
+            told = told[:-1]
+        yield from _id_faults(told)
+        told, expected = [*map(_without_ids, told)], [*map(_without_ids, expected)]
     left = iter(expected)
     for mine in told:
         # An event with usage alone need not be passed on.
@@ -90,10 +103,59 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
             yield f"the node said {node!r}, the client was told {mine!r}"
             return
     kept_back = [event for event in left if not _is_closing(event)]
-    if done:
+    if done and not (finished and not kept_back):
         yield from _success_faults(theirs, said, kept_back)
     if close is not None and done and close.outcome is not ChargeOutcome.CLIENT_GONE:
         yield from _bill_faults(said, close)
+
+
+def _resumed_faults(answer: Answer, tried: list[Answered], resumed: list[Answered]) -> Faults:
+    """The text of the node that broke off is followed by that of those that went on."""
+    streams = [tried[tried.index(resumed[0]) - 1], *resumed]
+    said = "".join(_text(_until_end(_events(_read(each).body))) for each in streams)
+    told = _text(answer.body.split(b"\n\n")[:-1])
+    if not said.startswith(told):
+        yield f"the nodes said {said!r}, the client was told {told!r}"
+
+
+def _text(events: list[bytes]) -> str:
+    texts = []
+    for event in events:
+        for choice in _json(event).get("choices") or []:
+            texts.append(choice.get("text") or (choice.get("delta") or {}).get("content") or "")
+    return "".join(texts)
+
+
+def _finished(said: list[bytes]) -> bool:
+    """The last event is that of the last token: such an answer is whole, however it broke off."""
+    choices = _json(said[-1]).get("choices") if said else None
+    return bool(choices) and choices[0].get("finish_reason") is not None
+
+
+def _is_made_closing(event: bytes, said: list[bytes]) -> bool:
+    """Of such an answer: the gateway tells the node's last figure in the node's place."""
+    if not _is_closing(event) or any(_is_closing(each) for each in said):
+        return False
+    last, told = _json(said[-1]).get("usage") or {}, _json(event)["usage"]
+    return all(told[key] == last.get(key) for key in ("prompt_tokens", "completion_tokens"))
+
+
+def _id_faults(told: list[bytes]) -> Faults:
+    """What was asked for to resume with is the gateway's: of the answer all, of the prompt what
+    comes first.
+    """
+    firsts = [each for each in told if b'"prompt_token_ids"' in each][:1]
+    if any(_ID_LIST.search(each) for each in firsts):
+        yield f"the ids of the prompt were passed on: {firsts[0]!r}"
+    for each in told:
+        choices = _json(each).get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict) and choice.get("token_ids") is not None:
+                yield f"ids were passed on: {each!r}"
+
+
+def _without_ids(event: bytes) -> bytes:
+    return _ID_LIST.sub(rb"\1null", event)
 
 
 def _success_faults(theirs: Response, said: list[bytes], kept_back: list[bytes]) -> Faults:
@@ -151,14 +213,7 @@ def _object(event: bytes) -> dict | None:
 
 
 def _same(mine: bytes, node: bytes) -> bool:
-    """The same, with or without usage and the ids of tokens, which we may have asked for."""
-    return _same_but_for_usage(mine, node) or _same_but_for_usage(
-        _IDS.sub(rb"\1null", mine), _IDS.sub(rb"\1null", node)
-    )
-
-
-def _same_but_for_usage(mine: bytes, node: bytes) -> bool:
-    """The same bytes; or the same object, written anew."""
+    """The same bytes, with or without usage; or the same object, written anew."""
     if mine in (node, _cut(node)):
         return True
     if _is_closing(node):
@@ -174,7 +229,13 @@ def _cut(event: bytes) -> bytes:
     start = event.find(_USAGE)
     if start < 0:
         return event
-    return event[:start] + event[event.find(b"}", start) + 1 :]
+    depth, end = 0, event.find(b"}", start) + 1
+    for brace in re.finditer(rb"[{}]", event[start:]):
+        depth += 1 if brace[0] == b"{" else -1
+        if not depth:
+            end = start + brace.end()
+            break
+    return event[:start] + event[end:]
 
 
 def _is_closing(event: bytes) -> bool:
