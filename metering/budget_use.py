@@ -72,7 +72,7 @@ class BudgetUse:
         """
         now_ns = self._clock_ns()
         capped = self._database.query(_CAPPED, now_ns, now_ns)
-        parents = dict(self._database.query(_PARENTS)) if capped else {}
+        parents = {sub: parent for sub, parent in self._database.query(_PARENTS)} if capped else {}
         spent = {
             cycle: self._spent(cycle, now_ns, parents) for cycle in {each[2] for each in capped}
         }
