@@ -50,8 +50,8 @@ async def test_a_ledger_away_for_long_fills_the_spools_and_costs_nothing(tmp_pat
         loading = asyncio.create_task(load.run())
         await eventually(lambda: len(load.asked), lambda count: count > 100)
 
-        await made.kill_postgres(how)
         before = len(load.asked)
+        await made.kill_postgres(how)  # stopping takes it a while, in which it books nothing
         for gateway in made.gateways:
             await eventually(lambda gateway=gateway: full(gateway), bool, within_s=60)
             rows = await gateway.metric(BACKLOG)
