@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,17 @@ from gateway.housekeeping import (
 )
 from gateway.leftovers import Leftovers
 from gateway.patience import until_answered
+from gateway.quota_config import QuotaConfig, quotas_of
 from gateway.settlement.config import price_of_io
 from gateway.settlement.epochs import Epochs
 from gateway.settlement.price_watch import PriceWatch
 from gateway.settlement.settler import Settler
 from gateway.telemetry.book_figures import BookFigures
+from gateway.telemetry.budget_figures import BudgetFigures
 from metering.answer_store import AnswerStore
 from metering.backend import open_database, open_ledger
 from metering.budget import Budget
+from metering.budget_use import BudgetUse
 from metering.customer_store import CustomerStore
 from metering.finding_store import FindingStore
 from metering.gateway_register import GatewayRegister
@@ -113,7 +116,7 @@ class Books:
             home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
         )
         self._settler = self._new_settler(home, config, where)
-        self.figures = self._new_figures(self._settler)
+        self.figures = self._new_figures(self._settler, config.quota)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
         self._leftovers = Leftovers(absent, self.ledger, kept_s)
         self._sharing: Sharing | None = None
@@ -218,7 +221,9 @@ class Books:
             tasks += [self._sharing.run(), self._settle(self._sharing)]
         return tasks
 
-    def _new_figures(self, settler: Settler | None) -> BookFigures | None:
+    def _new_figures(
+        self, settler: Settler | None, quotas: Iterable[QuotaConfig]
+    ) -> BookFigures | None:
         """What the books have come to, for metrics: in one worker of all."""
         if self._worker != 0:
             return None
@@ -228,6 +233,7 @@ class Books:
             self.customers,
             prices,
             lambda: settler is not None and settler.leads,
+            BudgetFigures(BudgetUse(self.reports), quotas_of(quotas).values()),
         )
 
     def ledger_name(self) -> str:

@@ -35,7 +35,7 @@ class Observers:
         if workers > 1:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
         self._access = AccessLog(one_in) if one_in else None
-        self._traces = config.traces.open(books.till, books.writer)
+        self._traces = config.traces.open(books.till, books.writer, lambda: self.telemetry.counts)
         self.telemetry = Telemetry(
             router,
             books.till,
@@ -54,7 +54,9 @@ class Observers:
     def running(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on beside the requests, until it is cancelled."""
         tasks = [self.telemetry.keep_published()]
-        return tasks if self._traces is None else [*tasks, self._traces.run()]
+        if self._traces is not None:
+            tasks += [self._traces.run(), self._traces.metrics.run()]
+        return tasks
 
     async def close(self) -> None:
         """Nothing is under way any more, and the books are closed."""

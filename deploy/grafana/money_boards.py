@@ -71,6 +71,23 @@ MONEY = dashboard(
                 "Rows booked a second", "none", ("deriv(tollgate_ledger_rows[5m])", "{{instance}}")
             ),
         ],
+        [
+            panel(
+                "Keys by how full their spend cap is",
+                "none",
+                ("max by (use) (tollgate_spend_caps)", "{{use}}"),
+            ),
+            panel(
+                "Credit lines by how much is drawn",
+                "none",
+                ("max by (use) (tollgate_credit_lines)", "{{use}}"),
+            ),
+            panel(
+                "Daily quotas: the account that used most",
+                "percentunit",
+                ("max by (quota) (tollgate_quota_use_ratio)", "{{quota}}"),
+            ),
+        ],
     ],
 )
 

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from gateway.settlement.price_watch import PriceWatch
 from gateway.telemetry import book_metrics as books
 from gateway.telemetry import epoch_metrics as metrics
+from gateway.telemetry.budget_figures import BudgetFigures
 from gateway.telemetry.epoch_figures import EpochFigures, epoch_families, figures_of_epoch
 from gateway.telemetry.family import NANO, gauge_family, gauge_of
 from metering import accounts
@@ -54,11 +55,13 @@ class BookFigures(Collector):
         customers: CustomerStore,
         prices: PriceWatch | None,
         leads: Callable[[], bool],
+        budgets: BudgetFigures,
     ) -> None:
         self._ledger = ledger
         self._customers = customers
         self._prices = prices
         self._leads = leads
+        self._budgets = budgets
         self._read: _Read | None = None
         self._epoch: EpochFigures | None = None
         self._up = True
@@ -87,6 +90,7 @@ class BookFigures(Collector):
         if newest and (self._epoch is None or newest[0].epoch != self._epoch.epoch):
             row = ledger.epoch(newest[0].epoch)
             self._epoch = None if row is None else figures_of_epoch(row)
+        self._budgets.look()
 
     def collect(self) -> Iterator[Metric]:
         yield gauge_of(books.LEDGER_UP, int(self._up))
@@ -96,6 +100,7 @@ class BookFigures(Collector):
             yield gauge_of(books.LOW_ACCOUNTS, read.low_accounts)
             yield gauge_family(books.BALANCE_USD, _told(read, _USD, NANO))
             yield gauge_family(books.BALANCE_IO, _told(read, _IO, IO_UNIT))
+        yield from self._budgets.families()
         if self._epoch is not None:
             yield from epoch_families(self._epoch)
         if self._prices is not None and self._leads():

@@ -61,6 +61,27 @@ LOW_ACCOUNTS = gauge(
     unit="accounts",
     over_workers=OverWorkers.MAX,
 )
+CAPS = gauge(
+    "tollgate_spend_caps",
+    "Keys with a spend cap, by how much of it is charged in the cycle at hand: under_half, half, "
+    "nine_tenths, full",
+    "use",
+    unit="keys",
+    over_workers=OverWorkers.MAX,
+)
+CREDIT_LINES = gauge(
+    "tollgate_credit_lines",
+    "Accounts with a credit line, by how much of it is drawn: under_half, half, nine_tenths, full",
+    "use",
+    unit="accounts",
+    over_workers=OverWorkers.MAX,
+)
+QUOTA_USE = gauge(
+    "tollgate_quota_use_ratio",
+    "The part of a daily quota that the account with the most of it has used today",
+    "quota",
+    over_workers=OverWorkers.MAX,
+)
 
 BOOK_METRICS = (
     BACKLOG,
@@ -74,4 +95,7 @@ BOOK_METRICS = (
     BALANCE_USD,
     BALANCE_IO,
     LOW_ACCOUNTS,
+    CAPS,
+    CREDIT_LINES,
+    QUOTA_USE,
 )

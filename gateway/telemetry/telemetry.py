@@ -108,6 +108,11 @@ class Telemetry:
             await self.publish()
             await asyncio.sleep(PUBLISH_INTERVAL_S)
 
+    @property
+    def counts(self) -> Counts:
+        """Of this process, with those of workers whose place it took."""
+        return self._counts
+
     def _report(self, files: ReportFiles | None) -> Report:
         return Report(
             run=files.run if files else "",

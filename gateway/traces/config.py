@@ -1,7 +1,8 @@
-"""The `[traces]` section: where OpenTelemetry's traces go, if anywhere."""
+"""The `[traces]` section: where OpenTelemetry's traces and metrics go, if anywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,18 +11,19 @@ from gateway.config_error import ConfigError
 
 if TYPE_CHECKING:
     from gateway.admission.till import Till
+    from gateway.telemetry.counts import Counts
     from gateway.traces.traces import Traces
 
 
 class TracesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     otlp_url: str | None = None
-    """Of a collector's OTLP over HTTP, such as http://127.0.0.1:4318; None: no traces."""
+    """Of a collector's OTLP over HTTP, such as http://127.0.0.1:4318; None: neither."""
     one_in: Annotated[int, msgspec.Meta(ge=1)] = 1
     """One request in so many is traced."""
 
-    def open(self, till: Till, instance: str) -> Traces | None:
-        """What sends them, as this instance; None if they are off. Raises ConfigError where what
-        they need is not installed.
+    def open(self, till: Till, instance: str, counts: Callable[[], Counts]) -> Traces | None:
+        """What sends them, and what was counted, as this instance; None if they are off. Raises
+        ConfigError where what they need is not installed.
         """
         if self.otlp_url is None:
             return None
@@ -31,4 +33,4 @@ class TracesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigError(
                 f"[traces] needs {error.name}, which is not installed: pip install 'tollgate[otlp]'"
             ) from None
-        return Traces(self, till, instance)
+        return Traces(self, till, instance, counts)

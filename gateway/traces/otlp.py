@@ -19,20 +19,23 @@ TIMEOUT_S = 5
 """Of one export; also how long a stop may wait for a collector that is away."""
 
 
+def resource_of(instance: str) -> Resource:
+    return Resource.create(
+        {
+            "service.name": "tollgate",
+            "service.version": version("tollgate"),
+            "service.instance.id": instance,
+        }
+    )
+
+
 class Otlp:
     """Sends by a thread of the SDK's own; what its queue has no room for is dropped."""
 
     def __init__(self, url: str, instance: str) -> None:
         """`instance` tells gateways and workers apart."""
-        resource = Resource.create(
-            {
-                "service.name": "tollgate",
-                "service.version": version("tollgate"),
-                "service.instance.id": instance,
-            }
-        )
         exporter = OTLPSpanExporter(f"{url.rstrip('/')}/v1/traces", timeout=TIMEOUT_S)
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=resource_of(instance), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer: Tracer = self._provider.get_tracer("tollgate")
 

@@ -26,7 +26,7 @@ OPERATIONS = {
     Endpoint.RERANK: "rerank",
     Endpoint.SCORE: "score",
 }
-_WELL = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY, ChargeOutcome.CLIENT_GONE})
+WELL = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY, ChargeOutcome.CLIENT_GONE})
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def trace_of(ended: Ended, booked_ns: int | None) -> tuple[Span, ...]:
     ended_ns = ended.ended_ns + to_wall_ns
     last_byte_ns = min((attempt.last_byte_ns or ended.ended_ns) + to_wall_ns, ended_ns)
     outcome = exchange.outcome
-    failed = "" if outcome is None or outcome in _WELL else outcome.value
+    failed = "" if outcome is None or outcome in WELL else outcome.value
     whole = Span(
         name=f"POST {question.endpoint.path}",
         start_ns=charge.created_ns,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.admission.till import Till
 from gateway.exchange.exchange import Exchange
+from gateway.telemetry.counts import Counts
 from gateway.traces.config import TracesConfig
 from gateway.traces.otlp import Otlp
+from gateway.traces.otlp_metrics import OtlpMetrics
 from gateway.traces.spans import Ended, trace_of
 
 LOOK_S = 0.2
@@ -21,11 +23,14 @@ BOOKED_WITHIN_S = 60.0
 
 
 class Traces:
-    def __init__(self, config: TracesConfig, till: Till, instance: str) -> None:
+    def __init__(
+        self, config: TracesConfig, till: Till, instance: str, counts: Callable[[], Counts]
+    ) -> None:
         assert config.otlp_url is not None
         self._one_in = config.one_in
         self._till = till
         self._otlp = Otlp(config.otlp_url, instance)
+        self.metrics = OtlpMetrics(config.otlp_url, instance, counts)
         self._left = 1
         self._pending: deque[Ended] = deque()
 
@@ -54,7 +59,7 @@ class Traces:
         await self._send(self._till.booked_seq)
         unbooked = list(self._pending)
         await asyncio.to_thread(self._tell, unbooked, None)
-        await asyncio.to_thread(self._otlp.close)
+        await asyncio.gather(asyncio.to_thread(self._otlp.close), self.metrics.close())
 
     async def _send(self, booked_seq: int) -> None:
         now_ns = time.monotonic_ns()

@@ -192,6 +192,7 @@ def _server(home: Path, nodes: list[FakeNode]) -> GatewayServer:
         '[redis]\nurl_env = "TOLLGATE_ALERTS_REDIS"\n[ledger]\nurl_env = "TOLLGATE_ALERTS_LEDGER"\n'
         f"[spool]\nrows_max = {SPOOL_ROWS_MAX}\n"
         "[honesty]\ncounters_interval_s = 0\nrecount_one_in = 5\n"
+        '[[quota]]\ncategory = "chat"\nmodels = ["fake"]\ntokens_per_day = 1_000_000_000\n'
     )
     server = GatewayServer(Gateway(Home(home), parse(text)))
     server.capture_signals = contextlib.nullcontext  # whoever runs the tests keeps its signals

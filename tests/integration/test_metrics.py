@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -12,6 +13,9 @@ from gateway.telemetry.all_metrics import ALL_METRICS
 from gateway.telemetry.definition import Kind
 from ide.params import IdeParams
 from ide.settlement import settle
+from metering.credit_line import set_line
+from metering.cycle import Cycle
+from metering.key_patch import KeyPatch
 from metering.key_store import KeyStore
 from metering.keys import KeyTerms
 from metering.sqlite_database import SqliteDatabase
@@ -87,3 +91,37 @@ async def test_an_aggregators_key_is_of_another_class(tmp_path) -> None:
         for key_class, times in (("aggregator", 2), ("direct", 1)):
             name = "tollgate_time_to_first_token_seconds_count"
             assert await gateway.metric(name, key_class=key_class) == times
+
+
+async def test_how_full_budgets_are(tmp_path) -> None:
+    quota = '[[quota]]\ncategory = "chat"\nmodels = ["fake"]\ntokens_per_day = 10_000\n'
+    async with (
+        FakeNode() as node,
+        serve(tmp_path, configuration([node], model=quota)) as gateway,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        database = stack.enter_context(contextlib.closing(SqliteDatabase(tmp_path / "ledger.db")))
+        keys = KeyStore(database)
+        made = [keys.create("acme") for _ in range(4)]
+        for _, secret in made:
+            headers = {"authorization": f"Bearer {secret}"}
+            (await gateway.client.post(CHAT, json=ASKED, headers=headers)).raise_for_status()
+        charges = await gateway.charges(len(made))
+        cost = {charge.key_id: charge.charged_nano_usd for charge in charges}
+        for (key, _), percent in zip(made, (100, 108, 180, 300), strict=True):
+            cap = cost[key.key_id] * percent // 100
+            keys.update(key.key_id, KeyPatch(spend_cap_nano_usd=cap, spend_cycle=Cycle.MONTHLY))
+        with gateway.ledger() as ledger:
+            assert set_line(ledger, "test", "bob", 1_000)
+        bands = ("full", "nine_tenths", "half", "under_half")
+        for use in bands:
+            await eventually(
+                lambda use=use: gateway.metric("tollgate_spend_caps", use=use),
+                lambda count: count == 1,
+                within_s=20,
+            )
+        lines = [await gateway.metric("tollgate_credit_lines", use=use) for use in bands]
+        assert lines == [0, 0, 0, 1]
+        tokens = sum(charge.prompt_tokens + charge.completion_tokens for charge in charges)
+        used = await gateway.metric("tollgate_quota_use_ratio", quota="chat")
+        assert used == pytest.approx(tokens / 10_000)

@@ -1,4 +1,4 @@
-"""Traces over OTLP to a real receiver: from acceptance into the ledger; off, nothing of it."""
+"""Traces over OTLP to a real receiver: from acceptance into the ledger; counts as metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 import msgspec
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otlp_receiver import OtlpReceiver, attributes_of
 from served import Served, configuration, serve
@@ -93,6 +94,47 @@ async def test_a_failure_is_an_error_of_its_kind(tmp_path) -> None:
     assert trace["chat fake"].status.code == Status.STATUS_CODE_ERROR
     assert attributes_of(trace["chat fake"])["error.type"] == "node_error"
     assert "gen_ai.usage.input_tokens" not in attributes_of(trace["chat fake"])
+
+
+async def test_counts_go_out_as_metrics(tmp_path) -> None:
+    with OtlpReceiver() as receiver:
+        async with FakeNode() as node, serve(tmp_path, traced(node, receiver.url)) as gateway:
+            for stream in (False, True, True):
+                await ask(gateway, stream=stream)
+            charges = await gateway.charges(3)
+            await node.inject(Fault(status=500))
+            await ask(gateway)
+            prometheus = await gateway.metric("tollgate_request_duration_seconds_sum")
+        # a stop sends the last ones
+    durations = points(receiver, "gen_ai.server.request.duration")
+    well, failed = durations
+    assert (well.count, failed.count) == (3, 1)
+    assert sum(each.sum for each in durations) == pytest.approx(prometheus)
+    assert well.explicit_bounds[0] == 0.01
+    assert len(well.bucket_counts) == len(well.explicit_bounds) + 1
+    assert sum(well.bucket_counts) == 3
+    assert not well.HasField("min")
+    told = attributes_of(well)
+    assert told["gen_ai.operation.name"] == "chat"
+    assert told["gen_ai.request.model"] == "fake"
+    assert "error.type" not in told
+    assert attributes_of(failed)["error.type"] == "node_error"
+    (ttft,) = points(receiver, "gen_ai.server.time_to_first_token")
+    (gap,) = points(receiver, "gen_ai.server.time_per_output_token")
+    assert ttft.count == gap.count == 2
+    tokens = points(receiver, "gen_ai.client.token.usage")
+    used = {attributes_of(each)["gen_ai.token.type"]: each.sum for each in tokens}
+    assert used == {
+        "input": sum(charge.prompt_tokens for charge in charges),
+        "output": sum(charge.completion_tokens for charge in charges),
+    }
+
+
+def points(receiver: OtlpReceiver, name: str) -> list[HistogramDataPoint]:
+    """The most first."""
+    metric = receiver.metrics[name]
+    assert metric.unit == ("{token}" if name.endswith("usage") else "s")
+    return sorted(metric.histogram.data_points, key=lambda point: -point.count)
 
 
 async def test_one_in_so_many_is_traced(tmp_path) -> None:
