@@ -88,11 +88,10 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
     expected = _until_end(said)
     if not answer.whole:
         told = told[:-1]  # it may be cut
-    finished = False
+    broke_off = False
     if b'"return_token_ids":true' in asked.request:  # we did: none of our clients here does
-        finished = _finished(expected)
-        if done and finished and told and _is_made_closing(told[-1], expected):
-            told = told[:-1]
+        if done and (close is None or close.usage_source is UsageSource.COUNTED):
+            broke_off, told, expected = _up_to_finish(told, expected)
         yield from _id_faults(told)
         told, expected = [*map(_without_ids, told)], [*map(_without_ids, expected)]
     left = iter(expected)
@@ -103,7 +102,7 @@ def _stream_faults(answer: Answer, asked: Answered, close: CloseCharge | None) -
             yield f"the node said {node!r}, the client was told {mine!r}"
             return
     kept_back = [event for event in left if not _is_closing(event)]
-    if done and not (finished and not kept_back):
+    if done and not (broke_off and not kept_back):
         yield from _success_faults(theirs, said, kept_back)
     if close is not None and done and close.outcome is not ChargeOutcome.CLIENT_GONE:
         yield from _bill_faults(said, close)
@@ -126,18 +125,38 @@ def _text(events: list[bytes]) -> str:
     return "".join(texts)
 
 
-def _finished(said: list[bytes]) -> bool:
-    """The last event is that of the last token: such an answer is whole, however it broke off."""
-    choices = _json(said[-1]).get("choices") if said else None
-    return bool(choices) and choices[0].get("finish_reason") is not None
+def _up_to_finish(told: list[bytes], said: list[bytes]) -> tuple[bool, list[bytes], list[bytes]]:
+    """Whether that of the last token is the last event told, but for a closing one that the gateway
+    made; and both without what is behind it.
+    """
+    last = _last_token(said)
+    made = last and told and _is_made_closing(told[-1], said[last - 1])
+    text = told[:-1] if made else told
+    if not last or not text or not _has_finish(text[-1]):
+        return False, told, said
+    return True, text, said[:last]
 
 
-def _is_made_closing(event: bytes, said: list[bytes]) -> bool:
-    """Of such an answer: the gateway tells the node's last figure in the node's place."""
-    if not _is_closing(event) or any(_is_closing(each) for each in said):
+def _last_token(said: list[bytes]) -> int:
+    """How many events there are up to that of the last token. An answer is whole with them, however
+    it broke off then.
+    """
+    return next((count for count in range(len(said), 0, -1) if _has_finish(said[count - 1])), 0)
+
+
+def _has_finish(event: bytes) -> bool:
+    choices = _json(event).get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and first.get("finish_reason") is not None
+
+
+def _is_made_closing(event: bytes, last: bytes) -> bool:
+    """It tells the figure of the last token, in place of what its node did not tell."""
+    figure = _json(last).get("usage")
+    if not _is_closing(event) or not isinstance(figure, dict):
         return False
-    last, told = _json(said[-1]).get("usage") or {}, _json(event)["usage"]
-    return all(told[key] == last.get(key) for key in ("prompt_tokens", "completion_tokens"))
+    told = _json(event)["usage"]
+    return all(told.get(key) == figure.get(key) for key in ("prompt_tokens", "completion_tokens"))
 
 
 def _id_faults(told: list[bytes]) -> Faults:

@@ -82,6 +82,14 @@ def test_the_next_node_goes_on_from_the_ids():
     assert play.in_flight == 0
 
 
+def test_what_came_in_one_piece_with_garbage_is_not_lost():
+    play = begun(part("a", [1], 1)).body(part("b", [2], 2) + b'data: {"usage" nonsense\n\n')
+    assert asked(play)["prompt"] == [90, 91, 1, 2]
+    play.head().body(more("c", [3], 1, "stop"), closing(1) + DONE).closed()
+    assert texts(play) == "abc"
+    assert play.close.usage == Usage(prompt_tokens=2, completion_tokens=3)
+
+
 def test_the_one_that_goes_on_may_die_too_and_one_that_made_nothing_is_paid_nothing():
     play = begun(part("a", [1], 1)).failed(Termination.BROKEN)
     play.failed()  # not reached at all

@@ -204,10 +204,12 @@ def test_a_damaged_file_is_a_finding(tmp_path):
     path = tmp_path / "ledger.db"
     with contextlib.closing(open_ledger(path)) as ledger:
         ledger.post("cli", [deposit("alice", i, name=str(i)) for i in range(100)])
-    size = path.stat().st_size
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        ((page,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'transfer'")
+        ((page_bytes,),) = db.execute("PRAGMA page_size")
     with path.open("r+b") as file:
-        file.seek(size // 2)
-        file.write(b"\x5a" * 4096)
+        file.seek((page - 1) * page_bytes)
+        file.write(b"\x5a" * page_bytes)
     again = open_ledger(path)
     found = again.verify()
     assert not found.ok
