@@ -196,6 +196,15 @@ class Stack:
         """All charges in the ledger, oldest first."""
         return [json.loads(line) for line in self._run("usage", "--json").splitlines()]
 
+    def charged(self) -> int:
+        """How many charges there are, once those of all that ended are in the ledger."""
+        wait_until("the spool to be booked", self._booked, LEDGER_TIMEOUT_S)
+        return len(self.usage())
+
+    def _booked(self) -> bool:
+        told = get(self.metrics_url).decode()
+        return re.search(r"^tollgate_spool_backlog_rows 0\.0$", told, re.MULTILINE) is not None
+
     def paid_since(self, before: int) -> list[dict[str, Any]]:
         """Of the charges after the first `before` those that cost something."""
         return [charge for charge in self.usage()[before:] if charge["cost_nano_usd"]]

@@ -32,7 +32,7 @@ def cost(charge: dict) -> int:
 
 
 def test_plain_and_streamed_answers_are_metered_to_the_token(stack, client):
-    before, charged = stack.engine_tokens(), len(stack.usage())
+    before, charged = stack.engine_tokens(), stack.charged()
     plain = client.chat.completions.create(model=stack.model, messages=QUESTION)
     assert len(plain.choices[0].message.content.split()) > 5
     stream = client.chat.completions.create(
@@ -88,7 +88,7 @@ def test_context_too_long_is_refused_before_the_engine(stack, client):
 
 
 def test_hang_up_frees_the_engine_within_a_second_and_is_charged_in_part(stack):
-    charged = len(stack.usage())
+    charged = stack.charged()
     asked = {
         "model": stack.model,
         "messages": STORY,
@@ -111,7 +111,7 @@ def test_hang_up_frees_the_engine_within_a_second_and_is_charged_in_part(stack):
 
 
 def test_32_streams_at_once_all_complete_and_add_up(stack):
-    before, charged = stack.engine_tokens(), len(stack.usage())
+    before, charged = stack.engine_tokens(), stack.charged()
 
     async def all_of_them() -> list[int]:
         async with openai.AsyncOpenAI(
@@ -139,7 +139,7 @@ def test_32_streams_at_once_all_complete_and_add_up(stack):
 
 
 def test_kill_of_the_gateway_mid_stream_charges_once_what_was_recorded(stack):
-    charged = len(stack.usage())
+    charged = stack.charged()
     asked = {"model": stack.model, "messages": STORY, "stream": True, "max_tokens": 3000}
     url, headers = f"{stack.base_url}/chat/completions", stack.headers
     with httpx.stream("POST", url, json=asked | {"ignore_eos": True}, headers=headers) as answer:
@@ -160,7 +160,7 @@ def test_kill_of_the_gateway_mid_stream_charges_once_what_was_recorded(stack):
 
 
 def test_epoch_pays_and_burns_and_settling_again_changes_nothing(stack, client):
-    charged = len(stack.usage())
+    charged = stack.charged()
     client.chat.completions.create(model=stack.model, messages=QUESTION)
     stack.usage_after(charged, 1)  # booked: what came later would be another epoch's
     first = stack.settle()
@@ -178,7 +178,7 @@ def test_epoch_pays_and_burns_and_settling_again_changes_nothing(stack, client):
 
 
 def test_an_epoch_settles_by_itself_and_its_supplier_checks_the_proof(stack, client, tmp_path):
-    charged = len(stack.usage())
+    charged = stack.charged()
     burned = stack.trial_balance().get("io:burned", 0)
     client.chat.completions.create(model=stack.model, messages=QUESTION)
     (charge,) = stack.usage_after(charged, 1)

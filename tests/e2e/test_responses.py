@@ -66,7 +66,7 @@ def test_a_background_response_is_made_and_its_events_are_told_again(stack, clie
 
 
 def test_a_cancelled_background_response_frees_the_engine_and_is_charged_in_part(stack, client):
-    charged = len(stack.usage())
+    charged = stack.charged()
     made = client.responses.create(
         model=stack.model, input="Count.", background=True, text={"format": ENDLESS}
     )

@@ -49,7 +49,7 @@ def test_accounts_share_no_prefix_cache_and_keys_of_one_do(stack):
 def test_an_honest_engine_is_found_honest_and_its_counters_agree(stack, client):
     stack.tollgate("ledger", "reconcile", "--json")
     asked = {"model": stack.model, "messages": [{"role": "user", "content": "What is a node?"}]}
-    before, charged = stack.engine_tokens(), len(stack.usage())
+    before, charged = stack.engine_tokens(), stack.charged()
     client.chat.completions.create(**asked, n=2, temperature=1)
     list(client.chat.completions.create(**asked, stream=True))
     two, one = stack.usage_after(charged, 2)
