@@ -25,7 +25,7 @@ from gateway.config_error import read_secret, url_of
 from gateway.config_hint import hint
 from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
-from gateway.failover import FailoverConfig
+from gateway.exchange.failover import FailoverConfig
 from gateway.files.config import FilesConfig
 from gateway.honesty.settings import HonestyConfig
 from gateway.ledger_config import LedgerConfig

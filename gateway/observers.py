@@ -12,6 +12,7 @@ from gateway.home import Home
 from gateway.logs.access import AccessLog
 from gateway.telemetry.report_files import ReportFiles
 from gateway.telemetry.telemetry import Telemetry
+from gateway.traces.start import traces_of
 from router.router import Router
 
 
@@ -35,7 +36,9 @@ class Observers:
         if workers > 1:
             files = ReportFiles(home, run=run, worker=worker, workers=workers)
         self._access = AccessLog(one_in) if one_in else None
-        self._traces = config.traces.open(books.till, books.writer, lambda: self.telemetry.counts)
+        self._traces = traces_of(
+            config.traces, books.till, books.writer, lambda: self.telemetry.counts
+        )
         self.telemetry = Telemetry(
             router,
             books.till,

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from gateway.exchange.actions import Record, Send
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.failover import Failover
 from gateway.exchange.waking import WakingExchange
-from gateway.failover import Failover
 from gateway.openai.request import Endpoint, read
 from gateway.timeouts import Timeouts
 from metering.charge import CloseCharge, OpenCharge

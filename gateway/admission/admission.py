@@ -23,9 +23,9 @@ from gateway.admission.till import Till
 from gateway.admission.waking import Waking
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.failover import Failover
 from gateway.exchange.sample import Sample
 from gateway.exchange.told_limits import Headers, limit_headers, unlike
-from gateway.failover import Failover
 from gateway.openai.request import Endpoint, Question, read
 from gateway.routing.preferences import price_at_node, wanting
 from gateway.routing.prompt_blocks import features_of
@@ -92,9 +92,9 @@ class Admission:
     ) -> None:
         """`sample` keeps an answer to be counted again, `tool_sample` one with tools to judge."""
         self.body_bytes_max = body_bytes_max
-        self.draining = False  # told to stop: what clients ask until the port closes is served
-        self.closed = False  # nothing is
-        """Set at shutdown: what is open finishes, nothing new begins."""
+        self.draining = False
+        """Told to stop; what clients ask until the port closes is served."""
+        self.closed = False  # the port is: what is open finishes, nothing new begins
         self._keyring = keyring
         self._catalogue = catalogue
         self._till = till

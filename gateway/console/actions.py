@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway import errors
-from gateway.console.door import Parts
+from gateway.console.parts import Parts
 from gateway.settlement.close import Outcome
-from gateway.settlement.closing import close_epoch
+from gateway.settlement.close_child import close_epoch
 from gateway.settlement.config import price_of_io
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import read_once

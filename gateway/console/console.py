@@ -11,12 +11,12 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import errors
 from gateway.console.audit import AuditTrail
-from gateway.console.door import Parts
 from gateway.console.explorer import Explorer
 from gateway.console.gate import Gate
 from gateway.console.network import Observatory
 from gateway.console.operator import Operator
 from gateway.console.pages import Pages
+from gateway.console.parts import Parts
 from gateway.console.playground import Playground
 from gateway.console.sessions import Sessions
 from gateway.console.views import Readers, Routes, View

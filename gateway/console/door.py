@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from fastapi import APIRouter
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -16,6 +14,7 @@ from gateway.admission.catalogue import Catalogue
 from gateway.admission.keyring import Keyring
 from gateway.books import Books
 from gateway.config import Config
+from gateway.console.parts import Parts
 from gateway.home import Home
 from gateway.node_list import NodeList
 from gateway.telemetry.telemetry import Telemetry
@@ -33,24 +32,6 @@ PATHS = (
     "/console",
     "/console/{rest:path}",
 )
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a gateway the pages show and change."""
-
-    home: Home
-    config: Config
-    books: Books
-    catalogue: Catalogue
-    keyring: Keyring
-    router: Router
-    nodes: NodeList
-    telemetry: Telemetry
-
-    @property
-    def where(self) -> Path | str:
-        """The ledger's file or URL."""
-        return self.config.ledger.where(self.home)
 
 
 def routes(

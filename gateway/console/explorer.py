@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import errors
-from gateway.console.door import Parts
 from gateway.console.network import Observatory
 from gateway.console.pages import Pages
+from gateway.console.parts import Parts
 from gateway.console.sightings import sight
 from gateway.console.views import Readers, Routes, form_of
 from gateway.settlement.epochs import Epochs

@@ -9,9 +9,9 @@ import msgspec
 
 from gateway.admission.catalogue import Model
 from gateway.console.census import Census, Member, census, members
-from gateway.console.door import Parts
 from gateway.console.fresh import Fresh
 from gateway.console.latency import Wait, wait_of, waits_by
+from gateway.console.parts import Parts
 from gateway.console.sightings import Sightings
 from gateway.enrolment.node import Node
 from ide.commitment import EpochHead, head_of

@@ -12,12 +12,12 @@ from gateway import errors
 from gateway.console.acting import Acting
 from gateway.console.actions import actions
 from gateway.console.audit import AuditTrail
-from gateway.console.door import Parts
 from gateway.console.gate import Gate
 from gateway.console.money import budgets, customer_page
 from gateway.console.network import Observatory
 from gateway.console.node_lines import NodeLine, node_lines
 from gateway.console.pages import Pages
+from gateway.console.parts import Parts
 from gateway.console.sessions import Session
 from gateway.console.sightings import Sightings, sight
 from gateway.console.traffic import traffic_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.console.door import Parts
+from gateway.console.parts import Parts
 from gateway.honesty.recounts import Checked
 from gateway.telemetry.counts import Counts, total
 from gateway.telemetry.node_metrics import RECOUNTS

@@ -22,11 +22,11 @@ from gateway.exchange.actions import (
 )
 from gateway.exchange.attempt import Attempt, Counted, Estimate, meter_of
 from gateway.exchange.closing import closing
+from gateway.exchange.failover import Failover
 from gateway.exchange.resume import Resume
 from gateway.exchange.sample import Sample
 from gateway.exchange.state import State
 from gateway.exchange.told_usage import with_usage
-from gateway.failover import Failover
 from gateway.openai.continuation import can_go_on
 from gateway.openai.node_body import for_node
 from gateway.openai.request import Question

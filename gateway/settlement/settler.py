@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gateway.home import Home
 from gateway.settlement.close import Outcome, Told
-from gateway.settlement.closing import close_epoch
+from gateway.settlement.close_child import close_epoch
 from gateway.settlement.config import SettlementConfig
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.price_watch import LOOK_S, PriceWatch

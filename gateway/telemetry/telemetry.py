@@ -22,7 +22,6 @@ from gateway.exchange.exchange import Exchange
 from gateway.scorecard.card import Cards
 from gateway.scorecard.card import total as total_cards
 from gateway.scorecard.scores import Scores
-from gateway.scorecard.series import series
 from gateway.telemetry.counts import (
     DURATION_BOUNDS_NS,
     ITL_BOUNDS_NS,
@@ -36,6 +35,7 @@ from gateway.telemetry.gauges import Gauges, Tills
 from gateway.telemetry.node_metrics import CANARIES, FINDINGS, NODE_GIVEN_UP, RECOUNTS
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
+from gateway.telemetry.scorecard_series import series
 from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
 from metering.prices import cost_nano_usd
 from router.router import Router

@@ -13,7 +13,7 @@ from gateway.admission.ids import Ids
 from gateway.admission.keyring import Keyring
 from gateway.admission.waking import Waking
 from gateway.errors import ApiError
-from gateway.failover import Failover
+from gateway.exchange.failover import Failover
 from gateway.timeouts import Timeouts
 from metering.keys import ApiKey
 from metering.ledger import LedgerError

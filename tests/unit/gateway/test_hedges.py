@@ -8,8 +8,8 @@ import pytest
 from exchange_play import CLOSING, DONE, SECOND, Play, event
 
 from gateway.exchange.actions import Dial, DialRival, DropRival, End, HangUp, TakeRival
+from gateway.exchange.failover import Failover
 from gateway.exchange.hedges import CREDIT_MAX, SAMPLES_MIN, Hedges
-from gateway.failover import Failover
 from metering.charge import ChargeOutcome
 from metering.usage import Usage
 from router.types import Termination

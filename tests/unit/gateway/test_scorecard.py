@@ -27,8 +27,8 @@ from gateway.scorecard.rules import (
     failures_to_demotion,
 )
 from gateway.scorecard.scores import Scores
-from gateway.scorecard.series import series
 from gateway.scorecard.sketch import ERROR, PER_E, percentile
+from gateway.telemetry.scorecard_series import series
 from metering.charge import ChargeOutcome
 
 S = 1_000_000_000
