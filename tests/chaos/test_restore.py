@@ -115,9 +115,9 @@ async def test_postgresql_from_its_archive_and_the_rest_from_the_spools(tmp_path
             await loaded.answered(20)
             await asyncio.to_thread(base_backup, made.postgres, base)
             await loaded.answered(20)
-            await asyncio.to_thread(archived, made.postgres, archive)
             with made.ledger() as ledger:
                 archived_seq = ledger.last_seq()
+            await asyncio.to_thread(archive_until_now, made.postgres)
             await loaded.answered(40)
             await made.kill_postgres("kill")
             for gateway in made.gateways:
@@ -175,12 +175,12 @@ def base_backup(server: PostgresProcess, base: Path) -> None:
     run_tool(server, "pg_basebackup", *where, "-D", str(base), "-X", "none", "-c", "fast")
 
 
-def archived(server: PostgresProcess, archive: Path) -> None:
-    """All that is booked by now."""
+def archive_until_now(server: PostgresProcess) -> None:
+    """Return once all that is booked before the call lies whole in the archive."""
+    archived = "SELECT last_archived_wal >= %s FROM pg_stat_archiver"
     with psycopg.connect(server.url, autocommit=True) as connection:
-        row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
-        assert row is not None
-        while not (archive / row[0]).exists():
+        segment = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+        while connection.execute(archived, segment).fetchone() != (True,):
             connection.execute("SELECT pg_sleep(0.05)")
 
 
