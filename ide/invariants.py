@@ -223,15 +223,14 @@ def _check_payouts(columns: PayoutColumns, sums: Payout, report: EpochReport) ->
     owed = _added(obligation, debt)
     met = _added(value, usd, rounding, unpaid)
     if owed != met or len(met) != len(suppliers):
-        raise InvariantError(f"payouts do not add up to what is owed, {owed}: {report.payouts}")
-    if any(min(amounts) < 0 for amounts in columns[1:] if any(amounts)):
-        raise InvariantError(f"a payout has an amount below 0: {report.payouts}")
-    worst = max(rounding, default=0)
+        raise InvariantError(f"payouts do not add up to what is owed, {owed}: {columns}")
+    if min(map(min, filter(any, columns[1:])), default=0) < 0:
+        raise InvariantError(f"a payout has an amount below 0: {columns}")
+    worst = max(rounding) if any(rounding) else 0
     if worst and worst * IO_UNIT >= (report.io_price_nano_usd or 0):
         raise InvariantError(f"a payee lost {worst} nano-USD, a whole base unit, to rounding")
-    for name, of_all, of_epoch in zip(_SUM_NAMES, _SUMS(sums), _SUMS(report), strict=True):
-        if of_all != of_epoch:
-            _equal(f"{name} of all payouts", of_all, f"{name} of the epoch", of_epoch)
+    if _SUMS(sums) != _SUMS(report):
+        raise InvariantError(f"all payouts add up to {sums}, which is not what the epoch says")
 
 
 def _added(first: list[int], *columns: list[int]) -> list[int]:
@@ -320,8 +319,7 @@ _BALANCE_NAMES = (
     "buyback_due_nano_usd",
 )
 _BALANCES = attrgetter(*_BALANCE_NAMES)
-_SUM_NAMES = Payout.__struct_fields__[1:]
-_SUMS = attrgetter(*_SUM_NAMES)
+_SUMS = attrgetter(*Payout.__struct_fields__[1:])
 _NO_USAGE = [()] * len(SupplierUsage.__struct_fields__)
 _USAGE_NAMES = SupplierUsage.__struct_fields__[2:]
 """All but whose usage of which model."""

@@ -122,8 +122,10 @@ def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list
     left = limit_io - sum(io)
     if left:
         largest_first = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)
+        # Whoever is owed this much has room for one more, without asking.
+        enough = price * total // (total * IO_UNIT - limit_io * price) + 1
         for i in largest_first[:left]:
-            if (io[i] + 1) * price <= owed[i] * IO_UNIT:
+            if owed[i] >= enough or (io[i] + 1) * price <= owed[i] * IO_UNIT:
                 io[i] += 1
     return io
 

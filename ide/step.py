@@ -18,7 +18,7 @@ Fee Vault pays, and the rest stays owed in USD.
 
 from __future__ import annotations
 
-from operator import add
+from collections.abc import Mapping
 
 import msgspec
 
@@ -56,7 +56,7 @@ class _Burn(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Worked(msgspec.Struct, frozen=True, gc=False):
-    totals: invariants.InputTotals
+    came: invariants.InputTotals
     paid: _Paid
     columns: PayoutColumns
     sums: Payout
@@ -68,9 +68,19 @@ class _Worked(msgspec.Struct, frozen=True, gc=False):
 
 def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult:
     """The epoch after `state`. Raises InvariantError if a value is impossible, in or out."""
+    result, columns = totals(state, inputs, params)
+    report = msgspec.structs.replace(result.report, payouts=columns.rows())
+    return EpochResult(state=result.state, report=report)
+
+
+def totals(
+    state: IdeState, inputs: EpochInputs, params: IdeParams
+) -> tuple[EpochResult, PayoutColumns]:
+    """`step` but for its rows, for whoever looks at no single supplier: all is paid and checked,
+    the report's payouts are still columns."""
     invariants.check_state(state, params)
-    totals = invariants.check_inputs(state, inputs)
-    revenue = totals.revenue_nano_usd
+    came = invariants.check_inputs(state, inputs)
+    revenue = came.revenue_nano_usd
     price = usable_price(inputs, params)
     owed = _owed(state, inputs, params)
     invariants.check_amount("what is owed in all", sum(owed.total))
@@ -85,15 +95,13 @@ def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult
         owed.list_share,
         params,
     )
-    burned = _burn(
-        paid.usd_spendable, sums.usd_paid_nano_usd, totals, smoothed, price, state, params
-    )
+    burned = _burn(paid.usd_spendable, sums.usd_paid_nano_usd, came, smoothed, price, state, params)
     retired = 0 if price is None else payouts.retired_io(state, params)
-    worked = _Worked(totals, paid, columns, sums, burned, smoothed, retired, price)
+    worked = _Worked(came, paid, columns, sums, burned, smoothed, retired, price)
     after = _state_after(state, worked, params)
     result = EpochResult(state=after, report=_report(worked, after, params))
-    invariants.check_epoch(state, totals, params, result, columns, sums)
-    return result
+    invariants.check_epoch(state, came, params, result, columns, sums)
+    return result, columns
 
 
 def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
@@ -106,17 +114,23 @@ def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     earned = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
     nothing = dict.fromkeys(sorted({**earned.stipend, **earned.usage, **debts}), 0)
-    stipend = list({**nothing, **earned.stipend}.values())
-    obligation = list(map(add, stipend, {**nothing, **earned.usage}.values()))
-    debt = list({**nothing, **debts}.values())
+    stipend = {**nothing, **earned.stipend}
+    obligation = _plus(stipend, earned.usage)
     return _Owed(
         suppliers=list(nothing),
-        stipend=stipend,
-        obligation=obligation,
-        debt=debt,
-        total=list(map(add, obligation, debt)) if debts else obligation,
+        stipend=list(stipend.values()),
+        obligation=list(obligation.values()),
+        debt=list({**nothing, **debts}.values()),
+        total=list(_plus(obligation, debts).values()),
         list_share=earned.list_share,
     )
+
+
+def _plus(amounts: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    added = amounts.copy()
+    for supplier, amount in more.items():
+        added[supplier] += amount
+    return added
 
 
 def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: IdeParams) -> _Paid:
@@ -142,7 +156,7 @@ def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> 
 def _burn(
     spendable: int,
     usd_paid: int,
-    totals: invariants.InputTotals,
+    came: invariants.InputTotals,
     smoothed: Smoothed,
     price: int | None,
     state: IdeState,
@@ -151,13 +165,13 @@ def _burn(
     reserve = max(0, reserve_nano_usd(state, params))
     a_month = health.a_month(smoothed.obligation_nano_usd, params)
     share = burn.burn_share_ppm(reserve, a_month, params)
-    surplus = burn.surplus_nano_usd(totals.revenue_nano_usd, usd_paid, spendable - usd_paid)
+    surplus = burn.surplus_nano_usd(came.revenue_nano_usd, usd_paid, spendable - usd_paid)
     added = burn.burn_share_nano_usd(surplus, share)
     if price is None:
-        return _Burn(reserve, share, surplus, added, 0, totals.slashed_io)
+        return _Burn(reserve, share, surplus, added, 0, came.slashed_io)
     due = state.buyback_due_nano_usd + added
-    spent, bought = burn.buy_back(due, price, state.circulating_io - totals.slashed_io)
-    return _Burn(reserve, share, surplus, added, spent, bought + totals.slashed_io)
+    spent, bought = burn.buy_back(due, price, state.circulating_io - came.slashed_io)
+    return _Burn(reserve, share, surplus, added, spent, bought + came.slashed_io)
 
 
 def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeState:
@@ -174,7 +188,7 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
         supplier_io=state.supplier_io + io_paid,
         burned_circulating_io=state.burned_circulating_io + burned.io_burned,
         retired_unemitted_io=state.retired_unemitted_io + worked.retired_io,
-        fee_vault_nano_usd=state.fee_vault_nano_usd + worked.totals.revenue_nano_usd - spent,
+        fee_vault_nano_usd=state.fee_vault_nano_usd + worked.came.revenue_nano_usd - spent,
         buyback_due_nano_usd=state.buyback_due_nano_usd + burned.added - burned.spent,
         debts=tuple(
             Debt(supplier_id=supplier, nano_usd=unpaid)
@@ -191,7 +205,7 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
 
 def _report(worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
     sums, paid, burned, smoothed = worked.sums, worked.paid, worked.burned, worked.smoothed
-    revenue, obligation = worked.totals.revenue_nano_usd, sums.obligation_nano_usd
+    revenue, obligation = worked.came.revenue_nano_usd, sums.obligation_nano_usd
     debt_before, unpaid = sums.debt_before_nano_usd, sums.unpaid_nano_usd
     debt_after = unpaid if after.debts else 0
     runway = health.runway_months(
@@ -202,9 +216,9 @@ def _report(worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
         params_version=params.version,
         order=params.order,
         io_price_nano_usd=worked.price,
-        prompt_tokens=worked.totals.prompt_tokens,
-        completion_tokens=worked.totals.completion_tokens,
-        list_cost_nano_usd=worked.totals.list_cost_nano_usd,
+        prompt_tokens=worked.came.prompt_tokens,
+        completion_tokens=worked.came.completion_tokens,
+        list_cost_nano_usd=worked.came.list_cost_nano_usd,
         revenue_nano_usd=revenue,
         stipend_nano_usd=sums.stipend_nano_usd,
         obligation_nano_usd=obligation,
@@ -233,8 +247,8 @@ def _report(worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
             smoothed, runway, obligation + debt_before, unpaid, worked.price, params
         ),
         proposal=proposal(smoothed, params),
-        payouts=worked.columns.rows(),
-        io_slashed=worked.totals.slashed_io,
+        payouts=(),
+        io_slashed=worked.came.slashed_io,
     )
 
 
