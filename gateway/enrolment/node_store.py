@@ -106,9 +106,7 @@ class NodeStore:
             node_id=node_id, terms=terms, hardware=hardware, enrolled_ns=now_ns, revoked_ns=None
         )
 
-    def lease(
-        self, node_id: str, counter: int, said: Lease, *, now_ns: int, until_ns: int
-    ) -> bool:
+    def lease(self, node_id: str, counter: int, said: Lease, *, now_ns: int, until_ns: int) -> bool:
         """Take what a node says for true until then; False while nodes' writes are frozen, or if
         meanwhile it was revoked or said something newer.
         """
