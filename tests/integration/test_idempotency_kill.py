@@ -1,4 +1,4 @@
-"""SIGKILL between an answer under an Idempotency-Key and its charge: asked again, it is paid once."""
+"""SIGKILL between an answer under an Idempotency-Key and its charge: asked again, paid once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ASKED = {
 async def test_no_moment_is_one_to_die_at(
     tmp_path: Path, monkeypatch, point: str, asked_again: bool, paid: int
 ) -> None:
-    """What is recorded of a stream that a crash cuts short is not charged: it will be asked anew."""
+    """What was recorded of a stream that a crash cuts short is free: it will be asked anew."""
     script = str(Path(killed_gateway.__file__))
     async with FakeNode() as node:
         write_config(tmp_path, [node], more="")
