@@ -211,7 +211,6 @@ class Telemetry:
             won = exchange.attempt.node.node_id != exchange.first.node_id
             self.count(HEDGES, exchange.question.model, "won" if won else "lost")
 
-
     def _divided(self, exchange: Exchange, last: Served) -> None:
         """What others delivered before the last node is theirs, as in the charge."""
         price, model = exchange.charge.price, exchange.attempt.node.model

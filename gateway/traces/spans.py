@@ -91,9 +91,7 @@ def _how(lost: Lost) -> str:
     return "" if lost.termination is Termination.CLIENT_GONE else lost.termination.value
 
 
-def _call(
-    exchange: Exchange, attempt: Attempt, to_wall_ns: int, end_ns: int, failed: str
-) -> Span:
+def _call(exchange: Exchange, attempt: Attempt, to_wall_ns: int, end_ns: int, failed: str) -> Span:
     question, first_byte_ns = exchange.question, attempt.first_byte_ns
     return Span(
         name=f"{OPERATIONS[question.endpoint]} {question.model}",
