@@ -1,4 +1,4 @@
-"""One path through a scenario: the engine's own `totals`, and the fixed schedule beside it. Pure."""
+"""One path through a scenario: the engine's epochs, and the fixed schedule beside them. Pure."""
 
 from __future__ import annotations
 
