@@ -39,7 +39,7 @@ from gateway.draining import Draining
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
-from gateway.drivers.desk import Desk
+from gateway.drivers.desk import Desk, DeskOf
 from gateway.drivers.held import HeldDriver
 from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
@@ -227,6 +227,9 @@ class Gateway:
         def coroutine_driver(exchange: Exchange) -> CoroutineDriver:
             return CoroutineDriver(exchange, *parts)
 
+        def held_driver(exchange: Exchange) -> HeldDriver:
+            return HeldDriver(exchange, *parts)
+
         def protocol_driver(
             exchange: Exchange, connection: ClientConnection, http_1_1: bool, cors: Headers
         ) -> ProtocolDriver:
@@ -237,11 +240,12 @@ class Gateway:
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
-        told_once = Once(desk, self._books.answers, self._books.writer)
+        keeping = (self._books.answers, self._books.writer)
+        told_once = Once(DeskOf(self.admission, held_driver, refused), *keeping)
         rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
-        quiet_desk = Desk(self.admission, coroutine_driver, lambda *_: None)  # the app tells
-        once = Once(quiet_desk, self._books.answers, self._books.writer)
+        quiet_desk = DeskOf(self.admission, held_driver, lambda *_: None)  # the app tells
+        once = Once(quiet_desk, *keeping)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
         self.listener = ClientListener(
             self.admission,
