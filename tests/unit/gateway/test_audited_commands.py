@@ -13,7 +13,8 @@ READS = """
 key list|key show|account deposits|account list|account show|account statement|account warnings
 price list|price show|node audit|node list|node reputation|node show|node time|pools status
 drain list|audit|usage|ledger backup|ledger export|ledger trial-balance|ledger verify|doctor
-route explain|route liars|route simulate|metrics|scorecard|sla show|oracle|stake list|stake minimum|stake show
+route explain|route liars|route simulate|metrics|scorecard|sla show|oracle
+stake list|stake minimum|stake show
 settle check-proof|settle params|settle proof|settle replay|settle show|settle status
 settle payments|settle wallet history|settle wallet list|simulate
 """
