@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from gateway.cli.home import (
+    config_in_use,
     echo_json,
     echo_table,
     home_option,
