@@ -22,7 +22,7 @@ from pathlib import Path
 from metering.charge import OpenCharges, Row
 from metering.spool_disk import DiskFolder, Folder, lock
 from metering.spool_file import SpoolError
-from metering.spool_log import SpoolLog
+from metering.spool_log import KEPT_SEGMENTS_MAX, SEGMENT_BYTES, SpoolLog
 from metering.spool_queue import OnDurable, SpoolQueue
 
 log = logging.getLogger("tollgate")
@@ -42,7 +42,8 @@ class Spool:
     """`append` belongs to the event loop, `read` and `forget` to the poster's thread.
 
     `writer` is this log's own name in the ledger, made with its folder: a lost spool is replaced by
-    one with another name. What the ledger has stays for `kept_s`, in case it goes back in time.
+    one with another name. What the ledger has stays for `kept_s`, in case it goes back in time, and
+    takes about `kept_bytes_max` at most.
     Raises SpoolError if another process has the folder, or if what is in it is damaged or no spool.
     """
 
@@ -53,6 +54,7 @@ class Spool:
         *,
         rows_max: int = ROWS_MAX,
         kept_s: float = 0.0,
+        kept_bytes_max: int = KEPT_SEGMENTS_MAX * SEGMENT_BYTES,
         folder: Folder | None = None,
     ) -> None:
         self.path = path
@@ -65,7 +67,8 @@ class Spool:
             files = DiskFolder(path) if folder is None else folder
             self._lock_file = lock(path)
             try:
-                self._log = SpoolLog(files, path, name, kept_s)
+                kept_segments_max = kept_bytes_max // SEGMENT_BYTES
+                self._log = SpoolLog(files, path, name, kept_s, kept_segments_max)
             except BaseException:
                 os.close(self._lock_file)
                 raise
