@@ -28,11 +28,14 @@ from metering.stream_meter import MalformedStreamError, StreamMeter
 from router.types import Termination
 
 PROGRESS_EVENTS = 64
-_ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
+_DIALLED, _ANSWERING, _REFUSED = State.DIALLED, State.ANSWERING, State.REFUSED
+_SETTLING, _ENDED = State.SETTLING, State.ENDED
 
 
 class Exchange(Tries):
     """The life of one admitted request: what happens to it."""
+
+    __slots__ = ()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ class Exchange(Tries):
         """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
         never will: then nothing more may be served, for it could not be charged.
         """
-        if self.state is State.ENDED:
+        if self.state is _ENDED:
             return []
         if failure is not None:
             return self._cannot_record(now_ns)
@@ -64,16 +67,16 @@ class Exchange(Tries):
             self._opened = True
             held, self._held = self._held, []
             return held
-        assert self.state is State.SETTLING, self.state
-        self.state = State.ENDED
+        assert self.state is _SETTLING, self.state
+        self.state = _ENDED
         return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
-        if self.state is State.DIALLED:
+        if self.state is _DIALLED:
             self.attempt.status = status
             self.deadline_ns = now_ns + self._timeouts.first_byte_ns
-            self.state = State.ANSWERING if status == 200 else State.REFUSED
+            self.state = _ANSWERING if status == 200 else _REFUSED
 
     def node_body(self, data: bytes, now_ns: int) -> bytes | list[Action]:
         """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
@@ -98,9 +101,9 @@ class Exchange(Tries):
 
     def node_end(self, now_ns: int) -> list[Action]:
         """The node's answer is complete."""
-        if self.state is State.REFUSED:
+        if self.state is _REFUSED:
             return self._refused(now_ns)
-        if self.state is not State.ANSWERING:
+        if self.state is not _ANSWERING:
             return []
         if not self.attempt.streams:
             return self._probed(now_ns) if self.question.stream else self._answered_whole(now_ns)
@@ -145,12 +148,12 @@ class Exchange(Tries):
 
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
-        if self.state in (State.SETTLING, State.ENDED):
-            self.state = State.ENDED
+        if self.state in (_SETTLING, _ENDED):
+            self.state = _ENDED
             return []
         counted = self.attempt.counted_stream()
         closed = self._settle(ChargeOutcome.CLIENT_GONE, Termination.CLIENT_GONE, counted, now_ns)
-        self.state = State.ENDED
+        self.state = _ENDED
         return [HangUp(), *closed]
 
     # -- the answer -------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ class Exchange(Tries):
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
         dropped = self._rival_dropped(now_ns)
-        self.state, self.deadline_ns = State.ENDED, None
+        self.state, self.deadline_ns = _ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
         in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
         failure = self._failure(errors.not_recording(), now_ns, in_stream=in_stream)
