@@ -100,6 +100,7 @@ class Admission:
         self._till = till
         self._router = router
         self._ids = ids
+        self.new_request_id = ids.request_id
         self._monotonic_ns = monotonic_ns
         self._timeouts = timeouts
         self._failover = failover
@@ -109,9 +110,6 @@ class Admission:
         self.waking = waking
         self._refusing = False
         """The last choice found no room, so that there may be none at all."""
-
-    def new_request_id(self) -> str:
-        return self._ids.request_id()
 
     def authenticate(self, headers: Mapping[bytes, bytes], known: Known) -> ApiKey:
         """The key that the Authorization header holds. Raises ApiError (401), Pending."""
@@ -136,12 +134,12 @@ class Admission:
         if (
             last is not None
             and last.authorization == authorization
-            and last.keys is self._keyring.version
+            and last.keys is self._keyring.keys
             and last.key.expires_ns is None
         ):
             return last
         key = self.authenticate({b"authorization": authorization}, known)
-        return Caller(authorization, key, self._keyring.version)
+        return Caller(authorization, key, self._keyring.keys)
 
     def check_overload(self, key: ApiKey) -> None:
         """Refuse what nobody could take whatever it asks, before it is read.
@@ -251,13 +249,13 @@ class Admission:
             charge,
             question,
             body,
-            decision=decision,
-            router=self._router,
-            timeouts=self._timeouts,
-            estimate=model.estimate,
-            sample=sample,
-            limits=limits,
-            failover=self._failover,
+            decision,
+            self._router,
+            self._timeouts,
+            model.estimate,
+            sample,
+            limits,
+            self._failover,
         )
 
     def _choose(self, features: RequestFeatures, key: ApiKey, now_ns: int) -> Decision:
@@ -278,7 +276,9 @@ class Admission:
         model = self._catalogue.get(question.model)
         if model is None:
             raise errors.unknown_model(question.model)
-        question.account, question.usage_always = key.account, key.usage_always
+        question.account = key.account
+        if key.usage_always:
+            question.usage_always = question.tells_usage = True
         question.reasoning_alias = model.config.reasoning_content_alias
         return question, model
 

@@ -92,7 +92,6 @@ class Tries:
         charge: OpenCharge,
         question: Question,
         body: bytes,
-        *,
         decision: Decision,
         router: Router,
         timeouts: Timeouts,
@@ -148,13 +147,9 @@ class Tries:
     @property
     def ttft_ns(self) -> int | None:
         """From the request's acceptance to the first byte of the answer."""
-        first_byte_ns = self._first_byte_ns
+        answered = self.attempt if self._resume is None else self._resume
+        first_byte_ns = answered.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
-
-    @property
-    def _first_byte_ns(self) -> int | None:
-        resume = self._resume
-        return self.attempt.first_byte_ns if resume is None else resume.first_byte_ns
 
     # -- the answer -------------------------------------------------------------------------------
 
@@ -380,17 +375,18 @@ class Tries:
         attempt.release(termination, now_ns, self.started_ns)
         if self._hedges is not None and attempt.first_byte_ns is not None and attempt.streams:
             self._saw(attempt, now_ns)
-        dropped = self._rival_dropped(now_ns)
+        dropped = [] if self._rival is None else self._rival_dropped(now_ns)
         self.state, self.deadline_ns = _SETTLING, None
+        resume = self._resume
         close = closing(
             self.charge,
             attempt,
             outcome,
             counted,
-            self._resume,
+            resume,
             started_ns=self.started_ns,
             now_ns=now_ns,
-            first_byte_ns=self._first_byte_ns,
+            first_byte_ns=attempt.first_byte_ns if resume is None else resume.first_byte_ns,
         )
         self.outcome = close.outcome
         self.usage, self.usage_source = close.usage, close.usage_source

@@ -37,12 +37,14 @@ from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
 from gateway.telemetry.scorecard_series import series
 from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
+from metering.charge import ChargeOutcome
 from metering.prices import cost_nano_usd
 from router.router import Router
 
 log = logging.getLogger("tollgate")
 
 PUBLISH_INTERVAL_S = 1.0
+_COMPLETED = ChargeOutcome.COMPLETED
 
 
 class Telemetry:
@@ -172,7 +174,10 @@ class Telemetry:
         duration_ns = now_ns - exchange.started_ns
         ended.duration_ns += duration_ns
         ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
-        served.end(outcome)
+        if outcome is _COMPLETED:
+            served.ok += 1
+        else:
+            served.end(outcome)
         usage = exchange.usage
         if usage is None:
             return
