@@ -212,7 +212,8 @@ class Admission:
         if (provider := question.request.provider) is not None:
             features = wanting(features, provider, price)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
-        self._check_room()
+        if self.closed or not self._till.has_room(self._open_requests_max):
+            raise self._no_room()
         now_ns = self._monotonic_ns()
         decision = self._choose(features, key, now_ns)  # first: to count tokens is dear
         context = model.context_tokens_max
@@ -302,15 +303,14 @@ class Admission:
             found = f"your {param} resulted in at least {count} tokens"
             raise errors.context_too_long(context, found, param)
 
-    def _check_room(self) -> None:
+    def _no_room(self) -> ApiError:
         if self.closed:
             message = "The gateway is shutting down. Please retry; another instance will answer."
-            raise errors.overloaded(message, retry_after_s=1, code="draining")
-        if self._till.open_charges >= self._open_requests_max:
-            message = f"The gateway has {self._open_requests_max} requests open, its most."
-            raise errors.overloaded(message, retry_after_s=1)
+            return errors.overloaded(message, retry_after_s=1, code="draining")
         if not self._till.recording:
-            raise errors.not_recording()
+            return errors.not_recording()
+        message = f"The gateway has {self._open_requests_max} requests open, its most."
+        return errors.overloaded(message, retry_after_s=1)
 
     def _draws(
         self, key: ApiKey, model: Model, hold: int, tokens: int, now_ns: int

@@ -94,7 +94,15 @@ class Exchange(Tries):
             if self.sample is not None:
                 self.sample.add(data)
             if attempt.streams:
-                return self._relay(attempt.meter, data, now_ns)
+                meter = attempt.meter
+                try:
+                    passed = meter.feed(data)
+                except MalformedStreamError as error:
+                    return self._garbled(error, now_ns)
+                noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
+                if noted and passed and self._opened and self._responded and not meter.ended:
+                    return passed
+                return self._relay(meter, passed, noted, now_ns)
         if not attempt.collect(data):
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         return []
@@ -158,16 +166,13 @@ class Exchange(Tries):
 
     # -- the answer -------------------------------------------------------------------------------
 
-    def _relay(self, meter: StreamMeter, data: bytes, now_ns: int) -> bytes | list[Action]:
-        try:
-            passed = meter.feed(data)
-        except MalformedStreamError as error:
-            # What was counted is gone on from behind: the client has to have it.
-            last = self._deliver(error.passed) if self._responded and error.passed else []
-            return [*last, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
-        noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
-        if passed and noted and self._opened and self._responded and not meter.ended:
-            return passed
+    def _garbled(self, error: MalformedStreamError, now_ns: int) -> list[Action]:
+        """What was counted is gone on from behind: the client has to have it."""
+        last = self._deliver(error.passed) if self._responded and error.passed else []
+        return [*last, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+
+    def _relay(self, meter: StreamMeter, passed: bytes, noted: bool, now_ns: int) -> list[Action]:
+        """What is not the plain event of a stream."""
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:
             return [*actions, HangUp(), *self._told_error(now_ns)]
