@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
 from gateway.enrolment.attendance import Attendance
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.enrolment.enrolment import Enrolment
@@ -40,7 +43,7 @@ class EnrolledNodes:
     ) -> None:
         enrolment = Enrolment(settings, store)
         self.routes = nodes.routes(enrolment)
-        self.admin_routes = admin_nodes.routes(enrolment)
+        self._enrolment = enrolment
         self.roll = Roll(
             enrolment,
             identity=identity,
@@ -58,3 +61,6 @@ class EnrolledNodes:
             doors=doors,
             views=lambda: router.nodes(time.monotonic_ns()),
         )
+
+    def admin_routes(self, route_class: type[APIRoute]) -> APIRouter:
+        return admin_nodes.routes(self._enrolment, route_class)

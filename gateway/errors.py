@@ -372,6 +372,11 @@ def no_capacity(model: str, retry_after_ns: int) -> ApiError:
     )
 
 
+def model_drained(model: str) -> ApiError:
+    message = f"The operator is taking '{model}' out of service: it takes no new requests."
+    return overloaded(message, retry_after_s=30, code="model_drained")
+
+
 def limits_unknown() -> ApiError:
     """The ledger is away, or Redis is and what was leased of a limit or a balance is used up."""
     return overloaded(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.config import NodeConfig
-from gateway.drains import DrainStore
+from gateway.drains import Drains, DrainStore
 from gateway.pools.config import RayConfig
 from router.registry import Registry
 from router.types import NodeRecord, NodeState
@@ -33,7 +33,7 @@ class NodeList:
         self._drains = drains
         self._changed = changed
         self._listed: dict[str, list[NodeRecord]] = {}
-        self._drained: frozenset[str] = frozenset()
+        self._drained = Drains()
 
     def take(self, nodes: tuple[NodeConfig, ...]) -> None:
         self._update(STATIC, [node.record() for node in nodes])
@@ -55,19 +55,24 @@ class NodeList:
                 log.warning("Ray cannot be asked for its replicas: %s", error)
             await asyncio.sleep(ray.poll_interval_ms / 1000)
 
-    async def look_for_drained(self) -> None:
+    async def look_for_drained(self) -> Drains:
         """Nodes that the operator drains get nothing more, whatever their source says of them.
         Raises LedgerError.
         """
-        drained = frozenset(await asyncio.to_thread(self._drains.load))
+        drained = await asyncio.to_thread(self._drains.load)
         if drained != self._drained:
             self._drained = drained
             for source, records in self._listed.items():
                 self._update(source, records)
+        return drained
+
+    def drains_model(self, model: str) -> bool:
+        """All of its nodes, those to come too."""
+        return model in self._drained.models
 
     def _update(self, source: str, records: list[NodeRecord]) -> None:
         self._listed[source] = records
-        if self._drained:
+        if self._drained.nodes or self._drained.models:
             records = [self._as_drained(record) for record in records]
         if self._registry.update(source, records):
             log.info("nodes from %s: %d", source, len(records))
@@ -75,6 +80,7 @@ class NodeList:
                 changed(self._registry.nodes)
 
     def _as_drained(self, record: NodeRecord) -> NodeRecord:
-        if record.node_id not in self._drained:
+        drained = self._drained
+        if record.node_id not in drained.nodes and record.model not in drained.models:
             return record
         return msgspec.structs.replace(record, state=NodeState.DRAINING)

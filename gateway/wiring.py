@@ -24,6 +24,7 @@ from gateway.admission.keyring import Keyring
 from gateway.admission.price_board import PriceBoard
 from gateway.admission.waking import Waking
 from gateway.app import fastapi_app
+from gateway.audit.trail import AuditTrail
 from gateway.balance_watch import watch_balances
 from gateway.batches.batches import Batches
 from gateway.books import ADMIN_WRITER, Books
@@ -34,10 +35,11 @@ from gateway.client.cors import Cors
 from gateway.config import Config
 from gateway.console import door as console
 from gateway.customers import Customers
+from gateway.draining import Draining
 from gateway.drivers.asgi import AsgiDriver, InferenceApp
 from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
-from gateway.drivers.desk import Desk
+from gateway.drivers.desk import Desk, DeskOf
 from gateway.drivers.held import HeldDriver
 from gateway.drivers.listener import ClientListener
 from gateway.drivers.once import Once
@@ -72,16 +74,19 @@ from gateway.routes import (
 )
 from gateway.routes.admin import (
     accounts,
+    audit,
     decisions,
     deposits,
     discovery,
+    drains,
     findings,
     keys,
     prices,
     reputations,
 )
 from gateway.routes.admin import api as admin
-from gateway.routes.admin.auth import authorize_with
+from gateway.routes.admin.audited import route_class
+from gateway.routes.admin.auth import Authorize, authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
@@ -145,7 +150,7 @@ class Gateway:
             open_requests_max=config.server.open_requests_max,
             sample=self._honesty.sample,
             tool_sample=self._tool_checks.sample,
-            waking=Waking(config.ray, time.monotonic_ns),
+            waking=Waking(config.ray, time.monotonic_ns, self._nodes.drains_model),
         )
         self._batches = Batches(
             home,
@@ -222,6 +227,9 @@ class Gateway:
         def coroutine_driver(exchange: Exchange) -> CoroutineDriver:
             return CoroutineDriver(exchange, *parts)
 
+        def held_driver(exchange: Exchange) -> HeldDriver:
+            return HeldDriver(exchange, *parts)
+
         def protocol_driver(
             exchange: Exchange, connection: ClientConnection, http_1_1: bool, cors: Headers
         ) -> ProtocolDriver:
@@ -232,11 +240,12 @@ class Gateway:
         settings = self.config
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
-        told_once = Once(desk, self._books.answers, self._books.writer)
+        keeping = (self._books.answers, self._books.writer)
+        told_once = Once(DeskOf(self.admission, held_driver, refused), *keeping)
         rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
-        quiet_desk = Desk(self.admission, coroutine_driver, lambda *_: None)  # the app tells
-        once = Once(quiet_desk, self._books.answers, self._books.writer)
+        quiet_desk = DeskOf(self.admission, held_driver, lambda *_: None)  # the app tells
+        once = Once(quiet_desk, *keeping)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
         self.listener = ClientListener(
             self.admission,
@@ -254,7 +263,10 @@ class Gateway:
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
-        shown = (self._keyring, self._router, self._nodes, self._telemetry)
+        draining = Draining(
+            books.drains, self._nodes, catalogue, lambda: {node.node_id for node in self._listed()}
+        )
+        shown = (self._keyring, self._router, draining, self._telemetry)
         return [
             health.routes(
                 catalogue=catalogue,
@@ -280,19 +292,23 @@ class Gateway:
             ),
             *self._batches.routers(authenticate),
             *([] if self._enrolled is None else [self._enrolled.routes]),
-            admin.routes(authorize, self._admin_parts()),
+            admin.routes(authorize, self._admin_parts(authorize, draining)),
             console.routes(self._home, self.config, books, catalogue, *shown),
         ]
 
-    def _admin_parts(self) -> list[APIRouter]:
+    def _admin_parts(self, authorize: Authorize, draining: Draining) -> list[APIRouter]:
         books = self._books
+        trail = AuditTrail(books.reports)
+        changing = route_class(trail, authorize)
         customers = Customers(books.admin_ledger, books.customers, ADMIN_WRITER)
         return [
-            *([] if self._enrolled is None else [self._enrolled.admin_routes]),
-            accounts.routes(customers, self._keyring, books.usage),
-            keys.routes(books.keys, self._keyring),
-            deposits.routes(books.billing),
-            prices.routes(books.prices, self._catalogue),
+            *([] if self._enrolled is None else [self._enrolled.admin_routes(changing)]),
+            accounts.routes(customers, self._keyring, books.usage, changing),
+            keys.routes(books.keys, self._keyring, changing),
+            deposits.routes(books.billing, changing),
+            prices.routes(books.prices, self._catalogue, changing),
+            drains.routes(draining, changing),
+            audit.routes(trail),
             findings.routes(books.findings),
             decisions.routes(self._router),
             discovery.routes(self._router),

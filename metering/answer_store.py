@@ -2,7 +2,7 @@
 once, and given again for a day to who asks the same with the same key.
 
     claim      there is          answer of `claim`
-    first      nothing           CLAIMED: make it, then `keep` it or `release` the claim
+    first      nothing           CLAIMED: make it, `keep` it and charge it; or `release` the claim
     again      a claim           RUNNING
     again      an answer         KEPT, with it; TOO_LARGE if it was
     other body either            OTHER_BODY
@@ -118,9 +118,7 @@ class AnswerStore:
     def release(self, account: str, key: str) -> None:
         """Nothing was charged: the next one with this key is the first."""
         self._database.query(
-            "DELETE FROM kept_answer WHERE account = ? AND idempotency_key = ? AND running = 1",
-            account,
-            key,
+            "DELETE FROM kept_answer WHERE account = ? AND idempotency_key = ?", account, key
         )
 
     def release_all(self, writer: str) -> None:

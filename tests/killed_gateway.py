@@ -1,9 +1,10 @@
-"""A gateway that kills itself at a certain point of the n-th line of a batch.
+"""A gateway that kills itself at a certain point of the n-th line of a batch, or answer to be kept.
 
     python killed_gateway.py POINT N serve --home DIR ...
 
-`asked`: the node's answer is whole, and nothing is written. `kept`: the answer is durable, its
-charge is not closed. `charged`: that is durable, and the line is not marked done.
+`asked`, `whole`: the node's answer is whole (of a line, under an Idempotency-Key), and nothing is
+written. `kept`: it is durable, its charge is not closed. `charged`: that is durable, and the line
+is not marked done. `ended`: so it is, and the answer's end is not told.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from typing import Any
 from gateway.batches.line_run import LineRun
 from gateway.batches.line_writer import LineWriter
 from gateway.cli import main
+from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.held import HeldDriver
+from metering.answer_store import AnswerStore
 
 POINTS: dict[str, tuple[type, str]] = {
     "asked": (LineRun, "_take"),
+    "whole": (AnswerStore, "keep"),
     "kept": (HeldDriver, "take"),
     "charged": (LineWriter, "done"),
+    "ended": (CoroutineDriver, "end"),
 }
 
 

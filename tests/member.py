@@ -109,6 +109,7 @@ class Member:
         while self.spool.backlog:
             await asyncio.to_thread(self.poster.drain, 5)
         sharing.cancel()
+        await asyncio.wait({sharing})
         await self.sharing.leave(self.ledger.last_seq())
         self.register.leave(self.spool.writer)
         await self.pools.close()

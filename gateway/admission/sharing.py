@@ -137,14 +137,20 @@ class Sharing:
         self._asked.set()
 
     async def run(self) -> None:
-        """For the gateway's lifetime."""
+        """For the gateway's lifetime; at the end what is being asked is still heard."""
+        turn: asyncio.Task[None] | None = None
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):  # `wait_for` may swallow the task's own end
                         await self._asked.wait()
-                await self._turn()
+                # In a task of its own: redis-py may swallow its end, too.
+                turn = asyncio.create_task(self._turn())
+                await asyncio.wait({turn})
+                turn.result()
         finally:
+            if turn is not None:
+                await asyncio.wait({turn})
             self._forget_register()
 
     async def _turn(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gateway.errors import no_capacity
+from gateway.errors import model_drained, no_capacity
 from gateway.exchange.waking import WakingExchange
 from gateway.pools.config import RayConfig
 from gateway.pools.waker import Waker
@@ -17,8 +17,16 @@ from serving.pool_state import PoolState
 
 
 class Waking:
-    def __init__(self, ray: RayConfig | None, monotonic_ns: Callable[[], int]) -> None:
-        """None: there is no cluster that could start one."""
+    def __init__(
+        self,
+        ray: RayConfig | None,
+        monotonic_ns: Callable[[], int],
+        is_drained: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """None: there is no cluster that could start one. `is_drained`: the operator wants a model
+        to have none.
+        """
+        self.is_drained = is_drained
         wait_ns = 0 if ray is None else ray.wake_wait_s * 10**9
         self._waker = None if ray is None else Waker(wait_ns, monotonic_ns)
         self.exchange = partial(WakingExchange, wait_ns=wait_ns)
@@ -48,6 +56,8 @@ class Waking:
         waits: others' requests end sooner than an engine starts.
         """
         model, waker = decision.ask.features.model, self._waker
+        if self.is_drained(model):
+            raise model_drained(model)
         if waker is None or not waker.is_coming(model) or decision.reason in PREFERENCES:
             raise refusal(decision)
         waker.ask(model)

@@ -14,6 +14,8 @@ _COMMANDS = {
     "price": "Prices of models: set, list, look up by the version on a charge.",
     "node": "Suppliers' nodes: run one; invite, list, revoke.",
     "pools": "Models on a Ray cluster: apply the configuration, show, remove.",
+    "drain": "Nodes and models that get no new requests.",
+    "audit": "What operators did, by console, admin API and commands.",
     "usage": "Charges, one a request.",
     "ledger": "Trial balance and verification of the books.",
     "doctor": "Examine everything a gateway stands on; say what to do.",

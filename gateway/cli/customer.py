@@ -11,6 +11,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     WRITER,
     AccountName,
@@ -56,7 +57,7 @@ def create(
 
     Example: tollgate account create alice --credit-line 500 --warn-below 20
     """
-    with _customers(home, create=True) as customers:
+    with _customers(home, create=True) as customers, audited(home, "create-account", account):
         created = customers.open(account)
         changed = customers.change(account, _patch(None, credit_line, warn_below))
     if as_json:
@@ -96,7 +97,7 @@ def update(
     patch = _patch(state, credit_line, warn_below)
     if patch == AccountPatch():
         raise click.UsageError("nothing to change: give an option, such as --credit-line 100")
-    with _customers(home) as customers:
+    with _customers(home) as customers, audited(home, "update-account", account):
         customer = _known(customers.change(account, patch), account)
     if as_json:
         echo_json(customer_json(customer))

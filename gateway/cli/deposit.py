@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.billing.objects import booked_object, deposit_object, refund_object
+from gateway.cli.audited import audited
 from gateway.cli.balance import balance_line
 from gateway.cli.billing import open_billing
 from gateway.cli.home import AccountName, Usd, echo_json, echo_table, home_option, json_option
@@ -74,7 +75,7 @@ def deposit(
         io_price=price,
         reference=reference,
     )
-    with open_billing(home, create=True) as (billing, ledger):
+    with open_billing(home, create=True) as (billing, ledger), audited(home, "deposit", account):
         booked, is_new = billing.deposit(order, now_ns)
         balance = ledger.balance(customer(account))
     if as_json:
@@ -148,7 +149,7 @@ def refund(
     order = RefundOrder(
         refund_id=refund_id or secrets.token_hex(8), nano_usd=amount, reference=reference
     )
-    with open_billing(home) as (billing, ledger):
+    with open_billing(home) as (billing, ledger), audited(home, "refund", deposit_id):
         made, is_new = billing.refund(deposit_id, order)
         balance = ledger.balance(customer(made.account))
     if as_json:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import astuple
 
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     AccountName,
     echo_json,
@@ -63,8 +64,9 @@ def create(
     if account is not None:
         with open_ledger(home, create=True) as ledger:
             ledger.open_account(customer(account))
-    with _keys(home) as keys:
+    with _keys(home) as keys, audited(home, "create-key") as made:
         key, secret = _create(keys, account, parent, patch)
+        made.subject = key.key_id
     _echo_secret(key, secret, as_json)
 
 
@@ -125,7 +127,7 @@ def update(key_id: str, as_json: bool, home: Path, **terms: Any) -> None:
     patch = patch_of(**terms)
     if patch == KeyPatch():
         raise click.UsageError("nothing to change: give an option, such as --cap 100")
-    with _keys(home) as keys:
+    with _keys(home) as keys, audited(home, "update-key", key_id):
         key = _known(keys.update(key_id, patch), key_id)
     if as_json:
         echo_json(key_json(key))
@@ -150,7 +152,7 @@ def rotate(key_id: str, grace_s: int, as_json: bool, home: Path) -> None:
 
     Example: tollgate key rotate key_1f2e3d4c5b6a7988 --grace 24h
     """
-    with _keys(home) as keys:
+    with _keys(home) as keys, audited(home, "rotate-key", key_id):
         key, secret = _known(keys.rotate(key_id, grace_s * 10**9), key_id)
     _echo_secret(key, secret, as_json)
 
@@ -164,7 +166,7 @@ def revoke(key_id: str, as_json: bool, home: Path) -> None:
 
     Example: tollgate key revoke key_1f2e3d4c5b6a7988
     """
-    with _keys(home) as keys:
+    with _keys(home) as keys, audited(home, "revoke-key", key_id):
         key = _known(keys.revoke(key_id), key_id)
     if as_json:
         echo_json(key_json(key))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from gateway.cli.audited import audited
 from gateway.cli.home import echo_json, home_option, json_option, ledger_place
 from gateway.doctor.processes import holder
 from gateway.home import Home
@@ -83,7 +84,10 @@ def restore(file: Path | None, as_json: bool, home: Path) -> None:
     try:
         aside = _take(file, where)
         found, seq = _verified(where)
-        with contextlib.closing(open_database(where)) as database:
+        with (
+            contextlib.closing(open_database(where)) as database,
+            audited(home, "restore-ledger", str(file or "")),
+        ):
             GatewayRegister(database).rename_ledger()
         with contextlib.closing(open_ledger(where)) as ledger:
             replays = [_replay(path, ledger) for path in _spools(place)]

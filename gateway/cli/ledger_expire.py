@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.audited import audited
 from gateway.cli.home import echo_json, home_option, json_option, open_ledger
 from metering.expirer import Expirer
 from metering.money import format_usd
@@ -23,7 +24,7 @@ def command(as_json: bool, home: Path) -> None:
 
     Example: tollgate ledger expire
     """
-    with open_ledger(home) as ledger:
+    with open_ledger(home) as ledger, audited(home, "expire-holds"):
         released = Expirer(ledger).run(time.time_ns())
     amount = sum(hold.amount for hold in released)
     if as_json:

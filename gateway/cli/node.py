@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     echo_json,
     echo_table,
@@ -94,7 +95,7 @@ def invite(
         price_ppm=price_ppm or PPM,
     )
     _check_supplier(supplier)
-    with _nodes(home) as store:
+    with _nodes(home) as store, audited(home, "invite-supplier", supplier):
         now_ns = time.time_ns()
         secret, made = invitation(terms, now_ns + expires * 10**9)
         store.invite(made, now_ns)
@@ -172,7 +173,7 @@ def set_terms(
     if not given:
         wanted = "--tier, --region, --gpu, --gpus or --price-ppm"
         raise click.UsageError(f"nothing to change: give {wanted}")
-    with _nodes(home) as store:
+    with _nodes(home) as store, audited(home, "update-node", node_id):
         _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
 
 
@@ -188,7 +189,7 @@ def revoke(node_id: str, reason: str, as_json: bool, home: Path) -> None:
 
     Example: tollgate node revoke n-abc --reason "stolen disk"
     """
-    with _nodes(home) as store:
+    with _nodes(home) as store, audited(home, "revoke-node", node_id):
         _show(store.revoke(node_id, reason, time.time_ns()), as_json)
 
 
@@ -199,7 +200,7 @@ def freeze(home: Path) -> None:
 
     Example: tollgate node freeze
     """
-    with _nodes(home) as store:
+    with _nodes(home) as store, audited(home, "freeze-nodes"):
         store.freeze(time.time_ns())
     click.echo("Frozen: `tollgate node thaw` ends it.")
 
@@ -211,7 +212,7 @@ def thaw(home: Path) -> None:
 
     Example: tollgate node thaw
     """
-    with _nodes(home) as store:
+    with _nodes(home) as store, audited(home, "thaw-nodes"):
         store.thaw(time.time_ns())
     click.echo("Nodes are heard again.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     config_file,
     echo_json,
@@ -77,7 +78,7 @@ def set_price(
             off_peak=tuple(window_from_text(text) for text in off_peak),
             effective_from=effective_from,
         ).tariff()
-        with open_stores(home, create=True) as database:
+        with open_stores(home, create=True) as database, audited(home, "set-price", model):
             store = PriceStore(database)
             entry = store.add(entry_id or secrets.token_hex(8), tariff, time.time_ns())
     if as_json:

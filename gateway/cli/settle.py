@@ -14,6 +14,7 @@ import click
 
 from gateway.cli import settle_proof, settle_status
 from gateway.cli import settle_view as view
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     Usd,
     config_file,
@@ -108,7 +109,11 @@ def run(
 
     Closing an epoch again changes nothing, and says so.
     """
-    with _ledger(home) as ledger, open_stores(home) as database:
+    with (
+        _ledger(home) as ledger,
+        open_stores(home) as database,
+        audited(home, "settle", "epoch"),
+    ):
         settlement = settle(
             ledger,
             _params(params_file, home),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from gateway.cli.audited import audited
 from gateway.cli.chain_books import ChainBooks, open_chain_books
 from gateway.cli.home import echo_json, echo_table, home_option, json_option
 from ide.chain.account_data import read_balance
@@ -26,7 +27,7 @@ def setup(home: Path, as_json: bool) -> None:
 
     Each costs its rent, about 0.0015 SOL, once. Running it again changes nothing.
     """
-    with open_chain_books(home) as books:
+    with open_chain_books(home) as books, audited(home, "set-up-chain"):
         made = make_nonce_accounts(books.chain, books.key, books.terms)
         funds, terms = books.payer.funds(), books.terms
         name = books.chain.name
@@ -59,7 +60,8 @@ def check(reason: str | None, home: Path, as_json: bool) -> None:
     with open_chain_books(home) as books:
         found = _check(books)
         if reason is not None:
-            books.payer.open(reason)
+            with audited(home, "accept-chain"):
+                books.payer.open(reason)
     if as_json:
         echo_json({"agrees": found.agrees, **msgspec.structs.asdict(found)})
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.cli.audited import audited
 from gateway.cli.chain_books import ChainBooks, open_chain_books
 from gateway.cli.home import echo_json, echo_table, home_option, json_option
 from ide.chain.due import due_of
@@ -31,7 +33,8 @@ def pay(epoch: int, dry_run: bool, home: Path, as_json: bool) -> None:
     Each payout is made once, however often this is run and wherever it was cut off before.
     Suppliers without a wallet stay owed and are listed.
     """
-    with open_chain_books(home) as books:
+    paying = contextlib.nullcontext() if dry_run else audited(home, "pay-epoch", str(epoch))
+    with open_chain_books(home) as books, paying:
         due = due_of(books.ledger, epoch)
         plan = books.payer.plan(due) if dry_run else books.payer.pay(due, _progress)
         paid = books.payments.payments(epoch)

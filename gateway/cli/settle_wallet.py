@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from pathlib import Path
 
 import click
 import msgspec
 
+from gateway.cli.audited import audited, user
 from gateway.cli.chain_books import named_errors
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
 from ide.chain.address import parse_wallet
@@ -20,14 +19,7 @@ from metering.accounts import Asset
 _NO_WALLET = ""
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return str(os.getuid())
-
-
-_by = click.option("--by", default=_user, show_default="the user", help="Who wants it so.")
+_by = click.option("--by", default=user, show_default="the user", help="Who wants it so.")
 _reason = click.option("--reason", default="", help="Why, such as a ticket.")
 
 
@@ -104,7 +96,8 @@ def _entry(supplier_id: str, address: str, by: str, reason: str) -> WalletEntry:
 
 
 def _add(home: Path, as_json: bool, entry: WalletEntry) -> None:
-    with open_stores(home) as database:
+    action = "set-wallet" if entry.address else "remove-wallet"
+    with open_stores(home) as database, audited(home, action, entry.supplier_id):
         store = WalletStore(database)
         before = store.current().get(entry.supplier_id, "")
         store.set(entry)

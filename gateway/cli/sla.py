@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from gateway.cli.audited import audited
 from gateway.cli.billing import told_in_a_line
 from gateway.cli.home import (
     WRITER,
@@ -43,7 +44,12 @@ def run(as_json: bool, home: Path) -> None:
     Example: tollgate sla run
     """
     made: list[Verdict] = []
-    with told_in_a_line(), open_ledger(home) as ledger, open_stores(home) as database:
+    with (
+        told_in_a_line(),
+        open_ledger(home) as ledger,
+        open_stores(home) as database,
+        audited(home, "credit-slas"),
+    ):
         book = SlaBook(ledger, database, WRITER, grace_ns=GRACE_NS)
         for config in load(Home(home).config_file).sla:
             made += book.run(config.objective(), time.time_ns())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.audited import audited
 from gateway.cli.home import (
     WRITER,
     echo_json,
@@ -109,7 +110,7 @@ def add_(
     home: Path,
 ) -> None:
     """Book IO that the owner of DEVICE has staked: from the market's into the device's account."""
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "add-stake", device):
         if book.find(device) is not None:
             _show(book.move(device, Move.ADD, lambda held: add(held, io), time.time_ns()), as_json)
             return
@@ -129,7 +130,7 @@ def add_(
 @home_option
 def costake(device: str, io: int, account: str, share: int, as_json: bool, home: Path) -> None:
     """Book that ACCOUNT took the owner's offer; its terms are frozen from here."""
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "costake", device):
         stakes = [each.stake.costake for each in book.all()]
         claimed = sum(each is not None and each.account == account for each in stakes)
 
@@ -172,7 +173,7 @@ def leave(
     move = Move.UNSTAKE
     if io is not None or costaker:
         move = Move.COSTAKE_LEAVE if costaker else Move.WITHDRAW
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "leave-stake", device):
         _show(book.move(device, move, changes[move], now_ns), as_json)
 
 
@@ -182,7 +183,7 @@ def leave(
 @home_option
 def release(device: str, as_json: bool, home: Path) -> None:
     """Book out what has cooled down; every other move does that too."""
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "release-stake", device):
         _show(book.move(device, Move.RELEASE, lambda held: held, time.time_ns()), as_json)
 
 
@@ -202,7 +203,7 @@ def slash_(device: str, offence: str, evidence: Path, as_json: bool, home: Path)
     def take(held: Stake) -> Stake:
         return slash(held, Offence(offence), sha256, now_ns, _PARAMS)
 
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "slash-stake", device):
         _show(book.move(device, Move.SLASH, take, now_ns), as_json)
 
 
@@ -214,7 +215,7 @@ def slash_(device: str, offence: str, evidence: Path, as_json: bool, home: Path)
 def appeal_won_(device: str, evidence: Path, as_json: bool, home: Path) -> None:
     """Give back what was slashed on that evidence, within its month, by way of the cooldown."""
     now_ns, sha256 = time.time_ns(), _sha256(evidence)
-    with _book(home) as book:
+    with _book(home) as book, audited(home, "win-appeal", device):
         moved = book.move(
             device, Move.APPEAL_WON, lambda held: appeal_won(held, sha256, now_ns, _PARAMS), now_ns
         )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import errors
+from gateway.audit.trail import DONE, REFUSED, AuditLine, AuditTrail, Via
 from gateway.console.actions import Action, Done, Given
-from gateway.console.audit import BEGAN, DONE, REFUSED, AuditLine, AuditTrail
 from gateway.console.gate import source_of
 from gateway.console.pages import Pages
 from gateway.console.sessions import Session
@@ -48,36 +46,34 @@ class Acting:
             return await self._read(
                 lambda: self._page(422, action, subject, session, given, problem)
             )
-        line = AuditLine(
-            at_ns=time.time_ns(),
-            session=session.id,
-            source=source_of(request),
-            action=action.name,
-            subject=subject,
-            outcome=BEGAN,
-            detail=msgspec.json.encode(given).decode() if given else "",
-            once=once,
+        begun = await self._read(
+            lambda: self._trail.begin(
+                via=Via.CONSOLE,
+                who=session.id,
+                source=source_of(request),
+                action=action.name,
+                subject=subject,
+                given=given,
+                once=once,
+            )
         )
-        if not await self._read(lambda: self._trail.write(line)):
+        if begun is None:
             raise errors.conflict(
                 "This was done already, or is being done: what came of it is in the audit trail."
             )
         try:
             done = await action.do(subject, {**given, "once": once})
         except _REFUSALS as error:
-            await self._after(line, REFUSED, str(error))
+            await self._after(begun, REFUSED, str(error))
             raise
         except Exception:
-            await self._after(line, REFUSED, "it failed; the log says why")
+            await self._after(begun, REFUSED, "it failed; the log says why")
             raise
-        await self._after(line, DONE, done.says)
+        await self._after(begun, DONE, done.says)
         return await self._read(lambda: self._done_page(action, subject, session, done))
 
-    async def _after(self, line: AuditLine, outcome: str, detail: str) -> None:
-        after = msgspec.structs.replace(
-            line, at_ns=time.time_ns(), outcome=outcome, detail=detail[:2000]
-        )
-        await self._read(lambda: self._trail.write(after))
+    async def _after(self, begun: AuditLine, outcome: str, detail: str) -> None:
+        await self._read(lambda: self._trail.end(begun, outcome, detail))
 
     def _asked(self, request: Request) -> tuple[Action, str]:
         action = self._actions.get(request.path_params["action"])

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway import errors
 from gateway.console.parts import Parts
+from gateway.drains import DrainKind
 from gateway.settlement.close import Outcome
 from gateway.settlement.close_child import close_epoch
 from gateway.settlement.config import price_of_io
@@ -69,40 +70,14 @@ def actions(parts: Parts) -> dict[str, Action]:
 def _of_nodes(parts: Parts) -> tuple[Action, ...]:
     books = parts.books
 
-    async def drain(node_id: str, _: Given) -> Done:
-        _listed(parts, node_id)
-        await asyncio.to_thread(books.drains.drain, node_id, time.time_ns())
-        await parts.nodes.look_for_drained()
-        return Done(says=f"{node_id} gets no new requests. Those under way end as they would.")
-
-    async def resume(node_id: str, _: Given) -> Done:
-        await asyncio.to_thread(books.drains.resume, node_id)
-        await parts.nodes.look_for_drained()
-        return Done(says=f"{node_id} gets requests again, if its source lists it as ready.")
-
     async def revoke(node_id: str, given: Given) -> Done:
         await asyncio.to_thread(books.nodes.revoke, node_id, given["reason"], time.time_ns())
         return Done(says=f"{node_id} is revoked: its keys and its lease are good for nothing.")
 
     reason = Field(name="reason", label="Reason", hint="For the audit log.", pattern=".*\\S.*")
     return (
-        Action(
-            name="drain",
-            title="Drain {subject}",
-            explains="The node gets no new requests, on every gateway of this ledger. Those under "
-            "way end as they would. It can be taken back.",
-            button="Drain the node",
-            back="/console/nodes",
-            do=drain,
-        ),
-        Action(
-            name="resume",
-            title="Stop draining {subject}",
-            explains="The node gets requests again.",
-            button="Let it serve",
-            back="/console/nodes",
-            do=resume,
-        ),
+        *_drains(parts, DrainKind.NODE, "/console/nodes"),
+        *_drains(parts, DrainKind.MODEL, "/console"),
         Action(
             name="revoke-node",
             title="Revoke {subject}",
@@ -113,6 +88,38 @@ def _of_nodes(parts: Parts) -> tuple[Action, ...]:
             do=revoke,
             fields=(reason,),
             is_dangerous=True,
+        ),
+    )
+
+
+def _drains(parts: Parts, kind: DrainKind, back: str) -> tuple[Action, ...]:
+    draining = parts.draining
+
+    async def drain(name: str, _: Given) -> Done:
+        await draining.drain(kind, name)
+        return Done(says=f"{name} gets no new requests. Those under way end as they would.")
+
+    async def end(name: str, _: Given) -> Done:
+        await draining.end(kind, name)
+        return Done(says=f"{name} gets requests again, if its nodes are ready.")
+
+    return (
+        Action(
+            name=f"drain-{kind}",
+            title="Drain {subject}",
+            explains=f"The {kind} gets no new requests, on every gateway of this ledger. Those "
+            "under way end as they would. It can be taken back.",
+            button=f"Drain the {kind}",
+            back=back,
+            do=drain,
+        ),
+        Action(
+            name=f"undrain-{kind}",
+            title="Stop draining {subject}",
+            explains=f"The {kind} gets requests again.",
+            button="Let it serve",
+            back=back,
+            do=end,
         ),
     )
 
@@ -259,9 +266,3 @@ async def _price(parts: Parts, given: str) -> int | None:
     config = parts.config
     price = price_of_io(config.settlement, config.oracle)
     return await asyncio.to_thread(read_once, price)
-
-
-def _listed(parts: Parts, node_id: str) -> None:
-    """Raises ApiError."""
-    if not any(view.node.node_id == node_id for view in parts.router.nodes(time.monotonic_ns())):
-        raise errors.not_found(f"No source lists a node '{node_id[:100]}'.")

@@ -10,9 +10,10 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway import errors
-from gateway.console.audit import AuditTrail
+from gateway.audit.trail import AuditTrail
 from gateway.console.explorer import Explorer
 from gateway.console.gate import Gate
+from gateway.console.login_pace import LoginPace
 from gateway.console.network import Observatory
 from gateway.console.operator import Operator
 from gateway.console.pages import Pages
@@ -41,7 +42,8 @@ class Console:
             routes += Explorer(parts, self._pages, for_anyone, observatory).routes
         sessions = Sessions(parts.books.reports, parts.config.admin.key(parts.home))
         trail = AuditTrail(parts.books.reports)
-        gate = Gate(sessions, trail, self._pages, for_operators)
+        pace = LoginPace(parts.books.reports)
+        gate = Gate(sessions, pace, trail, self._pages, for_operators)
         playground = Playground(self._pages, for_anyone, gate, parts.books.reports)
         operator = Operator(parts, self._pages, for_operators, observatory, gate, trail)
         routes += [*gate.routes, *playground.routes, *operator.routes]

@@ -15,8 +15,8 @@ from gateway.admission.keyring import Keyring
 from gateway.books import Books
 from gateway.config import Config
 from gateway.console.parts import Parts
+from gateway.draining import Draining
 from gateway.home import Home
-from gateway.node_list import NodeList
 from gateway.telemetry.telemetry import Telemetry
 from router.router import Router
 
@@ -41,7 +41,7 @@ def routes(
     catalogue: Catalogue,
     keyring: Keyring,
     router: Router,
-    nodes: NodeList,
+    draining: Draining,
     telemetry: Telemetry,
 ) -> APIRouter:
     """They know no more of the pages than how their paths begin."""
@@ -52,7 +52,7 @@ def routes(
         catalogue=catalogue,
         keyring=keyring,
         router=router,
-        nodes=nodes,
+        draining=draining,
         telemetry=telemetry,
     )
     api, door = APIRouter(), _Door(parts)

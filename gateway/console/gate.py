@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import errors
-from gateway.console.audit import DONE, REFUSED, AuditLine, AuditTrail
-from gateway.console.login_pace import LoginPace
+from gateway.audit.trail import DONE, REFUSED, AuditLine, AuditTrail, Via
+from gateway.console.login_pace import LOG_IN, LoginPace
 from gateway.console.pages import Pages
 from gateway.console.sessions import LASTS_NS, Session, Sessions
 from gateway.console.views import Readers, Routes, View, form_of
@@ -30,12 +30,19 @@ ActionView = Callable[[Request, Session, dict[str, str]], Awaitable[Response]]
 
 
 class Gate:
-    def __init__(self, sessions: Sessions, trail: AuditTrail, pages: Pages, read: Readers) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        pace: LoginPace,
+        trail: AuditTrail,
+        pages: Pages,
+        read: Readers,
+    ) -> None:
         self._sessions = sessions
         self._trail = trail
         self._pages = pages
         self._read = read
-        self._pace = LoginPace()
+        self._pace = pace
 
     @property
     def routes(self) -> Routes:
@@ -96,7 +103,7 @@ class Gate:
         form = await form_of(request)
         source, wanted = source_of(request), form.get("next", "")
         now_ns = time.time_ns()
-        wait_ns = self._pace.wait_ns(source, time.monotonic_ns())
+        wait_ns = await self._read(lambda: self._pace.wait_ns(source, now_ns))
         if wait_ns:
             wait_s = -(-wait_ns // 10**9)
             problem = f"Too many wrong keys: try again in {wait_s} s."
@@ -104,17 +111,16 @@ class Gate:
             answer.headers["retry-after"] = str(wait_s)
             return answer
         if not self._sessions.is_key(form.get("key", "").strip()):
-            self._pace.was_wrong(source, time.monotonic_ns())
 
             def refused() -> Response:
-                self._trail.write(_line("", source, "log in", REFUSED, now_ns))
+                self._trail.write(_line("", source, LOG_IN, REFUSED, now_ns))
                 return self._page(403, "That is not the admin key.", wanted)
 
             return await self._read(refused)
 
         def begun() -> str:
             secret, session = self._sessions.begin(now_ns)
-            self._trail.write(_line(session.id, source, "log in", DONE, now_ns))
+            self._trail.write(_line(session.id, source, LOG_IN, DONE, now_ns))
             return secret
 
         secret = await self._read(begun)
@@ -170,10 +176,10 @@ def _own(path: str) -> str:
 def _line(session: str, source: str, action: str, outcome: str, now_ns: int) -> AuditLine:
     return AuditLine(
         at_ns=now_ns,
-        session=session,
+        via=Via.CONSOLE,
+        who=session,
         source=source,
         action=action,
         subject="",
         outcome=outcome,
-        detail="",
     )

@@ -1,40 +1,42 @@
-"""How often a wrong admin key may be tried. Pure.
+"""How often a wrong admin key may be tried: on all gateways of a ledger together.
 
-A key of 24 random characters is not found by trying: this keeps the attempts from costing anything.
+Each wrong one is a line of the audit trail, so those of the last minute are counted there. A key of
+24 random characters is not found by trying: this keeps the attempts from costing anything.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from gateway.audit.trail import REFUSED
+from metering.database import Database
 
+LOG_IN = "log in"
 WRONG_MAX = 10
-"""By one address within `WINDOW_NS`, and then none at all until the window is over."""
+"""By one address within `WINDOW_NS`."""
 WRONG_BY_ALL_MAX = 300
 WINDOW_NS = 60 * 10**9
-_SOURCES_MAX = 10_000
-_ALL = ""
 
 
 class LoginPace:
-    def __init__(self) -> None:
-        self._windows: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        """By address: when its window began, and how often it was wrong in it."""
+    """Thread-safe. Raises LedgerError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def wait_ns(self, source: str, now_ns: int) -> int:
-        """0: it may try."""
-        return max(
-            self._wait_ns(source, WRONG_MAX, now_ns), self._wait_ns(_ALL, WRONG_BY_ALL_MAX, now_ns)
+        """0: it may try. `now_ns` is wall clock."""
+        recent = self._database.query(
+            "SELECT source, at_ns FROM console_audit"
+            f" WHERE action = '{LOG_IN}' AND outcome = '{REFUSED}' AND at_ns > ? AND at_ns <= ?"
+            " ORDER BY at_ns DESC LIMIT ?",
+            now_ns - WINDOW_NS,
+            now_ns,
+            WRONG_BY_ALL_MAX,
         )
+        everyones = [at_ns for _, at_ns in recent]
+        own = [at_ns for by, at_ns in recent if by == source]
+        return max(_wait_ns(own, WRONG_MAX, now_ns), _wait_ns(everyones, WRONG_BY_ALL_MAX, now_ns))
 
-    def was_wrong(self, source: str, now_ns: int) -> None:
-        for name in (source, _ALL):
-            began_ns, wrong = self._windows.pop(name, (now_ns, 0))
-            if not began_ns <= now_ns < began_ns + WINDOW_NS:
-                began_ns, wrong = now_ns, 0
-            self._windows[name] = (began_ns, wrong + 1)
-        if len(self._windows) > _SOURCES_MAX:
-            self._windows.popitem(last=False)
 
-    def _wait_ns(self, name: str, most: int, now_ns: int) -> int:
-        began_ns, wrong = self._windows.get(name, (now_ns, 0))
-        return max(0, began_ns + WINDOW_NS - now_ns) if wrong >= most else 0
+def _wait_ns(newest_first: list[int], most: int, now_ns: int) -> int:
+    """Until the one that fills the window leaves it."""
+    return newest_first[most - 1] + WINDOW_NS - now_ns if len(newest_first) >= most else 0

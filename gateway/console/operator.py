@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import errors
+from gateway.audit.trail import AuditQuery, AuditTrail
 from gateway.console.acting import Acting
 from gateway.console.actions import actions
-from gateway.console.audit import AuditTrail
 from gateway.console.gate import Gate
 from gateway.console.money import budgets, customer_page
 from gateway.console.network import Observatory
@@ -87,7 +87,9 @@ class Operator:
         def page() -> Response:
             traffic = traffic_of(sightings, cards, self._parts.catalogue)
             totals = self._observatory.totals()
-            return self._page("traffic", "traffic", session, traffic=traffic, totals=totals)
+            drained = self._parts.books.drains.load().models
+            shown = {"traffic": traffic, "totals": totals, "drained": drained}
+            return self._page("traffic", "traffic", session, **shown)
 
         return await self._read(page)
 
@@ -129,7 +131,7 @@ class Operator:
             sightings,
             findings=books.findings.counts(),
             waits=self._observatory.waits_by_node(),
-            drained=books.drains.load(),
+            drained=books.drains.load().nodes,
             now_ns=time.time_ns(),
         )
 
@@ -229,12 +231,21 @@ class Operator:
         return [stored_result(row).report for row in rows if row is not None]
 
     async def _audit(self, request: Request, session: Session) -> Response:
-        before = request.query_params.get("before", "")
+        query = request.query_params
+        before = query.get("before", "")
         before_seq = int(before) if before.isdecimal() else None
 
         def page() -> Response:
-            found = self._trail.newest(before_seq=before_seq, limit=_ROWS + 1)
+            asked = AuditQuery(
+                action=query.get("action") or None,
+                subject=query.get("subject") or None,
+                before=before_seq,
+                limit=_ROWS + 1,
+            )
+            found = self._trail.newest(asked)
             more = found[_ROWS - 1][0] if len(found) > _ROWS else None
-            return self._page("audit", "audit", session, lines=found[:_ROWS], more=more)
+            return self._page(
+                "audit", "audit", session, lines=found[:_ROWS], more=more, asked=asked
+            )
 
         return await self._read(page)

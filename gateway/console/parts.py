@@ -10,8 +10,8 @@ from gateway.admission.catalogue import Catalogue
 from gateway.admission.keyring import Keyring
 from gateway.books import Books
 from gateway.config import Config
+from gateway.draining import Draining
 from gateway.home import Home
-from gateway.node_list import NodeList
 from gateway.telemetry.telemetry import Telemetry
 from router.router import Router
 
@@ -23,7 +23,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     keyring: Keyring
     router: Router
-    nodes: NodeList
+    draining: Draining
     telemetry: Telemetry
 
     @property

@@ -49,7 +49,7 @@ class CoroutineDriver(Driver):
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes of a stream, as they come, to its end or to where it was given up."""
-        while self._chunks or not self._over:
+        while self._chunks or not self._pauses():
             if not self._chunks:
                 await self._woken()
             chunks, self._chunks = self._chunks, []
@@ -59,6 +59,10 @@ class CoroutineDriver(Driver):
             if self._slow and self._queued_bytes <= QUEUE_BYTES_LOW:
                 self._slow = False
                 self.resume()
+
+    def _pauses(self) -> bool:
+        """No more chunks come by themselves."""
+        return self._over
 
     def leave(self) -> None:
         """The client is gone: the node is stopped, and what it generated is charged."""

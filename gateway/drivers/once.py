@@ -1,8 +1,9 @@
 """Requests with an Idempotency-Key: answered once, charged once, and told again for a day.
 
 Such a request runs to its end even if its client leaves, for the client that lost its connection
-will ask again. What leaves last (a whole answer, `[DONE]`) leaves when the answer is kept. One that
-cost nothing is not kept: the next try is a new one.
+will ask again. The answer is kept, then it is charged, then what leaves last (a whole answer,
+`[DONE]`) leaves. So a gateway that dies charges nothing that it cannot give again, at the worst it
+gives what it did not charge. What cost nothing is not kept: the next try is a new one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Protocol
 import msgspec
 
 from gateway import errors
-from gateway.drivers.coroutine import CoroutineDriver
-from gateway.drivers.desk import Desk
+from gateway.drivers.desk import DeskOf
 from gateway.drivers.form import Asked, Form
+from gateway.drivers.held import HeldDriver
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
-from gateway.exchange.answers import DONE_LINE, KEEP_ALIVE
+from gateway.exchange.answers import KEEP_ALIVE
 from metering.answer_store import AnswerStore, Claim, ClaimState, KeptAnswer
 from metering.charge import ChargeOutcome
 from metering.keys import ApiKey
@@ -58,7 +59,7 @@ class Repeatable(msgspec.Struct, frozen=True, kw_only=True):
 class Once:
     """Methods raise ApiError as long as nothing was told."""
 
-    def __init__(self, desk: Desk, store: AnswerStore, writer: str) -> None:
+    def __init__(self, desk: DeskOf[HeldDriver], store: AnswerStore, writer: str) -> None:
         self._desk = desk
         self._store = store
         self._writer = writer
@@ -120,7 +121,7 @@ class Once:
             asked = await ask()
             desk = self._desk.ask(request.key, asked.endpoint, asked.body, request.request_id)
             async with desk as driver:
-                answer = await driver.answered()
+                answer = await driver.offered() or await driver.answered()
                 if answer is None:
                     return
                 tell = self._whole if answer.body is not None else self._stream
@@ -133,25 +134,35 @@ class Once:
         self,
         place: tuple[str, str],
         answer: Respond,
-        driver: CoroutineDriver,
+        driver: HeldDriver,
         form: Form,
         listener: Listener,
     ) -> bool:
         told = await form.whole(answer)
         assert told.body is not None
-        paid = driver.exchange.outcome is ChargeOutcome.COMPLETED
+        paid = driver.is_offered and driver.exchange.outcome is ChargeOutcome.COMPLETED
         request_id = driver.exchange.charge.request_id
         if paid:
             await self._keep(place, request_id, told.content_type, zlib.compress(told.body, 1))
+        if driver.is_offered:
+            driver.take()
+            final = await driver.answered()
+            if final is None:
+                return False
+            if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
+                told, paid = await form.whole(final), False
+            else:
+                limits = final.headers[len(answer.headers) :]
+                told = msgspec.structs.replace(told, headers=told.headers + limits)
         await listener.head(told, request_id)
-        await listener.part(told.body, last=True)
+        await listener.part(told.body or b"", last=True)
         return paid
 
     async def _stream(
         self,
         place: tuple[str, str],
         answer: Respond,
-        driver: CoroutineDriver,
+        driver: HeldDriver,
         form: Form,
         listener: Listener,
     ) -> bool:
@@ -162,21 +173,23 @@ class Once:
         packed += packer.compress(begun)
         if begun:
             await listener.part(begun, last=False)
-        last, ended = b"", False
         async for chunk in driver.chunks():
-            told, ended = form.feed(chunk), chunk == DONE_LINE
-            if ended:
-                last = told
-            elif told:
+            if told := form.feed(chunk):
                 if chunk != KEEP_ALIVE.data:
                     packed += packer.compress(told)
                 await listener.part(told, last=False)
-        if driver.whole:
-            last += await form.end()
-        paid = ended and driver.exchange.outcome is ChargeOutcome.COMPLETED
+        if not driver.is_offered:
+            await listener.part(await form.end() if driver.whole else b"", last=True)
+            return False
+        last = b"".join(map(form.feed, driver.owed())) + await form.end()
+        paid = driver.exchange.outcome is ChargeOutcome.COMPLETED
         if paid:
             packed += packer.compress(last)
             await self._keep(place, request_id, head.content_type, bytes(packed + packer.flush()))
+        driver.take()
+        rest = [chunk async for chunk in driver.chunks()]
+        if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
+            last, paid = b"".join(map(form.feed, rest)), False
         await listener.part(last, last=True)
         return paid
 

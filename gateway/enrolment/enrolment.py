@@ -161,8 +161,13 @@ class Enrolment:
         check_address(said, signed.public_key, allow_http=self.settings.allow_http)
         _check_record(node_id, said)
         lease_s = 0 if said.state == "gone" else self.settings.lease_s
-        if not self.store.lease(node_id, said, now_ns=now_ns, until_ns=now_ns + lease_s * 10**9):
-            raise _frozen()
+        until_ns = now_ns + lease_s * 10**9
+        if not self.store.lease(node_id, signed.counter, said, now_ns=now_ns, until_ns=until_ns):
+            if self.store.frozen_ns() is not None:
+                raise _frozen()
+            raise errors.node_refused(
+                409, "a newer message of this node was heard meanwhile", code="replayed"
+            )
         return Leased(
             node_id=node_id,
             lease_s=lease_s,

@@ -106,20 +106,23 @@ class NodeStore:
             node_id=node_id, terms=terms, hardware=hardware, enrolled_ns=now_ns, revoked_ns=None
         )
 
-    def lease(self, node_id: str, said: Lease, *, now_ns: int, until_ns: int) -> bool:
+    def lease(self, node_id: str, counter: int, said: Lease, *, now_ns: int, until_ns: int) -> bool:
         """Take what a node says for true until then; False while nodes' writes are frozen, or if
-        it was revoked meanwhile.
+        meanwhile it was revoked or said something newer.
         """
         before = self._database.query("SELECT said FROM node_lease WHERE node_id = ?", node_id)
         rows = self._database.note(
-            "INSERT INTO node_lease (node_id, until_ns, told_ns, said)"
-            " SELECT node_id, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS TEXT) FROM node"
+            "INSERT INTO node_lease (node_id, until_ns, told_ns, said, counter)"
+            " SELECT node_id, CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS TEXT),"
+            " CAST(? AS BIGINT) FROM node"
             f" WHERE node_id = ? AND revoked_ns IS NULL AND {_NOT_FROZEN}"
             " ON CONFLICT (node_id) DO UPDATE SET until_ns = excluded.until_ns,"
-            " told_ns = excluded.told_ns, said = excluded.said RETURNING node_id",
+            " told_ns = excluded.told_ns, said = excluded.said, counter = excluded.counter"
+            " WHERE node_lease.counter < excluded.counter RETURNING node_id",
             until_ns,
             now_ns,
             _encode(said).decode(),
+            counter,
             node_id,
         )
         if rows and (not before or _lasting(_lease.decode(before[0][0])) != _lasting(said)):

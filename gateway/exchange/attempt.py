@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from gateway.errors import ApiError
 from gateway.openai import node_errors
 from gateway.openai.reasoning_alias import AliasingMeter, with_alias
@@ -155,3 +157,12 @@ class Attempt:
         usage = self.meter.closing
         tokens = 0 if usage is None else usage.completion_tokens
         self.lease.finish(termination, now_ns, ttft_ns, tokens)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """A try whose node did not give the answer, or not its end."""
+
+    attempt: Attempt
+    termination: Termination
+    """CLIENT_GONE: we let go of it, because another was sooner."""
+    ended_ns: int

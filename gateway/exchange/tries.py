@@ -20,7 +20,7 @@ from gateway.exchange.actions import (
     Send,
     TakeRival,
 )
-from gateway.exchange.attempt import Attempt, Counted, Estimate, meter_of
+from gateway.exchange.attempt import Attempt, Counted, Estimate, Lost, meter_of
 from gateway.exchange.closing import closing
 from gateway.exchange.failover import Failover
 from gateway.exchange.resume import Resume
@@ -31,7 +31,7 @@ from gateway.openai.continuation import can_go_on
 from gateway.openai.node_body import for_node
 from gateway.openai.request import Question
 from gateway.timeouts import NEVER_NS, Timeouts
-from metering.charge import ChargeOutcome, OpenCharge, finished
+from metering.charge import ChargeOutcome, Leg, OpenCharge, finished
 from metering.limits import KeyPools
 from metering.usage import Usage, UsageSource
 from router.router import Lease, Router
@@ -48,41 +48,12 @@ class Tries:
     """
 
     __slots__ = (
-        "_body",
-        "_estimate",
-        "_failover",
-        "_hedges",
-        "_held",
-        "_opened",
-        "_progress_at_events",
-        "_progress_at_ns",
-        "_responded",
-        "_resume",
-        "_rival",
-        "_router",
-        "_timeouts",
-        "_tried",
-        "attempt",
-        "attempts",
-        "charge",
-        "client_stalls",
-        "deadline_ns",
-        "first",
-        "headed",
-        "hedge_at_ns",
-        "hedges",
-        "keep_alive_at_ns",
-        "limits",
-        "outcome",
-        "owed",
-        "question",
-        "resumes",
-        "sample",
-        "started_ns",
-        "state",
-        "usage",
-        "usage_source",
-    )
+        "_body", "_estimate", "_failover", "_hedges", "_held", "_opened", "_progress_at_events",
+        "_progress_at_ns", "_responded", "_resume", "_rival", "_router", "_timeouts", "_tried",
+        "attempt", "attempts", "charge", "client_stalls", "deadline_ns", "first", "headed",
+        "hedge_at_ns", "hedges", "keep_alive_at_ns", "legs", "limits", "lost", "outcome", "owed",
+        "question", "resumes", "sample", "started_ns", "state", "usage", "usage_source",
+    )  # fmt: skip
 
     attempt: Attempt
     """The node that is being asked, or was last: once it is started."""
@@ -134,6 +105,10 @@ class Tries:
         """It does not read: nor is what a node says to be read."""
         self.attempts = self.resumes = self.hedges = 0
         """Nodes asked; those of them that were to go on with a stream, or asked beside another."""
+        self.lost: tuple[Lost, ...] = ()
+        """What came of the other nodes' tries, once it is known."""
+        self.legs: tuple[Leg, ...] = ()
+        """What each node before the last delivered of a stream that was charged."""
         self._tried: tuple[str, ...] = ()
         self._rival: Attempt | None = None
         """The node that was asked beside: the first of both to say something is the one."""
@@ -248,14 +223,14 @@ class Tries:
         if rival is None:
             return False
         self._saw(late, now_ns)
-        late.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
+        self._lose(late, Termination.CLIENT_GONE, now_ns)
         self._rival, self.attempt = None, rival
         self.state = State.ANSWERING
         return True
 
     def rival_failed(self, termination: Termination, now_ns: int) -> None:
         if self._rival is not None:
-            self._rival.release(termination, now_ns, self.started_ns)
+            self._lose(self._rival, termination, now_ns)
             self._rival = None
 
     def _rival_dropped(self, now_ns: int) -> list[Action]:
@@ -280,13 +255,17 @@ class Tries:
             if self.attempt.meter.closing is not None:
                 return self._answered_stream(now_ns)
             return self._broken(termination, now_ns)
-        self.attempt.release(termination, now_ns, self.started_ns)
+        self._lose(self.attempt, termination, now_ns)
         if self._rival is not None:
             self.attempt, self._rival = self._rival, None
             self.state = State.ANSWERING if self.attempt.status else State.DIALLED
             self.deadline_ns = now_ns + self._timeouts.first_byte_ns
             return [TakeRival()]
         return self._try_next_node(now_ns, termination)
+
+    def _lose(self, attempt: Attempt, termination: Termination, now_ns: int) -> None:
+        attempt.release(termination, now_ns, self.started_ns)
+        self.lost += (Lost(attempt, termination, now_ns),)
 
     def _broken(self, termination: Termination, now_ns: int) -> list[Action]:
         """A node failed in the stream."""
@@ -304,7 +283,7 @@ class Tries:
         decision = self._next(now_ns, unfit)
         if decision is None or decision.node is None:
             return self._broken_off(termination, now_ns)
-        attempt.release(termination, now_ns, self.started_ns)
+        self._lose(attempt, termination, now_ns)
         self._resume, self.sample = resume, None
         self.resumes += 1
         progress = resume.progress(self.charge.charge_id, attempt)
@@ -389,7 +368,7 @@ class Tries:
             first_byte_ns=attempt.first_byte_ns if resume is None else resume.first_byte_ns,
         )
         self.outcome = close.outcome
-        self.usage, self.usage_source = close.usage, close.usage_source
+        self.usage, self.usage_source, self.legs = close.usage, close.usage_source, close.legs
         if self.question.tells_usage:
             record, event = finished(self.charge, close), attempt.meter.closing_event
             self.owed = with_usage(self.owed, record, self.question, event)

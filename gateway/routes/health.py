@@ -28,7 +28,7 @@ def routes(
     @api.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         """200 when every model has a node that takes requests, or will be started for the first,
-        and charges can be recorded.
+        or is drained by the operator, and charges can be recorded.
         """
         now_ns = time.monotonic_ns()
         ready = {Condition.READY, Condition.HALF_OPEN}
@@ -40,7 +40,8 @@ def routes(
         reasons = [
             f"model '{model}' has no node"
             for model, count in nodes.items()
-            if not count and not admission.waking.is_coming(model)
+            if not (count or admission.waking.is_coming(model))
+            and not admission.waking.is_drained(model)
         ]
         if not till.recording:
             reasons.append("charges cannot be recorded")

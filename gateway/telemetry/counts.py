@@ -29,6 +29,8 @@ DURATION_BOUNDS_NS = _bounds_ns(
     10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000
 )
 
+_COMPLETED, _EMPTY = ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY
+
 Key = tuple[str, str, str, str]
 ClassKey = tuple[str, str]
 
@@ -81,7 +83,7 @@ class Served(msgspec.Struct, kw_only=True, array_like=True):
 
     def end(self, outcome: ChargeOutcome) -> None:
         """One request ended so."""
-        if outcome is ChargeOutcome.COMPLETED or outcome is ChargeOutcome.EMPTY:
+        if outcome is _COMPLETED or outcome is _EMPTY:
             self.ok += 1
         elif outcome is ChargeOutcome.CLIENT_GONE:
             self.client_gone += 1

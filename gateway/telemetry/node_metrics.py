@@ -70,7 +70,7 @@ NODE_REQUESTS = counter(
 )
 NODE_GIVEN_UP = counter(
     "tollgate_node_given_up",
-    "Requests that were sent to this node first and then to another, because it failed",
+    "Tries of this node that failed, after which another was tried or gave the answer",
     "node",
 )
 NODE_TOKENS = counter("tollgate_node_tokens", "Tokens charged, by who made them", *_NODE, "kind")

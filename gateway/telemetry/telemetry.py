@@ -37,14 +37,13 @@ from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
 from gateway.telemetry.scorecard_series import series
 from gateway.telemetry.traffic_metrics import HEDGES, REFUSALS, RESUMES
-from metering.charge import ChargeOutcome
 from metering.prices import cost_nano_usd
 from router.router import Router
+from router.types import Termination
 
 log = logging.getLogger("tollgate")
 
 PUBLISH_INTERVAL_S = 1.0
-_COMPLETED = ChargeOutcome.COMPLETED
 
 
 class Telemetry:
@@ -174,10 +173,7 @@ class Telemetry:
         duration_ns = now_ns - exchange.started_ns
         ended.duration_ns += duration_ns
         ended.duration_counts[bisect_left(DURATION_BOUNDS_NS, duration_ns)] += 1
-        if outcome is _COMPLETED:
-            served.ok += 1
-        else:
-            served.end(outcome)
+        served.end(outcome)
         usage = exchange.usage
         if usage is None:
             return
@@ -193,6 +189,8 @@ class Telemetry:
         served.completion_tokens += completion
         served.cost_nano_usd += cost
         ended.charged += 1
+        if exchange.legs:
+            self._divided(exchange, served)
         if question.stream and attempt.first_byte_ns is not None:
             gaps = 0  # of a stream with a seam none is like another
             if not exchange.resumes:
@@ -203,13 +201,31 @@ class Telemetry:
     def _failed_over(self, exchange: Exchange, ended: Ended) -> None:
         failovers = exchange.attempts - 1 - exchange.hedges
         ended.failovers += failovers
-        if failovers:
-            self.count(NODE_GIVEN_UP, exchange.first.node_id or "none")
+        for lost in exchange.lost:
+            failed = lost.termination is not Termination.CLIENT_GONE
+            if failed and lost.attempt is not exchange.attempt:
+                self.count(NODE_GIVEN_UP, lost.attempt.node.node_id)
         if exchange.resumes:
             self.count(RESUMES, exchange.question.model)
         if exchange.hedges:
             won = exchange.attempt.node.node_id != exchange.first.node_id
             self.count(HEDGES, exchange.question.model, "won" if won else "lost")
+
+    def _divided(self, exchange: Exchange, last: Served) -> None:
+        """What others delivered before the last node is theirs, as in the charge."""
+        price, model = exchange.charge.price, exchange.attempt.node.model
+        for number, leg in enumerate(exchange.legs):
+            usage, cost = leg.usage, cost_nano_usd(price, leg.usage)
+            if number:
+                cost -= price.request_nano_usd
+            key = (leg.node_id, leg.supplier_id, model)
+            counts = self._counts
+            served = counts.served.get(key) or counts.new_served(key, time.time_ns())
+            for to, sign in ((served, 1), (last, -1)):
+                to.prompt_tokens += sign * usage.prompt_tokens
+                to.cached_tokens += sign * usage.cached_tokens
+                to.completion_tokens += sign * usage.completion_tokens
+                to.cost_nano_usd += sign * cost
 
 
 def _streamed(ended: Ended, served: Served, exchange: Exchange, itl_ns: int | None) -> None:

@@ -1,7 +1,8 @@
 """What a request leaves as a trace, in OpenTelemetry's names for generative AI. Pure.
 
 POST /v1/chat/completions     accepted ... the last byte of its answer (or booked, if later)
-  chat MODEL                  sent to a node ... the node's last byte; an event at its first
+  chat MODEL                  sent to a node ... the node's last byte; an event at its first. One
+                              for every node tried: those that failed are errors
   record                      the charge's closing row on its way to the disk
   book                        on its way into the ledger
 """
@@ -12,10 +13,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.exchange.attempt import Attempt, Lost
 from gateway.exchange.exchange import Exchange
 from gateway.openai.request import Endpoint
 from metering.charge import ChargeOutcome
 from metering.prices import cost_nano_usd
+from router.types import Termination
 
 Value = str | int | bool
 
@@ -70,20 +73,35 @@ def trace_of(ended: Ended, booked_ns: int | None) -> tuple[Span, ...]:
         attributes=_of_request(exchange, booked_ns is not None),
         failed=failed,
     )
-    call = Span(
-        name=f"{OPERATIONS[question.endpoint]} {question.model}",
-        start_ns=charge.created_ns,
-        end_ns=last_byte_ns,
-        attributes=_of_call(exchange),
-        calls=True,
-        failed=failed,
-        first_token_ns=attempt.first_byte_ns and attempt.first_byte_ns + to_wall_ns,
-    )
+    calls = [
+        _call(exchange, lost.attempt, to_wall_ns, lost.ended_ns + to_wall_ns, _how(lost))
+        for lost in exchange.lost
+        if lost.attempt is not attempt
+    ]
+    calls.append(_call(exchange, attempt, to_wall_ns, last_byte_ns, failed))
     record = Span(name="record", start_ns=last_byte_ns, end_ns=ended_ns)
     if booked_ns is None:
-        return whole, call, record
+        return whole, *calls, record
     book = Span(name="book", start_ns=ended_ns, end_ns=max(ended_ns, booked_ns + to_wall_ns))
-    return whole, call, record, book
+    return whole, *calls, record, book
+
+
+def _how(lost: Lost) -> str:
+    """A node that was only slower than another did not fail."""
+    return "" if lost.termination is Termination.CLIENT_GONE else lost.termination.value
+
+
+def _call(exchange: Exchange, attempt: Attempt, to_wall_ns: int, end_ns: int, failed: str) -> Span:
+    question, first_byte_ns = exchange.question, attempt.first_byte_ns
+    return Span(
+        name=f"{OPERATIONS[question.endpoint]} {question.model}",
+        start_ns=attempt.dialled_ns + to_wall_ns,
+        end_ns=end_ns,
+        attributes=_of_call(exchange, attempt),
+        calls=True,
+        failed=failed,
+        first_token_ns=first_byte_ns and first_byte_ns + to_wall_ns,
+    )
 
 
 def _of_request(exchange: Exchange, booked: bool) -> dict[str, Value]:
@@ -102,8 +120,10 @@ def _of_request(exchange: Exchange, booked: bool) -> dict[str, Value]:
     }
 
 
-def _of_call(exchange: Exchange) -> dict[str, Value]:
-    question, node, usage = exchange.question, exchange.attempt.node, exchange.usage
+def _of_call(exchange: Exchange, attempt: Attempt) -> dict[str, Value]:
+    """The whole request's tokens are those of the node that ended it."""
+    question, node = exchange.question, attempt.node
+    usage = exchange.usage if attempt is exchange.attempt else None
     parts = urlsplit(node.url)
     told: dict[str, Value] = {
         "gen_ai.operation.name": OPERATIONS[question.endpoint],

@@ -34,7 +34,7 @@ RULES: tuple[tuple[str, May], ...] = (  # the first that fits the whole path
     (r"/openrouter/(v1|v2)/models|/openrouter/data-policy", May.CUSTOMER),
     (r"/nodes/v1/(enrol|lease|rotate)", May.NODE),
     (
-        r"/admin/v1(/(nodes|accounts|warnings|keys|deposits|prices|findings|decisions|prometheus).*)?",
+        r"/admin/v1(/(nodes|accounts|warnings|keys|deposits|prices|drains|audit|findings|decisions|prometheus).*)?",
         May.ADMIN,
     ),
     (r"/provider/scorecard", May.ADMIN),

@@ -138,7 +138,7 @@ async def test_a_form_is_taken_only_with_its_sessions_token_from_its_own_site(
     with contextlib.closing(open_database(world.home / "ledger.db")) as database:
         store = Sessions(database, ADMIN_KEY)
         (mine, session), (_, others) = store.begin(time.time_ns()), store.begin(time.time_ns())
-    path, once = "/console/act/drain/node-0", {"once": "0" * 32}
+    path, once = "/console/act/drain-node/node-0", {"once": "0" * 32}
     refused = (
         ({}, {}),
         ({"csrf": others.csrf}, {}),

@@ -14,7 +14,8 @@ from served import Served
 pytestmark = pytest.mark.anyio
 PAGES = (
     "", "/nodes", "/nodes/node-1", f"/nodes/{ENROLLED}", "/decisions", "/customers",
-    "/customers/acme", "/keys", "/budgets", "/epochs", "/proposals", "/audit", "/act/drain/node-1",
+    "/customers/acme", "/keys", "/budgets", "/epochs", "/proposals", "/audit",
+    "/act/drain-node/node-1",
 )  # fmt: skip
 
 
@@ -87,11 +88,37 @@ async def test_a_node_is_drained_and_let_serve_again(world: Served, browser: Bro
         await act(page, "Stop draining", "Let it serve")
         assert await ready() == 4
         assert (await audited(page))[:4] == [
-            ["resume", "node-1", "done"],
-            ["resume", "node-1", "began"],
-            ["drain", "node-1", "done"],
-            ["drain", "node-1", "began"],
+            ["undrain-node", "node-1", "done"],
+            ["undrain-node", "node-1", "began"],
+            ["drain-node", "node-1", "done"],
+            ["drain-node", "node-1", "began"],
         ]
+
+
+async def test_a_model_is_drained_and_let_serve_again(world: Served, browser: Browser) -> None:
+    async with operator(world, browser) as page:
+        await page.goto("/console")
+        await act(page, "Drain fake", "Drain the model")
+        refused = await world.client.post("/v1/chat/completions", json=ASKED)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "model_drained")
+        assert (await world.client.get("/readyz")).status_code == 200
+        await page.goto("/console")
+        await act(page, "Stop draining fake", "Let it serve")
+        (await world.client.post("/v1/chat/completions", json=ASKED)).raise_for_status()
+
+
+async def test_the_audit_trail_tells_of_the_admin_api_too(world: Served, browser: Browser) -> None:
+    admin = {"authorization": f"Bearer {ADMIN_KEY}"}
+    body = {"credit_line_nano_usd": 7 * 10**9}
+    changed = await world.client.patch("/admin/v1/accounts/acme", json=body, headers=admin)
+    changed.raise_for_status()
+    async with operator(world, browser) as page:
+        await page.goto("/console/audit?subject=acme&action=update-account")
+        rows = await page.locator("main tbody tr").all()
+        assert len(rows) == 2
+        first = await rows[0].inner_text()
+        assert "api" in first
+        assert "credit line usd: 0 → 7" in first
 
 
 async def test_an_enrolled_node_is_revoked_with_a_reason(world: Served, browser: Browser) -> None:

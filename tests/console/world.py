@@ -64,7 +64,7 @@ def enrol(home: Path, node: FakeNode) -> None:
             "a public key", 1, digest=made.digest, node_id=ENROLLED, hardware=hardware,
             now_ns=now_ns,
         )  # fmt: skip
-        store.lease(ENROLLED, said, now_ns=now_ns, until_ns=now_ns + _HOUR_NS)
+        store.lease(ENROLLED, 1, said, now_ns=now_ns, until_ns=now_ns + _HOUR_NS)
 
 
 @contextlib.asynccontextmanager

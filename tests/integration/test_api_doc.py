@@ -57,7 +57,7 @@ def enrolled_node(home: Path) -> str:
             "key", 1, digest=made.digest, node_id="n-one", hardware=Hardware(), now_ns=1
         )
         said = Lease(state="ready", url="https://n:1", model="fake", capacity=1)
-        assert store.lease(node.node_id, said, now_ns=1, until_ns=2)
+        assert store.lease(node.node_id, 1, said, now_ns=1, until_ns=2)
     return node.node_id
 
 

@@ -52,7 +52,7 @@ def enrolled(
     )
     assert node.terms == terms == store.find(node_id).terms
     said = Lease(state="ready", url=url, model="fake", capacity=4)
-    assert store.lease(node_id, said, now_ns=now_ns, until_ns=now_ns + 3_600 * SECOND_NS)
+    assert store.lease(node_id, 1, said, now_ns=now_ns, until_ns=now_ns + 3_600 * SECOND_NS)
     return node_id
 
 

@@ -13,7 +13,6 @@ from gateway.config import ConfigError, parse
 from metering.cycle import Cycle, cycle_end_ns
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
-from serving.simulated_engine import Pace
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
@@ -21,6 +20,9 @@ HI = [{"role": "user", "content": "hi there"}]
 ASKED = {"model": "fake", "messages": HI, "max_tokens": 12}
 MOST = 640
 """Tokens that such a request may come to, or a little more."""
+LONG = {**ASKED, "max_tokens": 112, "ignore_eos": True}
+"""Uses a quota up in few requests."""
+MOST_LONG = MOST + 100
 EMBED = {"model": "embed", "input": "hi there"}
 
 
@@ -107,21 +109,26 @@ async def daily_quotas(served, path) -> list:
 
 
 async def test_many_at_once_do_not_pass_a_quota_and_a_restart_remembers_it(tmp_path):
-    async with FakeNode(pace=Pace(ttft_ms=300)) as node:
+    async with FakeNode() as node:
         config = configuration([node], model=quota(tokens=6000))
+        await node.inject(Fault(head_delay_ms=1000, requests=5))
         async with serve(tmp_path, config) as served:
             answers = await asyncio.gather(
-                *(served.client.post(CHAT, json=ASKED) for _ in range(60))
+                *(served.client.post(CHAT, json=LONG) for _ in range(60))
             )
             statuses = [answer.status_code for answer in answers]
             assert 0 < statuses.count(200) < 60
             assert set(statuses) == {200, 429}
-            await used_up(served)
-            charges = await served.charges(statuses.count(200))
-            tokens = sum(each.prompt_tokens + each.completion_tokens for each in charges)
-            assert 6000 - MOST < tokens <= 6000
+            refused, tokens = await used_up(served, LONG)
+            assert refused.status_code == 429
+            tokens += sum(
+                answer.json()["usage"]["total_tokens"]
+                for answer in answers
+                if answer.status_code == 200
+            )
+            assert 6000 - MOST_LONG < tokens <= 6000
         async with serve(tmp_path, config) as served:
-            assert (await served.client.post(CHAT, json=ASKED)).status_code == 429
+            assert (await served.client.post(CHAT, json=LONG)).status_code == 429
 
 
 async def test_what_is_refused_or_free_of_charge_uses_up_nothing(tmp_path):
@@ -177,14 +184,14 @@ async def test_a_quota_is_that_of_all_workers(tmp_path, redis):
             tokens = refused = 0
             while refused < 40:
                 answers = await asyncio.gather(
-                    *(running.client.post(CHAT, json=ASKED) for _ in range(10))
+                    *(running.client.post(CHAT, json=LONG) for _ in range(10))
                 )
                 for answer in answers:
                     assert answer.status_code in (200, 429)
                     refused = refused + 1 if answer.status_code == 429 else 0
                     if answer.status_code == 200:
                         tokens += answer.json()["usage"]["total_tokens"]
-            assert 1500 - MOST < tokens <= 1500
+            assert 1500 - MOST_LONG < tokens <= 1500
             await running.end()
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from served import configuration, eventually, serve
 
-from gateway.drains import DrainStore
+from gateway.drains import DrainKind, DrainStore
 from metering.backend import open_database
 from serving.fake_node import FakeNode
 
@@ -21,14 +21,14 @@ async def test_a_drain_that_another_process_asks_for_is_heard_and_outlives_a_res
         config = configuration([one, other])
         async with serve(tmp_path, config) as served:
             with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
-                DrainStore(database).drain("node-0", time.time_ns())
+                DrainStore(database).drain(DrainKind.NODE, "node-0", time.time_ns())
             await eventually(lambda: _ready(served), lambda count: count == 1)
             await _only(served, one)
         async with serve(tmp_path, config) as served:
             assert await _ready(served) == 1
             await _only(served, one)
             with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
-                DrainStore(database).resume("node-0")
+                DrainStore(database).end(DrainKind.NODE, "node-0")
             await eventually(lambda: _ready(served), lambda count: count == 2)
 
 

@@ -157,6 +157,21 @@ def test_replayed_reordered_expired_forged_and_crossed_messages_change_nothing(e
     assert logged == {"replayed": 2, "expired": 1, "digest": 1, "forged": 3, "unknown_key": 1}
 
 
+def test_a_heartbeat_that_was_held_up_undoes_no_newer_one(enrolment, monkeypatch):
+    node, _ = enrolled(enrolment)
+    held_up, last = node.message(LEASE, SAID), node.message(LEASE, {**SAID, "state": "gone"})
+    lease = enrolment.store.lease
+
+    def late(*said, **times) -> bool:
+        monkeypatch.undo()
+        node.send(last)
+        return lease(*said, **times)
+
+    monkeypatch.setattr(enrolment.store, "lease", late)
+    assert node.refused(held_up) == (409, "replayed")
+    assert live(enrolment) == {}
+
+
 def test_the_attack_of_april_2024(enrolment):
     """Metadata of any device could be written with its owner's public id in a header, and a token
     that all devices shared. Here both are known to the attacker, who has enrolled a node too.

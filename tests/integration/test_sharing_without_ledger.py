@@ -92,6 +92,41 @@ async def test_limits_are_leased_while_the_ledger_is_away_and_money_once_it_is_b
             await running
 
 
+class Slow(LossyPools):
+    def __init__(self, client) -> None:
+        super().__init__(client)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def ask(self, question):
+        self.asked.set()
+        await self.answers.wait()
+        return await super().ask(question)
+
+
+async def test_at_the_end_a_question_is_heard_and_not_cut_short(redis):
+    """Cut short in redis-py it may swallow the end that was meant for who asks."""
+    with redis_client.Redis(port=redis.port) as client:
+        pools, awake = Slow(client), set()
+        sharing = Sharing(
+            pools,
+            shared_limiter(Limits(), awake),
+            awake,
+            SharedBudget(),
+            writer="w0",
+            register=Ledger().register,
+            refresh=lambda account: asyncio.sleep(0),
+            serves_on_leases=True,
+        )
+        running = asyncio.create_task(sharing.run())
+        await pools.asked.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        pools.answers.set()
+        await asyncio.wait({running}, timeout=5)
+        assert running.cancelled()
+        assert not sharing.away
+
+
 BALANCE = BalanceUpdate(
     account="alice", available_nano_usd=0, booked_nano_usd=0,
     posted_nano_usd=10**9, paid_nano_usd=0, seq=1,

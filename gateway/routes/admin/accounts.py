@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
 from msgspec import Meta
 
 from gateway import errors
@@ -31,8 +32,10 @@ class WarningQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def routes(customers: Customers, keyring: Keyring, used: UsageStore) -> APIRouter:
-    api = APIRouter()
+def routes(
+    customers: Customers, keyring: Keyring, used: UsageStore, route_class: type[APIRoute]
+) -> APIRouter:
+    api = APIRouter(route_class=route_class)
     store = customers.store
 
     @api.post("/accounts")

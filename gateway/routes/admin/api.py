@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, Depends
 
+from gateway.routes.admin.audited import PREFIX
 from gateway.routes.admin.auth import Authorize
-
-PREFIX = "/admin/v1"
 
 
 def routes(authorize: Authorize, parts: Iterable[APIRouter]) -> APIRouter:

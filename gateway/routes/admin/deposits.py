@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Response
+from fastapi.routing import APIRoute
 from msgspec import Meta
 
 from gateway import errors
@@ -51,8 +52,8 @@ class DepositQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The `next_cursor` of the page before."""
 
 
-def routes(billing: Billing) -> APIRouter:
-    api = APIRouter()
+def routes(billing: Billing, route_class: type[APIRoute]) -> APIRouter:
+    api = APIRouter(route_class=route_class)
     book = billing.deposits
 
     @api.post("/accounts/{account}/deposits")

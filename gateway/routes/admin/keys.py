@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
 from msgspec import Meta
 
 from gateway import errors
@@ -31,8 +32,8 @@ class KeyQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def routes(store: KeyStore, keyring: Keyring) -> APIRouter:
-    api = APIRouter(prefix="/keys")
+def routes(store: KeyStore, keyring: Keyring, route_class: type[APIRoute]) -> APIRouter:
+    api = APIRouter(prefix="/keys", route_class=route_class)
 
     @api.post("")
     def create(body: Annotated[NewKey, Depends(json_body(NewKey))]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
 from msgspec import UNSET, Meta, UnsetType
 
 from gateway import errors
@@ -77,8 +78,8 @@ class AuditQuery(_Body, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def routes(enrolment: Enrolment) -> APIRouter:
-    api = APIRouter(prefix="/nodes")
+def routes(enrolment: Enrolment, route_class: type[APIRoute]) -> APIRouter:
+    api = APIRouter(prefix="/nodes", route_class=route_class)
     store = enrolment.store
 
     @api.post("/invitations")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
 from msgspec import Meta
 
 from gateway import errors
@@ -25,8 +26,8 @@ class PriceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def routes(store: PriceStore, catalogue: Catalogue) -> APIRouter:
-    api = APIRouter(prefix="/prices")
+def routes(store: PriceStore, catalogue: Catalogue, route_class: type[APIRoute]) -> APIRouter:
+    api = APIRouter(prefix="/prices", route_class=route_class)
 
     @api.post("")
     def set_price(body: Annotated[NewPrice, Depends(json_body(NewPrice))]) -> dict[str, Any]:

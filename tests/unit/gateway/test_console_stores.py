@@ -6,20 +6,17 @@ import contextlib
 
 import pytest
 
-from gateway.console.audit import BEGAN, DONE, AuditLine, AuditTrail
-from gateway.console.login_pace import WINDOW_NS, WRONG_BY_ALL_MAX, WRONG_MAX, LoginPace
+from gateway.audit.trail import DONE, REFUSED, AuditLine, AuditQuery, AuditTrail, Via
+from gateway.console.login_pace import LOG_IN, WINDOW_NS, WRONG_BY_ALL_MAX, WRONG_MAX, LoginPace
 from gateway.console.sessions import IDLE_NS, LASTS_NS, Sessions
-from gateway.drains import DrainStore
+from gateway.drains import DrainKind, Drains, DrainStore
 from metering.backend import open_database
 from metering.key_store import KeyStore
 from metering.ledger import LedgerError
 
 NOW_NS = 10**18
 KEY = "an admin key of some length"
-LINE = AuditLine(
-    at_ns=1, session="s", source="::1", action="drain", subject="n", outcome=BEGAN, detail="",
-    once="a",
-)  # fmt: skip
+NODE, MODEL = DrainKind.NODE, DrainKind.MODEL
 
 
 @pytest.fixture
@@ -66,53 +63,80 @@ def test_sessions_do_not_share_tokens_and_show_no_secret(database):
 
 def test_the_audit_trail_takes_each_pressing_once_and_is_never_changed(database):
     trail = AuditTrail(database)
-    assert trail.write(LINE)
-    assert not trail.write(LINE)
-    done = AuditLine(
-        at_ns=2, session="s", source="::1", action="drain", subject="n", outcome=DONE,
-        detail="well", once="a",
-    )  # fmt: skip
-    assert trail.write(done)
-    (last, first) = trail.newest(before_seq=None, limit=9)
-    assert [last[1], first[1]] == [done, LINE]
-    assert trail.newest(before_seq=last[0], limit=9) == [first]
+
+    def begin() -> AuditLine | None:
+        return trail.begin(
+            via=Via.CONSOLE, who="s", source="::1", action="drain-node", subject="n",
+            given={"why": "hot"}, once="a",
+        )  # fmt: skip
+
+    begun = begin()
+    assert begun is not None
+    assert begin() is None
+    DrainStore(database).drain(NODE, "n", 5 * 10**9)
+    trail.end(begun, DONE, "well")
+    last, first = trail.newest(AuditQuery(limit=9))
+    assert first[1] == begun
+    assert (last[1].outcome, last[1].detail) == (DONE, "well")
+    assert last[1].changes == [("drained_at", None, 5)]
+    assert trail.newest(AuditQuery(before=last[0])) == [first]
+    assert trail.newest(AuditQuery(subject="n", action="drain-node")) == [last, first]
+    assert trail.newest(AuditQuery(subject="m")) == trail.newest(AuditQuery(action="x")) == []
     for sql in ("UPDATE console_audit SET source = 'x'", "DELETE FROM console_audit"):
         with pytest.raises(LedgerError, match="audit log is never"):
             database.query(sql)
-    assert len(trail.newest(before_seq=None, limit=9)) == 2
+    assert len(trail.newest(AuditQuery())) == 2
 
 
-def test_drained_nodes_are_kept_and_gateways_told(database):
+def test_what_is_drained_is_kept_and_gateways_told(database):
     drains, keys = DrainStore(database), KeyStore(database)
     versions = [keys.version()]
     for change in (
-        lambda: drains.drain("a", 5),
-        lambda: drains.drain("a", 6),
-        lambda: drains.drain("b", 7),
+        lambda: drains.drain(NODE, "a", 5),
+        lambda: drains.drain(NODE, "a", 6),
+        lambda: drains.drain(NODE, "b", 7),
+        lambda: drains.drain(MODEL, "a", 8),
     ):
         change()
         versions.append(keys.version())
-    assert drains.load() == {"a": 5, "b": 7}
-    drains.resume("a")
-    assert drains.load() == {"b": 7}
+    assert drains.load() == Drains(nodes={"a": 5, "b": 7}, models={"a": 8})
+    drains.end(NODE, "a")
+    assert drains.load() == Drains(nodes={"b": 7}, models={"a": 8})
     assert versions == sorted(set(versions))
 
 
-def test_wrong_keys_are_heard_ten_times_a_minute_from_one_address():
-    pace = LoginPace()
-    for _ in range(WRONG_MAX):
-        assert pace.wait_ns("a", 100) == 0
-        pace.was_wrong("a", 100)
-    assert pace.wait_ns("a", 100 + WINDOW_NS - 1) == 1
-    assert pace.wait_ns("b", 100) == 0
-    assert pace.wait_ns("a", 100 + WINDOW_NS) == 0
-    pace.was_wrong("a", 100 + WINDOW_NS)
-    assert pace.wait_ns("a", 100 + WINDOW_NS) == 0
+def wrong(database, source: str, now_ns: int) -> None:
+    line = AuditLine(
+        at_ns=now_ns, via=Via.CONSOLE, who="", source=source, action=LOG_IN, subject="",
+        outcome=REFUSED,
+    )  # fmt: skip
+    AuditTrail(database).write(line)
 
 
-def test_wrong_keys_from_everywhere_have_an_end_too():
-    pace = LoginPace()
-    for number in range(WRONG_BY_ALL_MAX):
-        assert pace.wait_ns(f"a{number}", 100) == 0
-        pace.was_wrong(f"a{number}", 100)
-    assert pace.wait_ns("another", 100) == WINDOW_NS
+def test_wrong_keys_are_heard_ten_times_a_minute_from_one_address_by_all_gateways(database):
+    one, other = LoginPace(database), LoginPace(database)
+    for number in range(WRONG_MAX):
+        assert one.wait_ns("a", NOW_NS + number) == 0
+        wrong(database, "a", NOW_NS + number)
+    last_ns = NOW_NS + WRONG_MAX
+    assert other.wait_ns("a", last_ns) == WINDOW_NS - WRONG_MAX
+    assert other.wait_ns("b", last_ns) == 0
+    assert other.wait_ns("a", NOW_NS + WINDOW_NS) == 0
+    wrong(database, "a", NOW_NS + WINDOW_NS)
+    assert other.wait_ns("a", NOW_NS + WINDOW_NS) == 1
+    assert other.wait_ns("a", NOW_NS - 1) == 0  # a clock that was set back locks nobody out
+
+
+def test_wrong_keys_from_everywhere_have_an_end_too(database):
+    pace = LoginPace(database)
+    with database.transaction() as session:
+        for number in range(WRONG_BY_ALL_MAX):
+            session.query(
+                "INSERT INTO console_audit"
+                " (at_ns, session, source, action, subject, outcome, detail)"
+                " VALUES (?, '', ?, 'log in', '', 'refused', '')",
+                NOW_NS,
+                f"a{number}",
+            )
+    assert pace.wait_ns("another", NOW_NS) == WINDOW_NS
+    assert pace.wait_ns("another", NOW_NS + WINDOW_NS) == 0
