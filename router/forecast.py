@@ -13,6 +13,11 @@ UNUSED_WEIGHT = 0.02
 are samples to go by.
 """
 UNUSED_NS_MAX = 400e6
+HARDLY_KNOWN = 8
+"""Samples. What fewer of them say of a node counts less, the longer it was sent nothing: what went
+wrong at its start (a cold engine, a prompt that was not in its cache after all) is asked about once
+more.
+"""
 FIRST_WEIGHT = 0.1
 """What a second of waiting for the first token counts for who wants the others fast."""
 
@@ -120,4 +125,8 @@ def nearness(view: NodeView, ask: Ask) -> float:
     own += pace.prefill.base + DECODE_WEIGHT * ask.expected_tokens * step
     own += WASTE_WEIGHT * wasted * slope
     unused = (now_ns - view.sent_ns) * UNUSED_WEIGHT
-    return (unused if unused < UNUSED_NS_MAX else UNUSED_NS_MAX) - own / view.standing
+    if unused > UNUSED_NS_MAX:
+        if pace.samples < HARDLY_KNOWN:
+            own *= UNUSED_NS_MAX / unused
+        unused = UNUSED_NS_MAX
+    return unused - own / view.standing

@@ -48,7 +48,8 @@ class KnownNode:
     __slots__ = (
         "_answers", "_came", "_elsewhere", "_strangers", "answered_ns", "beside", "clear_at_ns",
         "conduct", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
-        "pending_tokens", "record", "rtt_ns", "sent_ns", "slot", "standing", "tokens", "warm",
+        "pending_tokens", "record", "rtt_ns", "sent_ns", "silent", "slot", "standing", "tokens",
+        "warm",
     )  # fmt: skip
 
     def __init__(self, record: NodeRecord, conduct: Conduct) -> None:
@@ -56,6 +57,8 @@ class KnownNode:
         self.conduct = conduct
         self.standing = conduct.weight
         """What its reputation makes of its score; 0: it is barred."""
+        self.silent = 0
+        """Streams that began and of which nothing comes at the moment."""
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
@@ -84,6 +87,7 @@ class KnownNode:
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
         # At most 15 fields are told: one more, and making a view takes twice as long.
+        standing = self.standing / (1 + self.silent) if self.silent else self.standing
         if not learned:
             view = NodeView(
                 node=self.record,
@@ -91,7 +95,7 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=self.standing,
+                standing=standing,
                 beside=self.beside,
             )
         else:
@@ -101,7 +105,7 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=self.standing,
+                standing=standing,
                 pace=self.pace,
                 pending_tokens=self.pending_tokens,
                 clear_at_ns=self.clear_at_ns,

@@ -52,10 +52,11 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         k_base, k_slope = g_base / spread, g_slope / spread
         off = y - has_base * self.base - x * self.slope
         base, slope = self.base + k_base * off, self.slope + k_slope * off
-        if base < self.base * _HALF or slope < self.slope * _HALF:
+        if not (_near(base, self.base) and _near(slope, self.slope)):
             # As far as it may; it is known no better for that.
-            base, slope = max(base, self.base * _HALF), max(slope, self.slope * _HALF)
-            return Line(base, slope, p_base, p_both, p_slope)
+            return Line(
+                _towards(base, self.base), _towards(slope, self.slope), p_base, p_both, p_slope
+            )
         return Line(
             base,
             slope,
@@ -66,8 +67,19 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
 
 _P_MAX = 1e18
-_HALF = 0.5
-"""A sample may halve what is known, not more: neither is ever 0 or less."""
+_AT_ONCE_MAX = 2.0
+"""A sample may halve or double what is known, not more: neither is ever 0 or less, and one prompt
+that was not in the cache where it should have been does not keep a node from ever being sampled
+again.
+"""
+
+
+def _near(new: float, known: float) -> bool:
+    return known / _AT_ONCE_MAX <= new <= known * _AT_ONCE_MAX
+
+
+def _towards(new: float, known: float) -> float:
+    return min(max(new, known / _AT_ONCE_MAX), known * _AT_ONCE_MAX)
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -117,7 +129,7 @@ def after_first_token(
     return Pace(
         prefill=line.after(has_base, tokens, took_ns, noise),
         decode=pace.decode,
-        samples=pace.samples + 1,
+        samples=pace.samples + (took_ns <= _AT_ONCE_MAX * expected),
         slowdown=slowdown,
         slow_at_ns=now_ns,
     )

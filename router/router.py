@@ -44,7 +44,7 @@ _replace = msgspec.structs.replace
 class Lease:
     """One request on one node. Counts against the node until finished."""
 
-    __slots__ = ("_node", "_router", "finished", "trial")
+    __slots__ = ("_node", "_router", "_silent", "finished", "trial")
 
     def __init__(self, router: "Router", node: KnownNode, trial: bool) -> None:
         self._router = router
@@ -52,6 +52,7 @@ class Lease:
         self.trial = trial
         """Its end decides whether an ejected node comes back."""
         self.finished = False
+        self._silent = False
 
     @property
     def node(self) -> NodeRecord:
@@ -63,6 +64,15 @@ class Lease:
         self._node.answered_ns = now_ns
         if self._node.warm < WARM:
             self._node.warm += 1
+
+    def silent(self, silent: bool) -> None:
+        """Nothing of an answer that has begun came for a while, or something did again. Less is
+        sent to a node that may be about to prove that it stalls.
+        """
+        if silent is not self._silent and not self.finished:
+            self._silent = silent
+            self._node.silent += 1 if silent else -1
+            self._router._show(self._node)
 
     def finish(
         self,
@@ -79,8 +89,10 @@ class Lease:
         """
         if self.finished:
             return False
-        self.finished = True
         node, trial = self._node, self.trial
+        if self._silent:
+            node.silent -= 1
+        self.finished = True
         node.in_flight -= 1
         if trial:
             node.on_trial = False

@@ -172,7 +172,9 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     on_trial: bool = False
     """Its one trial request is running."""
     standing: float = 1.0
-    """What its reputation makes of its score: 1 changes nothing, 0: it is barred."""
+    """What its reputation, and streams that are silent on it, make of its score: 1 changes nothing,
+    0: it is barred.
+    """
     pace: Pace = UNKNOWN
     pending_tokens: int = 0
     """Of prompts that it was sent and has not answered."""

@@ -11,6 +11,7 @@ from serving.ray_app import MANAGED_BY, serve_config
 
 _ENGINE = ("import_path", "args", "runtime_env", "route_prefix")
 """A change of these starts new replicas."""
+_INITIAL = "initial_replicas"
 
 
 class Change(StrEnum):
@@ -68,10 +69,22 @@ def plan(
         if not (ours and prune):
             kept.append(app["deployed_app_config"])
     http = state.get("http_options") or {}
-    config = serve_config(
-        [*kept, *wanted], http.get("port") or proxy_port, http.get("host") or host
-    )
+    apps = [_asleep(app) if changes[app["name"]] is Change.CREATED else app for app in wanted]
+    config = serve_config([*kept, *apps], http.get("port") or proxy_port, http.get("host") or host)
     return Plan(config=config, changes=changes)
+
+
+def _asleep(app: dict[str, Any]) -> dict[str, Any]:
+    """The same with no replica at first, where it may have none: without being told Serve starts
+    one. Only what is created is told so, for Serve returns to that number whenever a bound or a
+    delay changes.
+    """
+    (deployment,) = app["deployments"]
+    autoscaling = deployment.get("autoscaling_config")
+    if autoscaling is None or autoscaling["min_replicas"]:
+        return app
+    told = {**deployment, "autoscaling_config": {**autoscaling, _INITIAL: 0}}
+    return {**app, "deployments": [told]}
 
 
 def _change(running: Mapping[str, Any] | None, wanted: dict[str, Any]) -> Change:
@@ -85,6 +98,12 @@ def _change(running: Mapping[str, Any] | None, wanted: dict[str, Any]) -> Change
         return Change.ROLLED
     # What runs by default is not echoed, so only what is wanted is compared, and that both ways
     # of saying how many there are is not.
-    same = all(told.get(field) == value for field, value in new.items())
+    same = all(_since_created(told.get(field)) == value for field, value in new.items())
     counted = ("num_replicas" in told) == ("num_replicas" in new)
     return Change.UNCHANGED if same and counted else Change.ADJUSTED
+
+
+def _since_created(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if key != _INITIAL}

@@ -144,7 +144,6 @@ def _actor(spec: EngineSpec, pool: Pool) -> dict[str, Any]:
 def _replicas(scaling: Scaling) -> dict[str, Any]:
     if scaling.replicas_min == scaling.replicas_max:
         return {"num_replicas": scaling.replicas_max}
-    # No initial_replicas: Serve would return to it whenever a bound or a delay changes.
     autoscaling = {
         "min_replicas": scaling.replicas_min,
         "max_replicas": scaling.replicas_max,

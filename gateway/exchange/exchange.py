@@ -144,14 +144,17 @@ class Exchange(Tries):
 
     def keep_alive(self, now_ns: int) -> list[Action]:
         """`keep_alive_at_ns` came: a comment, if the client has heard nothing for so long."""
-        interval_ns = self._timeouts.keep_alive_ns
-        silent_since_ns = self.attempt.last_byte_ns or 0
+        interval_ns, attempt = self._timeouts.keep_alive_ns, self.attempt
+        silent_since_ns = attempt.last_byte_ns or 0
         if silent_since_ns + interval_ns > now_ns:
             self.keep_alive_at_ns = silent_since_ns + interval_ns
+            attempt.lease.silent(False)
             return []
         self.keep_alive_at_ns = now_ns + interval_ns
         if not self._opened or self.client_stalls or self.state not in WAITING_FOR_NODE:
             return []
+        if silent_since_ns:
+            attempt.lease.silent(True)
         return [*self._stream_head(), answers.KEEP_ALIVE]
 
     def client_gone(self, now_ns: int) -> list[Action]:

@@ -31,6 +31,9 @@ class _NoLease:
     def finish(self, *_: object) -> None:
         """Nothing ran anywhere."""
 
+    def silent(self, *_: object) -> None:
+        """Nor was there anything to hear."""
+
 
 class WakingExchange(Exchange):
     """An exchange without a node, and from when there is one, an exchange."""

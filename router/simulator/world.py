@@ -20,6 +20,8 @@ ATTEMPTS_MAX = 3
 SCRAPE_NS = 1_000_000_000
 STALL_NS = 60_000_000_000
 """How long a gateway waits for the next token."""
+SILENT_NS = 5_000_000_000
+"""After so long without one it sends the node less."""
 MODEL = "sim"
 _JITTER = 0.05
 _NONE: frozenset[str] = frozenset()
@@ -229,6 +231,8 @@ class World:
         """Its end never comes: the gateway waits as long as it waits for any."""
         request = run.owner
         assert isinstance(request, _Request)
+        assert request.lease is not None
+        self._at(self.now_ns + SILENT_NS, request.lease.silent, True)
         until_ns = self.now_ns + STALL_NS
         self._at(until_ns, self._lost, request, request.lease, Termination.TIMEOUT)
 

@@ -41,6 +41,7 @@ async def placement(stand: Stand, _served: Served) -> Figures:
     landed = {app: await stand.where(app) for app in (STEADY, BURST)}
     assert [name[:-2] for name in landed[STEADY]] == ["h100", "h100"], landed
     assert [name[:-2] for name in landed[BURST]] == ["a100"], landed
+    assert (await stand.pools())[NIGHTLY].target == 0, "nobody asked for it yet"
     assert await stand.owners() == {
         ("steady", "h100", "H100", "alice"),
         ("burst", "a100", "A100", "bob"),

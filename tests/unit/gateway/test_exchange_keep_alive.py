@@ -67,3 +67,22 @@ def test_a_broken_stream_is_free_for_a_key_whose_users_do_not_pay_for_errors():
     assert play.close.outcome is ChargeOutcome.NODE_BROKEN
     assert play.close.usage is None
     assert b'"finish_reason":"error"' in play.sent
+
+
+def test_a_node_is_less_of_one_while_a_stream_of_it_is_silent() -> None:
+    play = Play(nodes=1).opened().head()
+
+    def standing() -> float:
+        (view,) = play.router.nodes(play.now_ns)
+        return view.standing
+
+    play.silence()
+    assert standing() == 1.0, "it computes the prompt"
+    play.body(event("a", 1)).silence()
+    assert standing() == 0.5
+    play.silence()
+    assert standing() == 0.5, "it is one stream still"
+    play.silence(0.6).body(event("b", 2)).silence(0.6)
+    assert standing() == 1.0, "it goes on"
+    play.silence().failed(Termination.BROKEN)
+    assert standing() == 1.0, "it is over"

@@ -55,3 +55,19 @@ def test_decoding_is_learned_by_how_many_run() -> None:
         pace = after_answer(pace, beside=running, ns_per_token=20e6 + running * 0.3e6)
     assert pace.decode.base == pytest.approx(20e6, rel=0.1)
     assert pace.decode.slope == pytest.approx(0.3e6, rel=0.1)
+
+
+def test_one_prompt_that_was_not_in_the_cache_after_all_poisons_no_new_node() -> None:
+    pace = fed(UNKNOWN, 40, 120, 2)
+    missed = after_first_token(pace, tokens=200, took_ns=2_600 * MS, was_idle=True, now_ns=0)
+    assert missed.prefill.base <= 2 * pace.prefill.base
+    assert missed.prefill.slope <= 2 * pace.prefill.slope
+    assert missed.samples == pace.samples, "that is no lesson yet"
+    healed = fed(missed, 40, 120, 4)
+    assert healed.prefill.base + 2_000 * healed.prefill.slope < 1.5 * (40 + 240) * MS
+
+
+def test_a_node_far_slower_than_any_is_learned_nonetheless() -> None:
+    pace = fed(UNKNOWN, 400, 20_000, 30)
+    assert pace.prefill.slope == pytest.approx(20e6, rel=0.2)
+    assert pace.slowdown < 1.5

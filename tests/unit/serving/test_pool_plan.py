@@ -36,8 +36,29 @@ def test_on_an_empty_cluster_all_is_created(app: dict[str, Any]) -> None:
     found = planned({"applications": {}}, app)
     assert found.changes == {APP: Change.CREATED}
     assert found.is_needed
-    assert found.config["applications"] == [app]
+    (created,) = found.config["applications"]
+    assert created["deployments"][0]["autoscaling_config"].pop("initial_replicas") == 0
+    assert created == app
     assert found.config["http_options"] == {"host": "10.0.0.1", "port": 8000}
+
+
+def test_only_a_pool_that_may_have_none_is_created_with_none(tiny_spec: EngineSpec) -> None:
+    for least, most in ((1, 2), (1, 1)):
+        pool = Pool(scaling=Scaling(replicas_min=least, replicas_max=most))
+        app = app_config(tiny_spec, pool)
+        assert planned({"applications": {}}, app).config["applications"] == [app]
+
+
+def test_what_was_created_with_none_keeps_the_replicas_that_it_has_by_now(
+    app: dict[str, Any],
+) -> None:
+    (created,) = planned({"applications": {}}, app).config["applications"]
+    assert planned(running(created), app).changes == {APP: Change.UNCHANGED}
+    more = copy.deepcopy(app)
+    more["deployments"][0]["autoscaling_config"]["max_replicas"] = 5
+    adjusted = planned(running(created), more)
+    assert adjusted.changes == {APP: Change.ADJUSTED}
+    assert adjusted.config["applications"] == [more], "Serve would go back to none"
 
 
 def test_what_runs_as_wanted_is_not_touched_and_serve_keeps_its_address(
