@@ -58,7 +58,9 @@ class KnownNode:
         self.standing = conduct.weight
         """What its reputation makes of its score; 0: it is barred."""
         self.silent = 0
-        """Streams that began and of which nothing comes at the moment."""
+        """Streams that began and of which nothing comes at the moment: a policy that learns sends
+        less to it. One that does not would send it nothing, and never learn that it stalls.
+        """
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
@@ -87,7 +89,6 @@ class KnownNode:
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
         # At most 15 fields are told: one more, and making a view takes twice as long.
-        standing = self.standing / (1 + self.silent) if self.silent else self.standing
         if not learned:
             view = NodeView(
                 node=self.record,
@@ -95,10 +96,11 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=standing,
+                standing=self.standing,
                 beside=self.beside,
             )
         else:
+            standing = self.standing / (1 + self.silent) if self.silent else self.standing
             view = NodeView(
                 node=self.record,
                 in_flight=self.in_flight,
