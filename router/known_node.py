@@ -6,6 +6,7 @@ import msgspec
 
 from router.conduct import Conduct
 from router.ejection import GOOD
+from router.fleet import Fleet
 from router.pace import UNKNOWN, after_answer, after_first_token
 from router.types import NEVER_NS, Beside, Load, NodeRecord, NodeView
 
@@ -47,7 +48,7 @@ class _FirstTokens(NamedTuple):
 class KnownNode:
     __slots__ = (
         "_answers", "_came", "_elsewhere", "_strangers", "answered_ns", "beside", "clear_at_ns",
-        "conduct", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
+        "conduct", "fleet", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
         "pending_tokens", "record", "rtt_ns", "sent_ns", "silent", "slot", "standing", "tokens",
         "warm",
     )  # fmt: skip
@@ -65,8 +66,10 @@ class KnownNode:
         self.in_flight = 0
         self.health = GOOD
         self.on_trial = False
+        self.fleet: Fleet | None = None
+        """The nodes of its model; None when it is not listed."""
         self.index = -1
-        """Its place among the nodes of its model; -1 when not listed."""
+        """Its place among those."""
         self.pace = UNKNOWN
         self.pending_tokens = 0
         self.clear_at_ns = 0
