@@ -12,10 +12,8 @@
 # make route-sim   policies of choosing a node in simulated worlds; TRACE=a file of requests; a minute
 # make route-liars   how soon lying nodes are found in simulated worlds, and how many wrongly; minutes
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
-# make alerts  the five worst faults under a real Prometheus, and how soon it says so; minutes
 # make resume  real engines killed in 50 streams, which go on as if nothing had happened; ten minutes; ARGS='--streams 50'
 # make rolling   two gateways on PostgreSQL restarted under 200 streams: none may notice; two minutes
-# make alerts  the five worst faults under a real Prometheus, and how soon it says so; minutes
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
@@ -23,11 +21,14 @@
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: install resume run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim pools route-liars alerts rolling
+.PHONY: help install resume run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim pools route-liars alerts rolling
 
 ARGS ?=
 TRACE ?=
 BIN := .venv/bin
+
+help:
+	@sed -n 's/^# //p' Makefile
 
 install:
 	@deploy/install.sh
@@ -105,6 +106,7 @@ ide-fuzz: install
 
 ide-scenarios: install
 	@$(BIN)/python -m tests.ide_bench scenarios
+
 route-liars: install
 	@$(BIN)/tollgate route liars --seeds 40 $(ARGS)
 

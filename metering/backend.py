@@ -49,5 +49,5 @@ def _check_psycopg() -> None:
     except ImportError as error:
         raise LedgerError(
             "a ledger in PostgreSQL needs psycopg, which is not installed: "
-            "pip install 'tollgate[postgres]'"
+            "pip install 'psycopg[binary]'"
         ) from error

@@ -31,7 +31,7 @@ def resolve_model(model: str) -> Path:
     except ImportError as error:
         raise ModelError(
             f"model {model!r} is a hub id, but huggingface_hub is not installed; "
-            "install tollgate[serve-cpu] or give a local directory"
+            "pip install huggingface_hub, or give a local directory"
         ) from error
     try:
         return Path(snapshot_download(model, allow_patterns=list(_HUB_FILES)))

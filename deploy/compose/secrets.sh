@@ -8,8 +8,10 @@ chmod 700 secrets
 new() {
     [ -e "secrets/$1" ] || { umask 077; printf '%s\n' "$2" >"secrets/$1"; }
     chmod 640 "secrets/$1"
-    # The gateway's user in its image. Elsewhere compose mounts files as they are.
-    chgrp 10001 "secrets/$1" 2>/dev/null || true
+    # Compose mounts files as they are, and this is the group of the images' user. Only root may give files
+    # to it; for others every user of a container may read them, and on this machine nobody but you: the
+    # folder is closed.
+    chgrp 10001 "secrets/$1" 2>/dev/null || chmod 644 "secrets/$1"
 }
 new admin_key "$(openssl rand -hex 32)"
 new postgres_password "$(openssl rand -hex 24)"

@@ -11,7 +11,8 @@ COPY serving serving
 RUN python -m venv /opt/tollgate && /opt/tollgate/bin/pip install --no-cache-dir ".[postgres]"
 
 FROM python:3.12-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/tollgate tollgate \
+RUN groupadd --gid 10001 tollgate \
+    && useradd --uid 10001 --gid 10001 --no-log-init --home-dir /var/lib/tollgate tollgate \
     && install -d -o tollgate -g tollgate -m 0750 /var/lib/tollgate
 COPY --from=build /opt/tollgate /opt/tollgate
 ENV PATH=/opt/tollgate/bin:$PATH PYTHONUNBUFFERED=1

@@ -143,7 +143,7 @@ def _draw(folder: Path, scenario: str, results: list[Result]) -> None:
         from gateway.cli.route_plots import draw
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"{error.name} is needed for plots: pip install 'tollgate[sim]'"
+            f"{error.name} is needed for plots: pip install matplotlib"
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
     draw(folder, scenario, results)

@@ -66,7 +66,7 @@ class _WithChain(click.Group):
 
 
 def _without_solders(name: str) -> click.Command:
-    install = "pip install 'tollgate[solana]'"
+    install = "pip install solders"
 
     def refuse() -> None:
         raise click.ClickException(

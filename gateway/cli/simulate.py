@@ -115,7 +115,7 @@ def _write(run: Run, out: Path) -> list[Path]:
 
         return [*written, *write_report(run, plots(run), out)]
     except ModuleNotFoundError as error:
-        click.echo(f"No plots: {error.name} is not installed (pip install tollgate[sim])", err=True)
+        click.echo(f"No plots: {error.name} is not installed (pip install matplotlib)", err=True)
         sys.exit(1)
 
 

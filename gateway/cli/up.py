@@ -80,6 +80,7 @@ def _device() -> Device:
             continue
         return device
     raise EngineMissingError(
-        "no engine is installed. `make run` installs one; by hand: pip install 'tollgate[serve]' "
-        "on a GPU, see serving/README.md for a CPU. For nodes that run elsewhere: tollgate serve"
+        "no engine is installed. `make run` installs one; by hand, in a clone: pip install "
+        "'.[serve]' on a GPU, see serving/README.md for a CPU. For nodes that run elsewhere: "
+        "tollgate serve"
     )

@@ -26,6 +26,7 @@ def traces_of(
         from gateway.traces.traces import Traces  # here, because few need its 5 MB
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"[traces] needs {error.name}, which is not installed: pip install 'tollgate[otlp]'"
+            f"[traces] needs {error.name}, which is not installed: "
+            "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
         ) from None
     return Traces(config, till, instance, counts)

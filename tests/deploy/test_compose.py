@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "compose"
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
 STOP_MARGIN_S = 35
+GROUP = 10001
+STARTS_AS_ROOT = {"balancer", "postgres"}
+"""They read their secrets before they become somebody else."""
 
 
 @pytest.fixture
@@ -61,7 +65,10 @@ def test_only_tls_is_open_to_the_world(compose):
     published = {
         name: each["ports"] for name, each in compose["services"].items() if "ports" in each
     }
-    assert published == {"balancer": ["443:8443"], "grafana": ["127.0.0.1:3000:3000"]}
+    assert published == {
+        "balancer": ["443:8443", "127.0.0.1:8444:8444"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
     assert compose["networks"]["inside"]["internal"] is True
     for name, service in compose["services"].items():
         if name not in published:
@@ -78,9 +85,43 @@ def test_secrets_are_made_once_and_never_stand_in_a_file_of_git(compose, tmp_pat
         }
     subprocess.run([tmp_path / "secrets.sh"], check=True, capture_output=True)
     assert made == {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-    assert not any(file.stat().st_mode & 0o007 for file in (tmp_path / "secrets").iterdir())
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    mine = [file for file in (tmp_path / "secrets").iterdir() if "tls" not in file.name]
+    if os.geteuid() == 0:
+        assert {(file.stat().st_gid, file.stat().st_mode & 0o777) for file in mine} == {
+            (GROUP, 0o640)
+        }
+    else:  # nobody but root gives files to another group
+        assert {file.stat().st_mode & 0o777 for file in mine} == {0o644}
     assert made["postgres_password"].strip() in made["ledger_url"]
     assert len(made["admin_key"].strip()) == 64
+
+
+def test_who_is_given_a_secret_can_read_it(compose):
+    """Compose mounts files as they are: of root, for a group."""
+    for file in DOCKERFILES:
+        assert f"groupadd --gid {GROUP} " in file.read_text()
+        assert f"--gid {GROUP} " in file.read_text().partition("useradd")[2]
+    for name, service in compose["services"].items():
+        if service.get("secrets") and "build" not in service and name not in STARTS_AS_ROOT:
+            assert service["group_add"] == [str(GROUP)], name
+
+
+def test_the_operators_pages_are_not_the_worlds():
+    (closed,) = re.findall(
+        r"location ~ (\S+) \{ return 404; \}", (FOLDER / "nginx.conf").read_text()
+    )
+    inside = ("/metrics", "/readyz", "/healthz", "/admin/v1/keys", "/console/login", "/provider/x")
+    assert all(re.match(closed, path) for path in inside)
+    world = (
+        "/v1/models",
+        "/openrouter/v2/models",
+        "/epochs/1",
+        "/nodes/v1/enrol",
+        "/explorer",
+        "/",
+    )
+    assert not any(re.match(closed, path) for path in world)
 
 
 def test_gateways_have_the_time_that_their_configuration_gives(compose):
