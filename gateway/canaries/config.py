@@ -16,5 +16,5 @@ class CanariesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Asked in a round."""
     node_interval_s: Annotated[int, msgspec.Meta(ge=0)] = 600
     """No node is asked more often, but for who differed and those it is compared with."""
-    logprob_gap_max: Annotated[float, msgspec.Meta(gt=0)] = 0.15
+    logprob_gap_max: Annotated[float, msgspec.Meta(gt=0)] = 0.05
     """Nats: how far the logprobs of the same tokens may be apart, in the mean."""
