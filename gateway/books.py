@@ -18,7 +18,7 @@ from gateway.admission.sharing import Sharing
 from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
-from gateway.config import Config
+from gateway.config import Config, SpoolConfig
 from gateway.drains import DrainStore
 from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
@@ -111,14 +111,12 @@ class Books:
         self._sla = SlaBook(self.admin_ledger, self.reports, SLA_WRITER, grace_ns=GRACE_NS)
         self._objectives = [sla.objective() for sla in config.sla]
         self._register = GatewayRegister(self._database)
-        kept_s = config.spool.kept_s
-        self._spool = Spool(
-            home.spool_folder(worker), rows_max=config.spool.rows_max, kept_s=kept_s
-        )
+        self._spool = new_spool(home.spool_folder(worker), config.spool)
         self._settler = self._new_settler(home, config, where)
         self.figures = self._new_figures(self._settler, config.quota)
         absent = home.absent_spool_folders(config.server.workers) if worker == 0 else []
-        self._leftovers = Leftovers(absent, self.ledger, kept_s)
+        spools = [new_spool(path, config.spool) for path in absent]
+        self._leftovers = Leftovers(spools, self.ledger)
         self._sharing: Sharing | None = None
         self.till = self._new_till(config)
 
@@ -297,3 +295,13 @@ class Books:
         self._database.close()
         self.admin_ledger.close()
         self.ledger.close()
+
+
+def new_spool(path: Path, config: SpoolConfig) -> Spool:
+    """Raises SpoolError."""
+    return Spool(
+        path,
+        rows_max=config.rows_max,
+        kept_s=config.kept_minutes * 60,
+        kept_bytes_max=config.kept_mib_max * 1024 * 1024,
+    )

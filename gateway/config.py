@@ -102,14 +102,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_max: _Positive = 1_000_000
     """Rows not yet in the ledger; beyond it requests get 429 instead of going unrecorded."""
-    kept_minutes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    kept_minutes: Annotated[int, msgspec.Meta(ge=0)] = 60
     """Rows that are in the ledger stay for so long, for one that is restored from a backup: longer
     than from one backup to the next, and until a restore is done.
     """
-
-    @property
-    def kept_s(self) -> int:
-        return self.kept_minutes * 60
+    kept_mib_max: Annotated[int, msgspec.Meta(ge=0)] = 64
+    """But no more than about so much of each process; every start reads it once."""
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from metering.ledger import Ledger
 from metering.poster import Poster
@@ -14,14 +13,11 @@ log = logging.getLogger("tollgate")
 
 
 class Leftovers:
-    """Nothing that was recorded is forgotten because fewer workers serve than did once.
+    """Nothing that was recorded is forgotten because fewer workers serve than did once."""
 
-    Raises SpoolError if such a worker still lives.
-    """
-
-    def __init__(self, paths: list[Path], ledger: Ledger, kept_s: float = 0.0) -> None:
+    def __init__(self, spools: list[Spool], ledger: Ledger) -> None:
         self._ledger = ledger
-        self._spools = [Spool(path, kept_s=kept_s) for path in paths]
+        self._spools = spools
         self._posters: dict[Spool, Poster] = {}
 
     def book(self, now_ns: int, within_s: float) -> list[str]:

@@ -70,16 +70,16 @@ class Movements:
         )
         return [_booked(row) for row in rows]
 
-    def moved(self, account: str, to_seq: int, *, against: str | None = None) -> int:
-        """What all of them up to this row left in the account, of one other account or of all."""
+    def moved(self, account: str, from_seq: int, to_seq: int, *, against: str | None = None) -> int:
+        """What those over (from_seq, to_seq] added to it, of one other account or of all."""
         also_in = also_out = ""
-        values: tuple[object, ...] = (account, to_seq)
+        values: tuple[object, ...] = (account, from_seq, to_seq)
         if against is not None:
             also_in, also_out = " AND debit = ?", " AND credit = ?"
-            values = (account, to_seq, against)
+            values = (account, from_seq, to_seq, against)
         ((moved,),) = self._database.query(
-            f"SELECT {_SUM} {_IN} AND seq <= ?{also_in}), 0)"
-            f" - {_SUM} {_OUT} AND seq <= ?{also_out}), 0)",
+            f"SELECT {_SUM} {_IN} AND seq > ? AND seq <= ?{also_in}), 0)"
+            f" - {_SUM} {_OUT} AND seq > ? AND seq <= ?{also_out}), 0)",
             *values,
             *values,
         )

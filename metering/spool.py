@@ -22,7 +22,7 @@ from pathlib import Path
 from metering.charge import OpenCharges, Row
 from metering.spool_disk import DiskFolder, Folder, lock
 from metering.spool_file import SpoolError
-from metering.spool_log import SpoolLog
+from metering.spool_log import KEPT_SEGMENTS_MAX, SEGMENT_BYTES, SpoolLog
 from metering.spool_queue import OnDurable, SpoolQueue
 
 log = logging.getLogger("tollgate")
@@ -42,7 +42,8 @@ class Spool:
     """`append` belongs to the event loop, `read` and `forget` to the poster's thread.
 
     `writer` is this log's own name in the ledger, made with its folder: a lost spool is replaced by
-    one with another name. What the ledger has stays for `kept_s`, in case it goes back in time.
+    one with another name. What the ledger has stays for `kept_s`, in case it goes back in time, and
+    takes about `kept_bytes_max` at most.
     Raises SpoolError if another process has the folder, or if what is in it is damaged or no spool.
     """
 
@@ -53,6 +54,7 @@ class Spool:
         *,
         rows_max: int = ROWS_MAX,
         kept_s: float = 0.0,
+        kept_bytes_max: int = KEPT_SEGMENTS_MAX * SEGMENT_BYTES,
         folder: Folder | None = None,
     ) -> None:
         self.path = path
@@ -65,7 +67,8 @@ class Spool:
             files = DiskFolder(path) if folder is None else folder
             self._lock_file = lock(path)
             try:
-                self._log = SpoolLog(files, path, name, kept_s)
+                kept_segments_max = kept_bytes_max // SEGMENT_BYTES
+                self._log = SpoolLog(files, path, name, kept_s, kept_segments_max)
             except BaseException:
                 os.close(self._lock_file)
                 raise
@@ -74,7 +77,12 @@ class Spool:
         self.writer = self._log.writer
         self.last_seq = self._log.last_seq
         self._queue: SpoolQueue[Row] = SpoolQueue()
-        self._appended_seq = 0
+        self.append = self._queue.put
+        """Queue a row. `on_durable` is called on the appending thread, never from in here: with
+        None once the row is on disk, with the error if it may not be. A row without it goes to the
+        disk with the next one that has it, or a moment later.
+        """
+        self._started_at_seq = 0
         self._in_hand: list[tuple[Row, OnDurable | None]] = []
         self._booked_seq = self._log.forgotten_seq
         self._forget_seq = 0
@@ -104,26 +112,18 @@ class Spool:
     def start(self, notify: Notify) -> None:
         """`notify` runs a function on the thread that appends: `loop.call_soon_threadsafe`."""
         self._notify = notify
-        self._appended_seq = self.last_seq
+        self._started_at_seq = self.last_seq
         self._thread.start()
-
-    def append(self, row: Row, on_durable: OnDurable | None = None) -> None:
-        """Queue a row. `on_durable` is called on the appending thread, never from in here: with
-        None once the row is on disk, with the error if it may not be. A row without it goes to the
-        disk with the next one that has it, or a moment later.
-        """
-        self._appended_seq += 1
-        self._queue.put(row, on_durable)
 
     @property
     def backlog(self) -> int:
         """Rows that the ledger does not have yet, from the moment they are appended."""
-        return max(self._appended_seq, self.last_seq) - self._booked_seq
+        return self.appended_seq - self._booked_seq
 
     @property
     def appended_seq(self) -> int:
         """The last row that was appended, on disk or not."""
-        return max(self._appended_seq, self.last_seq)
+        return max(self._started_at_seq + self._queue.rows_put, self.last_seq)
 
     @property
     def booked_seq(self) -> int:
@@ -136,7 +136,8 @@ class Spool:
 
         A bound on new work, not on appending: what is open must always find its end.
         """
-        return self.backlog >= self.rows_max
+        booked_seq = self._booked_seq
+        return self._started_at_seq + self._queue.rows_put - booked_seq >= self.rows_max
 
     @property
     def lag_seconds(self) -> float:

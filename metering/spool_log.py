@@ -47,6 +47,7 @@ from metering.spool_segment import (
 log = logging.getLogger("tollgate")
 
 SEGMENT_BYTES = 8 * 1024 * 1024
+KEPT_SEGMENTS_MAX = 8
 
 _NEW = "new"
 _NAME = re.compile(r"\d{20}\.log")
@@ -56,17 +57,26 @@ class SpoolLog:
     """`append` and `seal` belong to one thread, `read` and `forget` to one other.
 
     What the ledger has is kept for `kept_s` all the same, from the end of its segment on, so that a
-    ledger which was restored from a backup finds here what it lacks. After a start that time begins
-    anew: nobody knows when the segments that are found came to their end.
+    ledger which was restored from a backup finds here what it lacks: but no more than so many
+    segments. After a start that time begins anew: nobody knows when the segments that are found
+    came to their end.
 
     Raises SpoolError if the segments found do not make a whole, OSError if the disk fails.
     """
 
-    def __init__(self, folder: Folder, path: Path, name: str, kept_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        path: Path,
+        name: str,
+        kept_s: float = 0.0,
+        kept_segments_max: int = KEPT_SEGMENTS_MAX,
+    ) -> None:
         self._folder = folder
         self._path = path
         self._segments_lock = threading.Lock()
         self._kept_s = kept_s
+        self._kept_segments_max = kept_segments_max
         self._sealed_s: dict[str, float] = {}
         self._segments: tuple[Segment, ...] = ()
         self._failed = False
@@ -160,7 +170,8 @@ class SpoolLog:
         """Remove the segments that hold no row after this one. Raises OSError."""
         while len(self._segments) > 1 and self._segments[1].first_seq <= upto_seq + 1:
             oldest = self._segments[0]
-            if time.monotonic() - self._sealed_s[oldest.name] < self._kept_s:
+            young = time.monotonic() - self._sealed_s[oldest.name] < self._kept_s
+            if young and len(self._segments) <= self._kept_segments_max + 1:
                 return
             self._folder.remove(oldest.name)
             del self._sealed_s[oldest.name]

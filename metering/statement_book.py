@@ -83,37 +83,47 @@ class StatementBook:
         final = month.end_ns <= now_ns
         from_seq = self._ends.end_of(month.before)
         to_seq = self._ends.end_of(month) if final else last_row(self._database)
-        rows = self._rows(account, from_seq, to_seq)
+        rows = self._rows(account, month, from_seq, to_seq)
         made = statement(account, month, rows, final=final)
         if not final or made.is_empty:
             return made
         return self._numbered(made, now_ns)
 
-    def _rows(self, account: str, from_seq: int, to_seq: int) -> AccountRows:
+    def _rows(self, account: str, month: Month, from_seq: int, to_seq: int) -> AccountRows:
         name = accounts.customer(account)
         posted, since = self._movements.moved_since(name, account, to_seq)
         usage = self._database.query(_USAGE, account, from_seq, to_seq)
         return AccountRows(
             from_seq=from_seq,
             to_seq=to_seq,
-            opening_nano_usd=self._movements.moved(name, from_seq)
-            - self._charged(account, from_seq),
+            opening_nano_usd=self._opening(account, month, from_seq),
             closing_nano_usd=posted - since,
             credit_line_nano_usd=self._movements.moved(
-                name, to_seq, against=accounts.credit_line(account)
+                name, 0, to_seq, against=accounts.credit_line(account)
             ),
             transfers=tuple(self._movements.between(name, from_seq, to_seq)),
             usage=tuple(UsageSum(*row) for row in usage),
         )
 
-    def _charged(self, account: str, to_seq: int) -> int:
+    def _opening(self, account: str, month: Month, from_seq: int) -> int:
+        """From the last invoice before the month on: to sum up all rows would take ever longer."""
+        name, closing, seq = accounts.customer(account), 0, 0
+        invoiced = self._database.query(
+            "SELECT closing_nano_usd, to_seq FROM invoice JOIN month_end USING (month)"
+            " WHERE account = ? AND month < ? ORDER BY month DESC LIMIT 1",
+            account,
+            str(month),
+        )
+        if invoiced:
+            ((closing, seq),) = invoiced
         ((charged,),) = self._database.query(
             "SELECT coalesce(CAST(sum(charged_nano_usd) AS BIGINT), 0) FROM charge"
-            " WHERE account = ? AND seq <= ?",
+            " WHERE account = ? AND seq > ? AND seq <= ?",
             account,
-            to_seq,
+            seq,
+            from_seq,
         )
-        return int(charged)
+        return int(closing + self._movements.moved(name, seq, from_seq) - charged)
 
     def _numbered(self, made: Statement, now_ns: int) -> Statement:
         found = self._invoice(self._database, made)

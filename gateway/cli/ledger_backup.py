@@ -163,7 +163,8 @@ def _show(found: Verification, replays: list[Replay], aside: str | None) -> None
         if replay.lost_rows:
             click.echo(
                 f"{replay.spool}: {replay.lost_rows} rows are LOST, from before what it still has. "
-                "Restore a newer backup; for the next time raise [spool] kept_minutes. To go on "
-                f"without them, move the folder {replay.spool} away once its other rows are noted",
+                "Restore a newer backup; for the next time raise [spool] kept_minutes and "
+                f"kept_mib_max. To go on without them, move the folder {replay.spool} away once "
+                "its other rows are noted",
                 err=True,
             )

@@ -19,6 +19,10 @@ from metering.sqlite_ledger import SqliteLedger
 DEADLINE_S = 10
 
 
+def absent(home: Home) -> list[Spool]:
+    return [Spool(path) for path in home.absent_spool_folders(1)]
+
+
 class Away(SqliteLedger):
     away = False
 
@@ -57,7 +61,7 @@ def test_a_spool_of_a_development_version_is_not_passed_over(tmp_path, ledger):
     home = Home(tmp_path)
     (tmp_path / "spool-3.db").touch()
     with pytest.raises(SpoolError, match=r"spool-3\.db was written by a development version"):
-        Leftovers(home.absent_spool_folders(1), ledger)
+        Leftovers(absent(home), ledger)
 
 
 def test_all_is_booked_once(tmp_path, ledger):
@@ -65,7 +69,7 @@ def test_all_is_booked_once(tmp_path, ledger):
     for worker in (1, 2):
         leave(home, worker)
     for _ in range(2):
-        leftovers = Leftovers(home.absent_spool_folders(1), ledger)
+        leftovers = Leftovers(absent(home), ledger)
         leftovers.book(now_ns=1, within_s=DEADLINE_S)
         for worker in (1, 2):
             Spool(home.spool_folder(worker)).close()  # nobody holds it any more
@@ -84,7 +88,7 @@ def test_all_is_booked_once(tmp_path, ledger):
 def test_while_the_ledger_is_away_it_waits_and_holds_up_nobody(tmp_path, ledger):
     home = Home(tmp_path)
     leave(home, 1)
-    leftovers = Leftovers(home.absent_spool_folders(1), ledger)
+    leftovers = Leftovers(absent(home), ledger)
     ledger.away = True
     leftovers.book(now_ns=1, within_s=0.05)
     assert not list(ledger.charges())
@@ -101,4 +105,4 @@ def test_a_worker_that_lives_on_is_named(tmp_path, ledger):
         contextlib.closing(Spool(home.spool_folder(1))),
         pytest.raises(SpoolError, match=r"spool-1 is in use by process"),
     ):
-        Leftovers(home.absent_spool_folders(1), ledger)
+        Leftovers(absent(home), ledger)

@@ -9,6 +9,7 @@ from books import closed, opened
 from memory_folder import MemoryFolder, Moment
 from spooled import (
     BATCHES,
+    PATH,
     ROWS,
     SEGMENT_BYTES,
     everything,
@@ -22,6 +23,7 @@ from spooled import (
 from metering import spool_log
 from metering.charge import Row
 from metering.spool_file import SpoolError
+from metering.spool_log import SpoolLog
 from metering.spool_segment import FILLED_BYTES, SegmentWriter
 
 
@@ -79,6 +81,19 @@ def test_the_disk_holds_little_more_than_the_ledger_lacks():
         log.forget(log.last_seq - 5)
         assert sum(len(content.memory) for content in folder.files.values()) < 4 * SEGMENT_BYTES
     assert log.last_seq == 4000
+
+
+def test_what_stays_for_a_restored_ledger_has_a_bound():
+    folder, most = MemoryFolder(), 3
+    log = SpoolLog(folder, PATH, "gateway", 3600.0, most)
+    files = set()
+    for i in range(500):
+        log.append([opened(f"c{i}"), closed(f"c{i}")])
+        log.forget(log.last_seq)
+        files.add(len(folder.files))
+    assert files == set(range(1, most + 2))
+    kept = log.read(log.forgotten_seq, 10**6)
+    assert len(kept) == log.last_seq - log.forgotten_seq > 20
 
 
 def test_an_orderly_end_with_all_in_the_ledger_leaves_a_header():

@@ -166,6 +166,41 @@ def test_months_asked_for_out_of_order_still_meet(book, ledger, clock, deposits)
     assert book.statement("alice", OCTOBER.before, clock.now_ns).is_empty
 
 
+class Watched:
+    """A database, and what was asked of it."""
+
+    def __init__(self, database) -> None:
+        self._database = database
+        self.asked: list[tuple[str, tuple]] = []
+
+    def query(self, sql: str, *values: object):
+        self.asked.append((sql, values))
+        return self._database.query(sql, *values)
+
+    def __getattr__(self, name: str):
+        return getattr(self._database, name)
+
+
+def test_charges_before_the_last_invoice_are_not_summed_up_again(
+    book, ledger, clock, database, deposits
+):
+    paid(deposits, fee_ppm=0)
+    served(ledger, clock, "c1")
+    invoiced_to = ledger.last_seq()
+    clock.now_ns = NOVEMBER.start_ns
+    october = book.statement("alice", OCTOBER, clock.now_ns)
+    served(ledger, clock, "c2")
+    clock.now_ns = DECEMBER.start_ns + HOUR_NS
+    watched = Watched(database)
+    december = StatementBook(watched).statement("alice", DECEMBER, clock.now_ns)
+    assert december.opening_nano_usd == october.closing_nano_usd - 62_000
+    sums = [(sql, values) for sql, values in watched.asked if "sum(charged_nano_usd)" in sql]
+    assert sums
+    for sql, values in sums:
+        assert "seq > ?" in sql
+        assert min(value for value in values if type(value) is int) >= invoiced_to
+
+
 def test_a_credit_line_is_told_apart_from_own_money(book, ledger, clock, deposits):
     ledger.post("t", [single("line", credit_line("alice"), ALICE, 5 * USD_UNIT)])
     served(ledger, clock, "c1")
