@@ -18,6 +18,16 @@ class Home:
         return self.path / "tollgate.toml"
 
     @property
+    def up_file(self) -> Path:
+        """What `tollgate up` tells of itself while it serves here."""
+        return self.path / "up.json"
+
+    @property
+    def up_config_file(self) -> Path:
+        """The configuration, and after it the engine that `tollgate up` started."""
+        return self.path / "serve.toml"
+
+    @property
     def ledger_file(self) -> Path:
         return self.path / "ledger.db"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +11,7 @@ from ide.params import PaymentOrder
 from ide.state import IdeState
 
 
-class SupplierUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SupplierUsage(msgspec.Struct, frozen=True, gc=False):
     """What one supplier's nodes served of one model in the epoch.
 
     `cost_nano_usd` is the list price of it, `charged_nano_usd` what customers really paid: the
@@ -60,11 +61,12 @@ class EpochInputs(msgspec.Struct, frozen=True, kw_only=True):
     slashed: tuple[SlashBurn, ...] = ()
 
 
-class Payout(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Payout(msgspec.Struct, frozen=True, gc=False):
     """One supplier's epoch: obligation + debt before
-    = value of the IO paid + rounding + USD paid + unpaid.
+    = value of the IO paid + USD paid + rounding + unpaid.
 
-    `stipend_nano_usd` is the part of the obligation that was earned by being available.
+    `stipend_nano_usd` is the part of the obligation that was earned by being available. Made by
+    position out of `PayoutColumns`: in half the time, for each supplier of each epoch.
     """
 
     supplier_id: str
@@ -76,6 +78,30 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     usd_paid_nano_usd: int
     rounding_nano_usd: int
     unpaid_nano_usd: int
+
+
+class PayoutColumns(NamedTuple):
+    """The payouts of an epoch before they are rows: a list for each field of `Payout`, in its
+    order, with an entry for each supplier."""
+
+    supplier_id: list[str]
+    stipend_nano_usd: list[int]
+    obligation_nano_usd: list[int]
+    debt_before_nano_usd: list[int]
+    io_paid: list[int]
+    io_value_nano_usd: list[int]
+    usd_paid_nano_usd: list[int]
+    rounding_nano_usd: list[int]
+    unpaid_nano_usd: list[int]
+
+    def rows(self) -> tuple[Payout, ...]:
+        """The payouts themselves."""
+        return tuple(map(Payout, *self))
+
+    def together(self) -> Payout:
+        """All of them added up, as a payout to nobody."""
+        _, *amounts = self
+        return Payout("", *map(sum, amounts))
 
 
 class Alarm(StrEnum):

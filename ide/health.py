@@ -9,7 +9,7 @@ from itertools import accumulate
 from ide.epoch import Alarm
 from ide.params import HOUR_S, MONTH_S, PPB, IdeParams
 from ide.state import Smoothed
-from metering.money import IO_UNIT, PPM, mul_div_floor
+from metering.money import IO_UNIT, PPM
 
 RUNWAY_MONTHS_MAX = 120
 """Runway saturates here: nothing says more than "ten years or longer"."""
@@ -22,9 +22,7 @@ def psi_ppm(revenue: int, obligation: int) -> int | None:
     """Revenue over obligation in millionths, None where nothing was owed."""
     if obligation == 0:
         return None
-    if revenue * PPM >= PSI_PPM_MAX * obligation:
-        return PSI_PPM_MAX
-    return mul_div_floor(revenue, PPM, obligation)
+    return min(PSI_PPM_MAX, revenue * PPM // obligation)
 
 
 def smooth(

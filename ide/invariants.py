@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from operator import add, attrgetter
-from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +14,7 @@ from ide.epoch import (
     EpochReport,
     EpochResult,
     Payout,
+    PayoutColumns,
     SlashBurn,
     SupplierTime,
     SupplierUsage,
@@ -58,8 +59,10 @@ def check_amount(what: str, amount: int) -> None:
         raise InvariantError(f"{what} is {amount}: an amount is 0 to {INT64_MAX}")
 
 
+@lru_cache(maxsize=2)
 def check_state(state: IdeState, params: IdeParams) -> None:
-    """Every balance is an amount, the IO adds up to the cap, debts are sorted and real."""
+    """Every balance is an amount, the IO adds up to the cap, debts are sorted and real. Once for
+    the state that one epoch ends and the next starts with: what raises is not kept."""
     _check_amounts("state.", _BALANCE_NAMES, _BALANCES(state))
     _equal("cap of the state", state.cap_io, "cap of the parameters", params.cap_io)
     _equal("IO of all holders", supply_io(state), "cap", state.cap_io)
@@ -96,7 +99,7 @@ def supply_io(state: IdeState) -> int:
     )
 
 
-class InputTotals(NamedTuple):
+class InputTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an epoch's usage adds up to, and what was slashed."""
 
     prompt_tokens: int
@@ -110,10 +113,11 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> InputTotals:
     """Every input is an amount, no (supplier, model) and no slash comes twice, the revenue fits the
     vault, and what was slashed circulated.
     """
-    _check_keys("usage", "model", [(row.supplier_id, row.model) for row in inputs.usage])
-    columns = list(zip(*map(msgspec.structs.astuple, inputs.usage), strict=True))[2:]
-    totals = [sum(column) for column in columns] or [0] * len(_USAGE_NAMES)
-    if columns and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
+    rows = map(msgspec.structs.astuple, inputs.usage)
+    suppliers, models, *columns = list(zip(*rows, strict=True)) or _NO_USAGE
+    _check_keys("usage", "model", suppliers, models)
+    totals = [sum(column) for column in columns]
+    if suppliers and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
         for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
             check_amount(f"the least {name} of all usage", min(column))
             check_amount(f"{name} of all usage", total)
@@ -147,33 +151,39 @@ def _slashed_io(state: IdeState, rows: tuple[SlashBurn, ...]) -> int:
 @lru_cache(maxsize=4)
 def _check_availability(rows: tuple[SupplierTime, ...]) -> None:
     """Once for the same rows: what raises is not kept, so it raises again."""
-    _check_keys("availability", "GPU class", [(row.supplier_id, row.gpu_class) for row in rows])
-    seconds = [row.gpu_s for row in rows]
+    suppliers, classes, seconds, quality = zip(*map(msgspec.structs.astuple, rows), strict=True)
+    _check_keys("availability", "GPU class", suppliers, classes)
     check_amount("the least gpu_s of all availability", min(seconds))
     check_amount("gpu_s of all availability", sum(seconds))
-    quality = [row.quality_ppm for row in rows]
     if min(quality) < 0 or max(quality) > PPM:
         raise InvariantError(
             f"quality_ppm is {min(quality)} to {max(quality)}: 0 to {PPM} it may be"
         )
 
 
-def _check_keys(what: str, key: str, keys: list[tuple[str, str]]) -> None:
-    if len(set(keys)) < len(keys):
+def _check_keys(what: str, key: str, suppliers: Sequence[str], keys: Sequence[str]) -> None:
+    if len(set(zip(suppliers, keys, strict=True))) < len(suppliers):
         raise InvariantError(f"{what} has two rows for one supplier and {key}: add them up first")
-    if "" in [supplier_id for supplier_id, _ in keys]:
+    if "" in suppliers:
         raise InvariantError(f"{what} has a row that names no supplier")
 
 
 def check_epoch(
-    before: IdeState, totals: InputTotals, params: IdeParams, result: EpochResult
+    before: IdeState,
+    totals: InputTotals,
+    params: IdeParams,
+    result: EpochResult,
+    columns: PayoutColumns,
+    sums: Payout,
 ) -> None:
-    """Nothing came from nowhere: conservation of IO, USD and debt across one epoch."""
+    """Nothing came from nowhere: conservation of IO, USD and debt across one epoch. `columns` is
+    what the result's payouts were made of, `sums` what they add up to."""
     check_state(result.state, params)
     _check_moves(before, totals.revenue_nano_usd, result)
     _equal("IO slashed", totals.slashed_io, "burned of it", result.report.io_slashed)
     _check_release(before, params, result)
-    _check_payouts(before, params, result)
+    _check_payouts(columns, sums, result.report)
+    _check_debts(before, params, result)
     _check_burn(before, params, result.report)
 
 
@@ -208,34 +218,34 @@ def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> 
         _equal("IO moved without a price", sum(moved), "allowed", 0)
 
 
-def _check_payouts(before: IdeState, params: IdeParams, result: EpochResult) -> None:
-    report, carried = result.report, params.shortfall is ShortfallRule.CARRY_DEBT
-    rows = map(msgspec.structs.astuple, report.payouts)
-    _, *columns = list(zip(*rows, strict=True)) or [()] * len(Payout.__struct_fields__)
-    _, obligation, debt, io, value, usd, rounding, unpaid = columns
-    owed = list(map(add, obligation, debt))
-    met = list(map(add, map(add, value, rounding), map(add, usd, unpaid)))
-    if owed != met:
-        raise InvariantError(f"payouts do not add up to what is owed, {owed}: {report.payouts}")
-    if report.payouts and min(map(min, columns)) < 0:
-        raise InvariantError(f"a payout has an amount below 0: {report.payouts}")
-    worst = max(rounding, default=0)
+def _check_payouts(columns: PayoutColumns, sums: Payout, report: EpochReport) -> None:
+    suppliers, _, obligation, debt, _, value, usd, rounding, unpaid = columns
+    owed = _added(obligation, debt)
+    met = _added(value, usd, rounding, unpaid)
+    if owed != met or len(met) != len(suppliers):
+        raise InvariantError(f"payouts do not add up to what is owed, {owed}: {columns}")
+    if min(map(min, filter(any, columns[1:])), default=0) < 0:
+        raise InvariantError(f"a payout has an amount below 0: {columns}")
+    worst = max(rounding) if any(rounding) else 0
     if worst and worst * IO_UNIT >= (report.io_price_nano_usd or 0):
         raise InvariantError(f"a payee lost {worst} nano-USD, a whole base unit, to rounding")
-    sums = (
-        ("IO", io, report.io_paid),
-        ("value", value, report.io_value_nano_usd),
-        ("rounding", rounding, report.rounding_nano_usd),
-        ("USD", usd, report.usd_paid_nano_usd),
-        ("unpaid", unpaid, report.unpaid_nano_usd),
-        ("obligation", obligation, report.obligation_nano_usd),
-        ("debt", debt, _debts(before)),
-    )
-    for name, column, total in sums:
-        if sum(column) != total:
-            _equal(f"{name} of all payouts", sum(column), f"{name} of the epoch", total)
-    _equal("debt carried", _debts(result.state), "unpaid", sum(unpaid) if carried else 0)
-    if report.unpaid_nano_usd and report.surplus_nano_usd:
+    if _SUMS(sums) != _SUMS(report):
+        raise InvariantError(f"all payouts add up to {sums}, which is not what the epoch says")
+
+
+def _added(first: list[int], *columns: list[int]) -> list[int]:
+    for column in columns:
+        if any(column):
+            first = list(map(add, first, column))
+    return first
+
+
+def _check_debts(before: IdeState, params: IdeParams, result: EpochResult) -> None:
+    report, carried = result.report, params.shortfall is ShortfallRule.CARRY_DEBT
+    unpaid = report.unpaid_nano_usd
+    _equal("debt of all payouts", report.debt_before_nano_usd, "in the state", _debts(before))
+    _equal("debt carried", _debts(result.state), "unpaid", unpaid if carried else 0)
+    if unpaid and report.surplus_nano_usd:
         raise InvariantError(f"a surplus of {report.surplus_nano_usd} while something is unpaid")
 
 
@@ -309,5 +319,7 @@ _BALANCE_NAMES = (
     "buyback_due_nano_usd",
 )
 _BALANCES = attrgetter(*_BALANCE_NAMES)
+_SUMS = attrgetter(*Payout.__struct_fields__[1:])
+_NO_USAGE = [()] * len(SupplierUsage.__struct_fields__)
 _USAGE_NAMES = SupplierUsage.__struct_fields__[2:]
 """All but whose usage of which model."""

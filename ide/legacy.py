@@ -9,7 +9,7 @@ epochs that fill the month sum to it exactly.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 from ide.params import MONTH_S
@@ -40,8 +40,10 @@ def _emitted_before() -> tuple[int, ...]:
     return tuple(accumulate(monthly_io(), initial=0))
 
 
+@lru_cache(maxsize=8_192)
 def emitted_io(age_s: int) -> int:
-    """Base units emitted in the first `age_s` seconds of the schedule; in the end all."""
+    """Base units emitted in the first `age_s` seconds of the schedule; in the end all. Kept, since
+    every path asks for the same days."""
     month, into_s = divmod(age_s, MONTH_S)
     if month >= MONTHS:
         return POOL_IO

@@ -7,19 +7,19 @@ Vault. A vault that cannot pay all pays pro rata by largest remainder, so parts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from itertools import repeat
 from operator import sub
-from typing import NamedTuple
 
-from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
-from ide.params import HOUR_S, PPB, IdeParams, TokenRate, stipend_rates
+import msgspec
+
+from ide.epoch import EpochInputs, SupplierTime
+from ide.params import HOUR_S, PPB, IdeParams, stipend_rates
 from ide.state import IdeState
 from metering.money import IO_UNIT, PPM, checked, mul_div_floor, split_by_weight
 
 
-class Earned(NamedTuple):
+class Earned(msgspec.Struct, frozen=True, gc=False):
     """Nano-USD earned in an epoch: by supplier for being available, by supplier for tokens, and
     the part of the second that goes by customers' list prices."""
 
@@ -28,7 +28,7 @@ class Earned(NamedTuple):
     list_share: int
 
 
-class IoPayment(NamedTuple):
+class IoPayment(msgspec.Struct, frozen=True, gc=False):
     """What the Reward Vault pays and what is left to pay, one entry per payee in each list."""
 
     needed_io: int
@@ -42,47 +42,29 @@ class IoPayment(NamedTuple):
 def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
     """Stipend: rate of the class x verified GPU time x quality. Usage: the tokens at their rates,
     else a share of their list cost. Each row is rounded down."""
-    share_ppm = params.usage_share_ppm
     rates = {rate.model: rate for rate in params.token_rates}
-    list_shares = [
-        0 if row.model in rates else row.cost_nano_usd * share_ppm // PPM for row in inputs.usage
-    ]
-    values = [
-        _at_rate(row, rates[row.model]) if row.model in rates else share
-        for row, share in zip(inputs.usage, list_shares, strict=True)
-    ]
-    return Earned(
-        stipend=_stipends(inputs.availability, params),
-        usage=_by_supplier(inputs.usage, values),
-        list_share=sum(list_shares),
-    )
+    usage: dict[str, int] = {}
+    list_share = 0
+    for row in inputs.usage:
+        if (rate := rates.get(row.model)) is None:
+            value = row.cost_nano_usd * params.usage_share_ppm // PPM
+            list_share += value
+        else:
+            prompt = row.prompt_tokens * rate.prompt_nano_usd
+            value = prompt + row.completion_tokens * rate.completion_nano_usd
+        usage[row.supplier_id] = usage.get(row.supplier_id, 0) + value
+    return Earned(_stipends(inputs.availability, params), usage, list_share)
 
 
 @lru_cache(maxsize=4)
 def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapping[str, int]:
     """Kept, since the same fleet is often there for many epochs on end."""
     hourly, scale = stipend_rates(params), PPM * HOUR_S
-    stipends = [
-        hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale for row in availability
-    ]
-    return _by_supplier(availability, stipends)
-
-
-def _at_rate(row: SupplierUsage, rate: TokenRate) -> int:
-    prompt = row.prompt_tokens * rate.prompt_nano_usd
-    return prompt + row.completion_tokens * rate.completion_nano_usd
-
-
-def _by_supplier(
-    rows: Sequence[SupplierUsage] | Sequence[SupplierTime], values: list[int]
-) -> dict[str, int]:
-    suppliers = [row.supplier_id for row in rows]
-    added = dict(zip(suppliers, values, strict=True))
-    if len(added) < len(values):
-        added = dict.fromkeys(suppliers, 0)
-        for supplier, value in zip(suppliers, values, strict=True):
-            added[supplier] += value
-    return added
+    stipends: dict[str, int] = {}
+    for row in availability:
+        value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
+        stipends[row.supplier_id] = stipends.get(row.supplier_id, 0) + value
+    return stipends
 
 
 def releasable_io(state: IdeState, params: IdeParams) -> int:
@@ -132,19 +114,26 @@ def _worth(io: list[int], price: int) -> list[int]:
 
 def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list[int]:
     """Shares of the limit by largest remainder, but never a base unit worth more than is owed."""
-    divided = map(divmod, [limit_io * usd for usd in owed], repeat(total))
-    io, remainders = map(list, zip(*divided, strict=True))
+    io, remainders = [], []
+    for usd in owed:
+        share, remainder = divmod(limit_io * usd, total)
+        io.append(share)
+        remainders.append(remainder)
     left = limit_io - sum(io)
     if left:
         largest_first = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)
+        # Whoever is owed this much has room for one more, without asking.
+        enough = price * total // (total * IO_UNIT - limit_io * price) + 1
         for i in largest_first[:left]:
-            if (io[i] + 1) * price <= owed[i] * IO_UNIT:
+            if owed[i] >= enough or (io[i] + 1) * price <= owed[i] * IO_UNIT:
                 io[i] += 1
     return io
 
 
-def pay_usd(owed: list[int], spendable_nano_usd: int) -> list[int]:
-    """Pay what is owed in nano-USD, pro rata where the sum is above `spendable_nano_usd`."""
+def pay_usd(owed: list[int], spendable_nano_usd: int) -> tuple[list[int], list[int]]:
+    """What is paid in nano-USD and what stays unpaid: all and nothing, or pro rata where the sum
+    is above `spendable_nano_usd`."""
     if sum(owed) <= spendable_nano_usd:
-        return owed
-    return split_by_weight(spendable_nano_usd, owed)
+        return owed, [0] * len(owed)
+    paid = split_by_weight(spendable_nano_usd, owed)
+    return paid, list(map(sub, owed, paid))

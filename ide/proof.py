@@ -154,8 +154,8 @@ def _check_earned(leaf: PayoutLeaf, params: IdeParams) -> None:
     if any(name != supplier for name in named):
         raise ProofError("the usage is that of another supplier")
     inputs = EpochInputs(usage=leaf.usage, io_price_nano_usd=None, availability=leaf.availability)
-    stipends, usage, _ = earned(inputs, params)
-    stipend, tokens = stipends.get(supplier, 0), usage.get(supplier, 0)
+    worth = earned(inputs, params)
+    stipend, tokens = worth.stipend.get(supplier, 0), worth.usage.get(supplier, 0)
     if (stipend, stipend + tokens) != (payout.stipend_nano_usd, payout.obligation_nano_usd):
         raise ProofError(
             f"the usage earns {stipend + tokens} nano-USD, not {payout.obligation_nano_usd}"

@@ -28,7 +28,7 @@ class Smoothed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deficit_s: int
 
 
-class IdeState(msgspec.Struct, frozen=True, kw_only=True):
+class IdeState(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Vaults, supply and debts after `epoch` epochs. IO in base units, USD in nano-USD.
 
     The six IO fields that follow `cap_io` always add up to it. `circulating_io` is what the

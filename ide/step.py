@@ -18,40 +18,35 @@ Fee Vault pays, and the rest stays owed in USD.
 
 from __future__ import annotations
 
-from operator import add, sub
-from typing import NamedTuple
+from collections.abc import Mapping
+
+import msgspec
 
 from ide import burn, health, invariants, payouts
-from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout
+from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, PayoutColumns
 from ide.params import IdeParams, PaymentOrder, ShortfallRule
 from ide.proposal import proposal
 from ide.state import Debt, IdeState, Smoothed, reserve_nano_usd
 
 
-class _Owed(NamedTuple):
+class _Owed(msgspec.Struct, frozen=True, gc=False):
     suppliers: list[str]
     stipend: list[int]
     obligation: list[int]
     debt: list[int]
     total: list[int]
     list_share: int
-    stipend_sum: int
-    obligation_sum: int
-    debt_sum: int
 
 
-class _Paid(NamedTuple):
+class _Paid(msgspec.Struct, frozen=True, gc=False):
     io: payouts.IoPayment
     limit_io: int
     usd: list[int]
     unpaid: list[int]
     usd_spendable: int
-    io_sum: int
-    usd_sum: int
-    unpaid_sum: int
 
 
-class _Burn(NamedTuple):
+class _Burn(msgspec.Struct, frozen=True, gc=False):
     reserve: int
     share_ppm: int
     surplus: int
@@ -60,10 +55,11 @@ class _Burn(NamedTuple):
     io_burned: int
 
 
-class _Worked(NamedTuple):
-    totals: invariants.InputTotals
-    owed: _Owed
+class _Worked(msgspec.Struct, frozen=True, gc=False):
+    came: invariants.InputTotals
     paid: _Paid
+    columns: PayoutColumns
+    sums: Payout
     burned: _Burn
     smoothed: Smoothed
     retired_io: int
@@ -72,28 +68,40 @@ class _Worked(NamedTuple):
 
 def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult:
     """The epoch after `state`. Raises InvariantError if a value is impossible, in or out."""
+    result, columns = totals(state, inputs, params)
+    report = msgspec.structs.replace(result.report, payouts=columns.rows())
+    return EpochResult(state=result.state, report=report)
+
+
+def totals(
+    state: IdeState, inputs: EpochInputs, params: IdeParams
+) -> tuple[EpochResult, PayoutColumns]:
+    """`step` but for its rows, for whoever looks at no single supplier: all is paid and checked,
+    the report's payouts are still columns."""
     invariants.check_state(state, params)
-    totals = invariants.check_inputs(state, inputs)
-    revenue = totals.revenue_nano_usd
+    came = invariants.check_inputs(state, inputs)
+    revenue = came.revenue_nano_usd
     price = usable_price(inputs, params)
     owed = _owed(state, inputs, params)
-    invariants.check_amount("what is owed in all", owed.obligation_sum + owed.debt_sum)
+    invariants.check_amount("what is owed in all", sum(owed.total))
     paid = _pay(owed, revenue, price, state, params)
+    columns = _columns(owed, paid)
+    sums = columns.together()
     smoothed = health.smooth(
         state.smoothed,
         revenue,
-        owed.obligation_sum,
-        owed.stipend_sum,
+        sums.obligation_nano_usd,
+        sums.stipend_nano_usd,
         owed.list_share,
         params,
     )
-    burned = _burn(paid, totals, smoothed, price, state, params)
+    burned = _burn(paid.usd_spendable, sums.usd_paid_nano_usd, came, smoothed, price, state, params)
     retired = 0 if price is None else payouts.retired_io(state, params)
-    worked = _Worked(totals, owed, paid, burned, smoothed, retired, price)
+    worked = _Worked(came, paid, columns, sums, burned, smoothed, retired, price)
     after = _state_after(state, worked, params)
-    result = EpochResult(state=after, report=_report(state, worked, after, params))
-    invariants.check_epoch(state, totals, params, result)
-    return result
+    result = EpochResult(state=after, report=_report(worked, after, params))
+    invariants.check_epoch(state, came, params, result, columns, sums)
+    return result, columns
 
 
 def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
@@ -103,23 +111,26 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 
 
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
-    stipends, usage, list_share = payouts.earned(inputs, params)
+    earned = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    nothing = dict.fromkeys(sorted({**stipends, **usage, **debts}), 0)
-    stipend = list({**nothing, **stipends}.values())
-    obligation = list(map(add, stipend, {**nothing, **usage}.values()))
-    debt = list({**nothing, **debts}.values())
+    nothing = dict.fromkeys(sorted({**earned.stipend, **earned.usage, **debts}), 0)
+    stipend = {**nothing, **earned.stipend}
+    obligation = _plus(stipend, earned.usage)
     return _Owed(
         suppliers=list(nothing),
-        stipend=stipend,
-        obligation=obligation,
-        debt=debt,
-        total=list(map(add, obligation, debt)) if debts else obligation,
-        list_share=list_share,
-        stipend_sum=sum(stipend),
-        obligation_sum=sum(obligation),
-        debt_sum=sum(debts.values()),
+        stipend=list(stipend.values()),
+        obligation=list(obligation.values()),
+        debt=list({**nothing, **debts}.values()),
+        total=list(_plus(obligation, debts).values()),
+        list_share=earned.list_share,
     )
+
+
+def _plus(amounts: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    added = amounts.copy()
+    for supplier, amount in more.items():
+        added[supplier] += amount
+    return added
 
 
 def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: IdeParams) -> _Paid:
@@ -127,14 +138,12 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
     spendable = max(0, reserve_nano_usd(state, params) + revenue)
     if params.order is PaymentOrder.REWARD_FIRST:
         io = _pay_io(owed.total, limit, price, state)
-        usd = payouts.pay_usd(io.left_nano_usd, spendable)
-        unpaid = list(map(sub, io.left_nano_usd, usd))
+        usd, unpaid = payouts.pay_usd(io.left_nano_usd, spendable)
     else:
-        usd = payouts.pay_usd(owed.total, spendable)
-        left = list(map(sub, owed.total, usd))
+        usd, left = payouts.pay_usd(owed.total, spendable)
         io = _pay_io(left, limit, price, state)
         unpaid = io.left_nano_usd
-    return _Paid(io, limit, usd, unpaid, spendable, sum(io.io), sum(usd), sum(unpaid))
+    return _Paid(io, limit, usd, unpaid, spendable)
 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
@@ -145,32 +154,31 @@ def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> 
 
 
 def _burn(
-    paid: _Paid,
-    totals: invariants.InputTotals,
+    spendable: int,
+    usd_paid: int,
+    came: invariants.InputTotals,
     smoothed: Smoothed,
     price: int | None,
     state: IdeState,
     params: IdeParams,
 ) -> _Burn:
-    usd_paid = paid.usd_sum
     reserve = max(0, reserve_nano_usd(state, params))
     a_month = health.a_month(smoothed.obligation_nano_usd, params)
     share = burn.burn_share_ppm(reserve, a_month, params)
-    revenue, left = totals.revenue_nano_usd, paid.usd_spendable - usd_paid
-    surplus = burn.surplus_nano_usd(revenue, usd_paid, left)
+    surplus = burn.surplus_nano_usd(came.revenue_nano_usd, usd_paid, spendable - usd_paid)
     added = burn.burn_share_nano_usd(surplus, share)
     if price is None:
-        return _Burn(reserve, share, surplus, added, 0, totals.slashed_io)
+        return _Burn(reserve, share, surplus, added, 0, came.slashed_io)
     due = state.buyback_due_nano_usd + added
-    spent, bought = burn.buy_back(due, price, state.circulating_io - totals.slashed_io)
-    return _Burn(reserve, share, surplus, added, spent, bought + totals.slashed_io)
+    spent, bought = burn.buy_back(due, price, state.circulating_io - came.slashed_io)
+    return _Burn(reserve, share, surplus, added, spent, bought + came.slashed_io)
 
 
 def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeState:
-    paid, burned = worked.paid, worked.burned
-    released, io_paid = paid.io.released_io, paid.io_sum
+    sums, burned = worked.sums, worked.burned
+    released, io_paid = worked.paid.io.released_io, sums.io_paid
     carried = params.shortfall is ShortfallRule.CARRY_DEBT
-    spent = paid.usd_sum + burned.spent
+    spent = sums.usd_paid_nano_usd + burned.spent
     return IdeState(
         epoch=state.epoch + 1,
         cap_io=state.cap_io,
@@ -180,24 +188,25 @@ def _state_after(state: IdeState, worked: _Worked, params: IdeParams) -> IdeStat
         supplier_io=state.supplier_io + io_paid,
         burned_circulating_io=state.burned_circulating_io + burned.io_burned,
         retired_unemitted_io=state.retired_unemitted_io + worked.retired_io,
-        fee_vault_nano_usd=state.fee_vault_nano_usd + worked.totals.revenue_nano_usd - spent,
+        fee_vault_nano_usd=state.fee_vault_nano_usd + worked.came.revenue_nano_usd - spent,
         buyback_due_nano_usd=state.buyback_due_nano_usd + burned.added - burned.spent,
         debts=tuple(
             Debt(supplier_id=supplier, nano_usd=unpaid)
-            for supplier, unpaid in zip(worked.owed.suppliers, paid.unpaid, strict=True)
+            for supplier, unpaid in zip(
+                worked.columns.supplier_id, worked.columns.unpaid_nano_usd, strict=True
+            )
             if unpaid
         )
-        if carried and paid.unpaid_sum
+        if carried and sums.unpaid_nano_usd
         else (),
         smoothed=worked.smoothed,
     )
 
 
-def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
-    owed, paid, burned, smoothed = worked.owed, worked.paid, worked.burned, worked.smoothed
-    revenue, obligation = worked.totals.revenue_nano_usd, owed.obligation_sum
-    unpaid = paid.unpaid_sum
-    debt_before = owed.debt_sum
+def _report(worked: _Worked, after: IdeState, params: IdeParams) -> EpochReport:
+    sums, paid, burned, smoothed = worked.sums, worked.paid, worked.burned, worked.smoothed
+    revenue, obligation = worked.came.revenue_nano_usd, sums.obligation_nano_usd
+    debt_before, unpaid = sums.debt_before_nano_usd, sums.unpaid_nano_usd
     debt_after = unpaid if after.debts else 0
     runway = health.runway_months(
         smoothed, reserve_nano_usd(after, params) - debt_after, paid.limit_io, worked.price, params
@@ -207,11 +216,11 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
         params_version=params.version,
         order=params.order,
         io_price_nano_usd=worked.price,
-        prompt_tokens=worked.totals.prompt_tokens,
-        completion_tokens=worked.totals.completion_tokens,
-        list_cost_nano_usd=worked.totals.list_cost_nano_usd,
+        prompt_tokens=worked.came.prompt_tokens,
+        completion_tokens=worked.came.completion_tokens,
+        list_cost_nano_usd=worked.came.list_cost_nano_usd,
         revenue_nano_usd=revenue,
-        stipend_nano_usd=owed.stipend_sum,
+        stipend_nano_usd=sums.stipend_nano_usd,
         obligation_nano_usd=obligation,
         debt_before_nano_usd=debt_before,
         psi_raw_ppm=health.psi_ppm(revenue, obligation),
@@ -219,11 +228,11 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
         io_needed=paid.io.needed_io,
         io_limit=paid.limit_io,
         io_released=paid.io.released_io,
-        io_paid=paid.io_sum,
-        io_value_nano_usd=sum(paid.io.value_nano_usd),
-        rounding_nano_usd=sum(paid.io.rounding_nano_usd),
+        io_paid=sums.io_paid,
+        io_value_nano_usd=sums.io_value_nano_usd,
+        rounding_nano_usd=sums.rounding_nano_usd,
         usd_spendable_nano_usd=paid.usd_spendable,
-        usd_paid_nano_usd=paid.usd_sum,
+        usd_paid_nano_usd=sums.usd_paid_nano_usd,
         unpaid_nano_usd=unpaid,
         debt_after_nano_usd=debt_after,
         reserve_nano_usd=burned.reserve,
@@ -238,38 +247,20 @@ def _report(state: IdeState, worked: _Worked, after: IdeState, params: IdeParams
             smoothed, runway, obligation + debt_before, unpaid, worked.price, params
         ),
         proposal=proposal(smoothed, params),
-        payouts=_payouts(owed, paid),
-        io_slashed=worked.totals.slashed_io,
+        payouts=(),
+        io_slashed=worked.came.slashed_io,
     )
 
 
-def _payouts(owed: _Owed, paid: _Paid) -> tuple[Payout, ...]:
-    io = paid.io
-    rows = zip(
+def _columns(owed: _Owed, paid: _Paid) -> PayoutColumns:
+    return PayoutColumns(
         owed.suppliers,
         owed.stipend,
         owed.obligation,
         owed.debt,
-        io.io,
-        io.value_nano_usd,
-        io.rounding_nano_usd,
+        paid.io.io,
+        paid.io.value_nano_usd,
         paid.usd,
+        paid.io.rounding_nano_usd,
         paid.unpaid,
-        strict=True,
-    )
-    return tuple(
-        [
-            Payout(
-                supplier_id=supplier,
-                stipend_nano_usd=stipend,
-                obligation_nano_usd=obligation,
-                debt_before_nano_usd=debt,
-                io_paid=io_paid,
-                io_value_nano_usd=value,
-                rounding_nano_usd=rounding,
-                usd_paid_nano_usd=usd,
-                unpaid_nano_usd=unpaid,
-            )
-            for supplier, stipend, obligation, debt, io_paid, value, rounding, usd, unpaid in rows
-        ]
     )

@@ -15,6 +15,7 @@ import msgspec
 from gateway.audit.states import States
 from metering.database import Database
 from metering.ledger import ConflictError
+from metering.month import time_text
 
 BEGAN, DONE, REFUSED = "began", "done", "refused"
 _TEXT_MAX, _STATE_MAX = 2_000, 20_000
@@ -48,13 +49,13 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     """Names one pressing of a button: with the same it is begun only once."""
 
     @property
-    def changes(self) -> list[tuple[str, Any, Any]]:
-        """What differs after from before, by its name; amounts once, in USD."""
+    def changes(self) -> list[tuple[str, str, str]]:
+        """What differs after from before, for people: amounts once, in USD, times in UTC."""
         was, became = value_of(self.was), value_of(self.became)
         if not isinstance(was, dict) or not isinstance(became, dict):
             return []
         return [
-            (name, was.get(name), value)
+            (name.replace("_", " "), _text(name, was.get(name)), _text(name, value))
             for name, value in became.items()
             if was.get(name) != value and not name.endswith("_nano_usd")
         ]
@@ -160,6 +161,14 @@ def value_of(text: str) -> Any:
         return msgspec.json.decode(text) if text else None
     except msgspec.DecodeError:
         return text
+
+
+def _text(name: str, value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, int) and name.endswith(("_at", "_until")):
+        return time_text(value * 10**9)
+    return str(value)
 
 
 def _json(value: object) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.home import config_file, echo_json, home_option, json_option
+from gateway.cli.home import config_in_use, echo_json, home_option, json_option
 from gateway.doctor.doctor import PATIENCE_S, examine
 from gateway.doctor.remark import Grade, Remark
 from gateway.home import Home
@@ -35,7 +35,8 @@ def command(patience_s: float, as_json: bool, home: Path) -> None:
     Changes nothing; a gateway that serves may go on. Ends with 1 if there is a fault: something
     that makes requests fail or puts money at risk. Each comes with what to do.
     """
-    found = examine(Home(home), config_file(home), patience_s)
+    place = Home(home)
+    found = examine(place, config_in_use(place), patience_s)
     faults = [remark for remark in found if remark.grade is Grade.FAULT]
     warnings = [remark for remark in found if remark.grade is Grade.WARNING]
     if as_json:

@@ -10,7 +10,7 @@ import click
 from gateway.cli.audited import audited
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
 from gateway.drains import DrainKind, DrainStore
-from gateway.routes.admin.drains import drains_json
+from gateway.routes.audit_views import drains_json
 from metering.month import time_text
 
 _end = click.option("--end", is_flag=True, help="Let it get requests again.")

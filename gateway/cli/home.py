@@ -62,6 +62,14 @@ def config_file(home: Path) -> Path | None:
     return named or (default if default.exists() else None)
 
 
+def config_in_use(home: Home) -> Path | None:
+    """The one that was named; where `tollgate up` serves, that with its engine; or the home's."""
+    found = config_file(home.path)
+    if found in (None, home.config_file) and home.up_file.exists():
+        return home.up_config_file
+    return found
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from gateway.cli.home import (
-    config_file,
+    config_in_use,
     echo_json,
     echo_table,
     home_option,
@@ -23,7 +23,6 @@ from gateway.config import Config, ConfigError, load
 from gateway.home import Home
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.node_counters import NodeCounters
-from gateway.up.files import serve_config_file
 from metering.database import Database
 from metering.finding import Finding
 from metering.finding_store import FindingStore
@@ -73,12 +72,8 @@ def command(no_nodes: bool, as_json: bool, home: Path) -> None:
 
 
 def _config(home: Home) -> Config:
-    """The one named, or the one that `tollgate up` wrote with this run's engine, or the home's."""
-    named, written = config_file(home.path), serve_config_file(home)
-    if written.exists() and named in (None, home.config_file):
-        named = written
     try:
-        return load(named or home.config_file)
+        return load(config_in_use(home) or home.config_file)
     except ConfigError as error:
         raise click.ClickException(f"{error} (or leave the nodes out: --no-nodes)") from error
 

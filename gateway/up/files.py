@@ -71,11 +71,7 @@ class HomeLock:
 
 def write_state(home: Home, state: UpState) -> None:
     """Replaces up.json in one step; only its owner may read it, for it holds keys."""
-    write_private(up_file(home), json.dumps(msgspec.to_builtins(state), indent=2))
-
-
-def up_file(home: Home) -> Path:
-    return home.path / "up.json"
+    write_private(home.up_file, json.dumps(msgspec.to_builtins(state), indent=2))
 
 
 def write_private(path: Path, text: str) -> None:
@@ -128,14 +124,10 @@ def render_config(spec: EngineSpec, port: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def serve_config_file(home: Home) -> Path:
-    return home.path / "serve.toml"
-
-
 def write_serve_config(home: Home, address: EngineAddress) -> None:
     """What the gateway reads: tollgate.toml, and after it where the engine is this time."""
     text = home.config_file.read_text(encoding="utf-8")
-    serve_config_file(home).write_text(text + render_engine(address), encoding="utf-8")
+    home.up_config_file.write_text(text + render_engine(address), encoding="utf-8")
 
 
 def render_engine(address: EngineAddress) -> str:

@@ -33,6 +33,7 @@ from serving.child_process import ChildProcess, log_tail
 from serving.engine_spec import EngineSpec, memory_bytes
 from serving.free_ports import LOOPBACK, free_ports, is_free
 from serving.local_engine import EngineAddress, LocalEngine, Phase, ProcessEngine, RayEngine
+from serving.model_files import DEMO_MODEL_NAME
 from serving.ray_app import Pool
 
 POLL_S = 0.25
@@ -128,7 +129,7 @@ class Supervisor:
         self._secrets = (api_key, files.ensure_admin_key(self._home))
 
     def _end_leftovers(self) -> None:
-        files.up_file(self._home).unlink(missing_ok=True)
+        self._home.up_file.unlink(missing_ok=True)
         pids = process_table.owned_by(str(self._home.path))
         if not pids:
             return
@@ -197,7 +198,7 @@ class Supervisor:
     def _start_gateway(self) -> None:
         port = self._options.port
         command = [sys.executable, "-m", "gateway", "serve", "--home", str(self._home.path)]
-        command += ["--config", str(files.serve_config_file(self._home)), "--port", str(port)]
+        command += ["--config", str(self._home.up_config_file), "--port", str(port)]
         with self._screen.step("starting the gateway"):
             self._gateway = gateway = ChildProcess(
                 "gateway",
@@ -238,21 +239,27 @@ class Supervisor:
 
     def _announce(self) -> None:
         if self._options.as_json:
-            state = json.loads(files.up_file(self._home).read_text(encoding="utf-8"))
+            state = json.loads(self._home.up_file.read_text(encoding="utf-8"))
             sys.stdout.write(json.dumps(state) + "\n")
             sys.stdout.flush()
         model, (api_key, _) = self._options.spec.served_name, self._secrets
+        demo = " (a demo: it recites a few answers)" if model == DEMO_MODEL_NAME else ""
+        origin, home = self._options.origin, self._home
         body = json.dumps(
             {"model": model, "messages": [{"role": "user", "content": "What is Tollgate?"}]}
         )
         self._screen.say(
-            f"\nTollgate serves {model}.\n"
-            f"  base URL  {self._options.origin}/v1\n"
+            f"\nTollgate serves {model}{demo}.\n"
+            f"  base URL  {origin}/v1\n"
             f"  API key   {api_key}\n"
-            f"  state     {files.up_file(self._home)}\n\n"
-            f"curl -s {self._options.origin}/v1/chat/completions "
+            f"  chat      {origin}/playground with that key\n"
+            f"  console   {origin}/console with the key in {home.admin_key_file}\n"
+            f"  explorer  {origin}/explorer\n"
+            f"  state     {home.up_file}\n\n"
+            "Try it, and then `tollgate usage`, in another terminal:\n\n"
+            f"curl -s {origin}/v1/chat/completions "
             f"-H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' "
-            f"-d '{body}'\n\nCtrl-C ends it."
+            f"-d '{body}'\n\nCtrl-C ends it: open streams finish, charges reach the books."
         )
 
     def _watch(self) -> None:
@@ -292,7 +299,7 @@ class Supervisor:
             raise StoppedError
 
     def _stop(self) -> None:
-        files.up_file(self._home).unlink(missing_ok=True)
+        self._home.up_file.unlink(missing_ok=True)
         if self._gateway is not None:
             with self._screen.step("draining the gateway"):
                 self._end(self._gateway)

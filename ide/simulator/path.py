@@ -1,4 +1,4 @@
-"""One path through a scenario: the engine's own `step`, and the fixed schedule beside it. Pure."""
+"""One path through a scenario: the engine's epochs, and the fixed schedule beside them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ide.payouts import earned
 from ide.simulator.scenario import Churn, Scenario
 from ide.simulator.world import Chance, Day, Fleet, days_of, epochs_a_day
 from ide.state import IdeState, opening_state
-from ide.step import step
+from ide.step import totals
 from metering.money import IO_UNIT, PPM, parse_usd
 
 LEGACY_MONTHS_BEFORE = 23
@@ -127,7 +127,7 @@ class _Engine:
         proposed = False
         state, params = self.state, self._params
         for _ in range(self._epochs):
-            result = step(state, inputs, params)
+            result, _ = totals(state, inputs, params)
             state, report = result.state, result.report
             paid = report.io_value_nano_usd + report.rounding_nano_usd + report.usd_paid_nano_usd
             due = report.obligation_nano_usd + report.debt_before_nano_usd

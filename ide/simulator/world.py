@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import repeat
 from typing import Protocol
 
 import msgspec
@@ -112,6 +113,7 @@ class Fleet:
         self._weights = [
             self._counts[name] * table.multiplier_ppm.get(name, PPM) for name in self._serving
         ]
+        self._whole_weight = sum(self._weights)
         revenue = parse_usd(scenario.market.revenue_usd_per_month)
         self._tokens = revenue * epoch_s // (MONTH_S * scenario.market.tokens_nano_usd)
         self._there: tuple[int, tuple[SupplierTime, ...]] | None = None
@@ -139,24 +141,14 @@ class Fleet:
     def _usage(self, served_ppm: int, compute_price_ppm: int) -> tuple[SupplierUsage, ...]:
         tokens = self._tokens * served_ppm // PPM
         price = self._market.tokens_nano_usd * compute_price_ppm // PPM
-        whole = sum(self._weights)
+        whole = self._whole_weight
         if not tokens or not whole:
             return ()
         shares = [tokens * weight // whole for weight in self._weights]
         costs = [share * price for share in shares]
+        models, no_prompts, charges = repeat(MODEL), repeat(0), repeat(1)
         return tuple(
-            [
-                SupplierUsage(
-                    supplier_id=name,
-                    model=MODEL,
-                    prompt_tokens=0,
-                    completion_tokens=share,
-                    cost_nano_usd=cost,
-                    charged_nano_usd=cost,
-                    charges=1,
-                )
-                for name, share, cost in zip(self._serving, shares, costs, strict=True)
-            ]
+            map(SupplierUsage, self._serving, models, no_prompts, shares, costs, costs, charges)
         )
 
     def _availability(self, there_ppm: int) -> tuple[SupplierTime, ...]:

@@ -75,8 +75,7 @@ def pay(params: Values, _substep: int, _history: object, state: Values) -> Value
     )
     io = payouts.pay_io(state["owed"], limit, state["reward_vault_io"], state["price"], now.cap_io)
     left = list(map(sub, map(sub, state["owed"], io.value_nano_usd), io.rounding_nano_usd))
-    usd = payouts.pay_usd(left, spendable)
-    unpaid = list(map(sub, left, usd))
+    usd, unpaid = payouts.pay_usd(left, spendable)
     released, paid = io.released_io, sum(io.io)
     return {
         "retiring": payouts.retired_io(now, ide),

@@ -19,6 +19,7 @@ from gateway.telemetry.definition import Kind
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
+COMPOSE = ROOT / "deploy/compose"
 RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
 SUFFIXES = {Kind.HISTOGRAM: ("_bucket", "_sum", "_count"), Kind.SUMMARY: ("_sum", "_count")}
 
@@ -37,7 +38,8 @@ def promtool(*arguments: str) -> None:
 
 def test_the_rules_and_the_configuration_are_valid():
     promtool("check", "rules", *map(str, (PROMETHEUS / "rules").glob("*.yml")))
-    promtool("check", "config", "--syntax-only", str(PROMETHEUS / "prometheus.yml"))
+    for file in (PROMETHEUS / "prometheus.yml", COMPOSE / "prometheus.yml"):
+        promtool("check", "config", "--syntax-only", str(file))
 
 
 @pytest.mark.parametrize("file", ["alerts.yml", "slo.yml"])

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends
 
-from gateway.audit.trail import AuditLine, AuditQuery, AuditTrail, value_of
+from gateway.audit.trail import AuditQuery, AuditTrail
+from gateway.routes.audit_views import line_json
 from gateway.routes.body import query_of
-from gateway.routes.views import page_json, seconds
+from gateway.routes.views import page_json
 
 LINES_MAX = 1000
 
@@ -25,20 +26,3 @@ def routes(trail: AuditTrail) -> APIRouter:
         return page_json(found, limit, lambda each: line_json(*each), lambda each: str(each[0]))
 
     return api
-
-
-def line_json(seq: int, line: AuditLine) -> dict[str, Any]:
-    return {
-        "object": "audit_line",
-        "seq": seq,
-        "at": seconds(line.at_ns),
-        "via": line.via,
-        "who": line.who,
-        "source": line.source,
-        "action": line.action,
-        "subject": line.subject,
-        "outcome": line.outcome,
-        "detail": line.detail,
-        "before": value_of(line.was),
-        "after": value_of(line.became),
-    }

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from gateway.draining import Draining
-from gateway.drains import DrainKind, Drains
-from gateway.routes.views import seconds
+from gateway.drains import DrainKind
+from gateway.routes.audit_views import drains_json
 
 
 def routes(draining: Draining, route_class: type[APIRoute]) -> APIRouter:
@@ -38,12 +38,3 @@ def routes(draining: Draining, route_class: type[APIRoute]) -> APIRouter:
         return drains_json(await draining.end(DrainKind.MODEL, model))
 
     return api
-
-
-def drains_json(drains: Drains) -> dict[str, Any]:
-    """Since when, by id."""
-    return {
-        "object": "drains",
-        "nodes": {name: seconds(since_ns) for name, since_ns in drains.nodes.items()},
-        "models": {name: seconds(since_ns) for name, since_ns in drains.models.items()},
-    }

@@ -78,7 +78,7 @@ def test_the_audit_trail_takes_each_pressing_once_and_is_never_changed(database)
     last, first = trail.newest(AuditQuery(limit=9))
     assert first[1] == begun
     assert (last[1].outcome, last[1].detail) == (DONE, "well")
-    assert last[1].changes == [("drained_at", None, 5)]
+    assert last[1].changes == [("drained at", "none", "1970-01-01 00:00:05")]
     assert trail.newest(AuditQuery(before=last[0])) == [first]
     assert trail.newest(AuditQuery(subject="n", action="drain-node")) == [last, first]
     assert trail.newest(AuditQuery(subject="m")) == trail.newest(AuditQuery(action="x")) == []

@@ -7,7 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli import main
 from gateway.config import parse
 from gateway.home import Home
 from gateway.up import files
@@ -71,7 +73,7 @@ def test_the_written_configuration_is_one_that_serve_takes(
 ) -> None:
     files.ensure_config(home, spec(*kinds), 8123)
     files.write_serve_config(home, address)
-    config = parse(files.serve_config_file(home).read_text())
+    config = parse(home.up_config_file.read_text())
     assert config.server.port == 8123
     assert [kind.value for kind in config.model[0].kinds] == [kind.value for kind in kinds]
     if address is RAY:
@@ -126,6 +128,22 @@ def test_the_state_file_is_whole_and_private(home: Home) -> None:
     )
     files.write_state(home, state)
     files.write_state(home, state)
-    assert json.loads(files.up_file(home).read_text())["gateway_pid"] == 8
-    assert stat.S_IMODE(files.up_file(home).stat().st_mode) == 0o600
+    assert json.loads(home.up_file.read_text())["gateway_pid"] == 8
+    assert stat.S_IMODE(home.up_file.stat().st_mode) == 0o600
     assert [path.name for path in home.path.iterdir()] == ["up.json"]
+
+
+def test_the_doctor_looks_at_the_engine_that_it_started(home: Home) -> None:
+    """While it serves; afterwards at the configuration alone."""
+    files.ensure_config(home, spec(ModelKind.CHAT), 8080)
+    files.write_serve_config(home, NODE)
+
+    def said_of_nodes() -> str:
+        done = CliRunner().invoke(main, ["doctor", "--home", str(home.path), "--json"])
+        remarks = json.loads(done.stdout)["remarks"]
+        return str([remark["said"] for remark in remarks if remark["check"] == "node"])
+
+    home.up_file.write_text("{}")
+    assert "no [[node]] serves it" not in said_of_nodes()
+    home.up_file.unlink()
+    assert "no [[node]] serves it" in said_of_nodes()

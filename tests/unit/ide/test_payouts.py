@@ -116,10 +116,10 @@ def test_a_need_beyond_all_io_is_reported_as_the_cap() -> None:
 
 
 def test_usd_pro_rata_sums_to_what_there_is() -> None:
-    assert pay_usd([5, 7], 12) == [5, 7]
-    assert pay_usd([1, 1, 1], 2) == [1, 1, 0]
-    assert pay_usd([10, 20], 0) == [0, 0]
-    assert pay_usd([], 0) == []
+    assert pay_usd([5, 7], 12) == ([5, 7], [0, 0])
+    assert pay_usd([1, 1, 1], 2) == ([1, 1, 0], [0, 0, 1])
+    assert pay_usd([10, 20], 0) == ([0, 0], [10, 20])
+    assert pay_usd([], 0) == ([], [])
 
 
 def test_the_release_stops_before_what_is_to_be_retired() -> None:
