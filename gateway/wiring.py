@@ -219,7 +219,7 @@ class Gateway:
 
     def _connect_clients(self) -> None:
         """The three drivers of an exchange, and who comes by each."""
-        parts = (self._books.till, self._upstream, self._watch)
+        till, upstream, watch = parts = self._books.till, self._upstream, self._watch
 
         def asgi_driver(exchange: Exchange) -> AsgiDriver:
             return AsgiDriver(exchange, *parts)
@@ -233,7 +233,7 @@ class Gateway:
         def protocol_driver(
             exchange: Exchange, connection: ClientConnection, http_1_1: bool, cors: Headers
         ) -> ProtocolDriver:
-            return ProtocolDriver(exchange, *parts, connection, http_1_1, cors)
+            return ProtocolDriver(exchange, till, upstream, watch, connection, http_1_1, cors)
 
         refused = self._telemetry.refused
         desk = Desk(self.admission, coroutine_driver, refused)
@@ -370,7 +370,7 @@ class Gateway:
             await self._changed.wait()
             self._changed.clear()
             await until_answered(self._keyring.reload)
-            version = self._keyring.version
-            if version is not seen:
+            keys = self._keyring.keys
+            if keys is not seen:
                 await until_answered(self._nodes.look_for_drained)
-                seen = version
+                seen = keys

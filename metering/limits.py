@@ -181,16 +181,11 @@ class KeyLimits(KeyPools):
     def standings(self, now_ns: int) -> list[Standing]:
         if now_ns >= self._slot_ends_ns:
             self._begin_slot(now_ns)
-        slot = self._slot
-        return [
-            Standing(
-                kind,
-                window.limit,
-                window.free if window.free > 0 else 0,
-                window.reset_ns(slot, now_ns),
-            )
-            for kind, window in self._told
-        ]
+        slot, standings = self._slot, []
+        for kind, window in self._told:
+            free = window.free if window.free > 0 else 0
+            standings.append(Standing(kind, window.limit, free, window.reset_ns(slot, now_ns)))
+        return standings
 
     def _begin_slot(self, now_ns: int) -> None:
         slot = now_ns // SLOT_NS
@@ -249,11 +244,11 @@ class Limiter(Generic[Pools_co]):
         """What is left of this key's limits; None if it has none. A key whose limits were changed
         starts afresh.
         """
-        if own == UNLIMITED and self._default is UNLIMITED:
-            return None
         found = self.keys.get(key_id)
         if found is not None and (found.own is own or found.own == own):
             return found
+        if own == UNLIMITED and self._default is UNLIMITED:
+            return None
         limits = own.or_else(self._default)
         if limits == UNLIMITED:
             return None

@@ -157,8 +157,9 @@ def hold_nano_usd(price: ModelPrice, *, prompt_tokens_max: int, completion_token
 
     The tokens of all choices are to be in `completion_tokens_max`. Raises MoneyError.
     """
+    prompt, cached = price.prompt_nano_usd, price.cached_prompt_nano_usd
     hold = (
-        prompt_tokens_max * max(price.prompt_nano_usd, price.cached_prompt_nano_usd)
+        prompt_tokens_max * (prompt if prompt > cached else cached)
         + completion_tokens_max * price.completion_nano_usd
         + price.request_nano_usd
     )

@@ -77,7 +77,12 @@ class Spool:
         self.writer = self._log.writer
         self.last_seq = self._log.last_seq
         self._queue: SpoolQueue[Row] = SpoolQueue()
-        self._appended_seq = 0
+        self.append = self._queue.put
+        """Queue a row. `on_durable` is called on the appending thread, never from in here: with
+        None once the row is on disk, with the error if it may not be. A row without it goes to the
+        disk with the next one that has it, or a moment later.
+        """
+        self._started_at_seq = 0
         self._in_hand: list[tuple[Row, OnDurable | None]] = []
         self._booked_seq = self._log.forgotten_seq
         self._forget_seq = 0
@@ -107,26 +112,18 @@ class Spool:
     def start(self, notify: Notify) -> None:
         """`notify` runs a function on the thread that appends: `loop.call_soon_threadsafe`."""
         self._notify = notify
-        self._appended_seq = self.last_seq
+        self._started_at_seq = self.last_seq
         self._thread.start()
-
-    def append(self, row: Row, on_durable: OnDurable | None = None) -> None:
-        """Queue a row. `on_durable` is called on the appending thread, never from in here: with
-        None once the row is on disk, with the error if it may not be. A row without it goes to the
-        disk with the next one that has it, or a moment later.
-        """
-        self._appended_seq += 1
-        self._queue.put(row, on_durable)
 
     @property
     def backlog(self) -> int:
         """Rows that the ledger does not have yet, from the moment they are appended."""
-        return max(self._appended_seq, self.last_seq) - self._booked_seq
+        return self.appended_seq - self._booked_seq
 
     @property
     def appended_seq(self) -> int:
         """The last row that was appended, on disk or not."""
-        return max(self._appended_seq, self.last_seq)
+        return max(self._started_at_seq + self._queue.rows_put, self.last_seq)
 
     @property
     def booked_seq(self) -> int:
@@ -139,7 +136,8 @@ class Spool:
 
         A bound on new work, not on appending: what is open must always find its end.
         """
-        return self.backlog >= self.rows_max
+        booked_seq = self._booked_seq
+        return self._started_at_seq + self._queue.rows_put - booked_seq >= self.rows_max
 
     @property
     def lag_seconds(self) -> float:

@@ -40,14 +40,17 @@ class SpoolQueue(Generic[T]):
         self.told_after_s = 0.0
         """How long the thread that appends took to hear of the last commit."""
         self._rows: list[tuple[T, OnDurable | None]] = []
-        self._put = 0  # awaited rows, ever
+        self.rows_put = 0
+        """Ever."""
+        self._put = 0  # awaited ones of them
         self._taken = 0
         self._wake_at = _NEVER  # the writer sleeps until so many were put
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._pace = _Pace()
 
-    def put(self, row: T, on_durable: OnDurable | None) -> None:
+    def put(self, row: T, on_durable: OnDurable | None = None) -> None:
         self._rows.append((row, on_durable))
+        self.rows_put += 1
         if on_durable is not None:
             self._put += 1
             if self._put >= self._wake_at:

@@ -30,6 +30,7 @@ _RUNNING = b',"usage":{'
 _ANY_USAGE = b'"usage"'
 _NO_CHOICES = b'"choices":[]'
 _ERROR = b'"error"'
+_CACHE_WRITTEN = b'"created_cache_tokens":'
 
 
 class MalformedStreamError(ValueError):
@@ -127,8 +128,10 @@ def text_of_answer(body: bytes) -> str:
 
 def in_openais_words(answer: bytes) -> bytes:
     """vLLM's name for tokens written to a cache, told as OpenAI's; null is left out."""
-    answer = answer.replace(b',"created_cache_tokens":null', b"")
-    return answer.replace(b'"created_cache_tokens":', b'"cache_write_tokens":')
+    if answer.find(_CACHE_WRITTEN) < 0:
+        return answer
+    answer = answer.replace(b"," + _CACHE_WRITTEN + b"null", b"")
+    return answer.replace(_CACHE_WRITTEN, b'"cache_write_tokens":')
 
 
 class StreamMeter:
@@ -147,13 +150,13 @@ class StreamMeter:
     __slots__ = (
         "_choices",
         "_choices_per_prompt",
-        "_closing",
         "_decodes_all",
         "_keep_closing",
         "_keep_running",
         "_running",
         "_tail",
         "_tally_text",
+        "closing",
         "closing_event",
         "done",
         "ended",
@@ -181,7 +184,8 @@ class StreamMeter:
         self._decodes_all = tally_text or choices > 1
         self._tail = b""
         self._running: dict[int, bytes] = {}
-        self._closing: _WireUsage | None = None
+        self.closing: Usage | None = None
+        """The node's total from the closing event; None until it came."""
         self.closing_event = b""
         """The data of a closing event that was not passed on."""
         self.ended = False
@@ -226,11 +230,6 @@ class StreamMeter:
             error.passed = b"".join(passed)
             raise
         return b"".join(passed)
-
-    @property
-    def closing(self) -> Usage | None:
-        """The node's total from the closing event; None until it came."""
-        return None if self._closing is None else _to_usage(self._closing)
 
     @property
     def running(self) -> Usage | None:
@@ -304,7 +303,7 @@ class StreamMeter:
         for choice in read.choices or ():
             self._tally(choice)
         if read.usage is not None and not read.choices:
-            self._closing = read.usage
+            self.closing = _to_usage(read.usage)
             if self._keep_closing:
                 return event if self._keep_running else in_openais_words(event)
             self.closing_event = in_openais_words(payload)
@@ -362,10 +361,10 @@ def _to_usage(wire: _WireUsage) -> Usage:
     reasoning = completion.reasoning_tokens if completion else None
     if reasoning is None:
         reasoning = wire.reasoning_tokens or 0
-    completion_tokens = wire.completion_tokens or 0
+    prompt_tokens, completion_tokens = wire.prompt_tokens, wire.completion_tokens or 0
     return Usage(
-        prompt_tokens=wire.prompt_tokens,
+        prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
-        cached_tokens=min(cached, wire.prompt_tokens),
-        reasoning_tokens=min(reasoning, completion_tokens),
+        cached_tokens=cached if cached < prompt_tokens else prompt_tokens,
+        reasoning_tokens=reasoning if reasoning < completion_tokens else completion_tokens,
     )

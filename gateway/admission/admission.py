@@ -100,6 +100,7 @@ class Admission:
         self._till = till
         self._router = router
         self._ids = ids
+        self.new_request_id = ids.request_id
         self._monotonic_ns = monotonic_ns
         self._timeouts = timeouts
         self._failover = failover
@@ -109,9 +110,6 @@ class Admission:
         self.waking = waking
         self._refusing = False
         """The last choice found no room, so that there may be none at all."""
-
-    def new_request_id(self) -> str:
-        return self._ids.request_id()
 
     def authenticate(self, headers: Mapping[bytes, bytes], known: Known) -> ApiKey:
         """The key that the Authorization header holds. Raises ApiError (401), Pending."""
@@ -136,12 +134,12 @@ class Admission:
         if (
             last is not None
             and last.authorization == authorization
-            and last.keys is self._keyring.version
+            and last.keys is self._keyring.keys
             and last.key.expires_ns is None
         ):
             return last
         key = self.authenticate({b"authorization": authorization}, known)
-        return Caller(authorization, key, self._keyring.version)
+        return Caller(authorization, key, self._keyring.keys)
 
     def check_overload(self, key: ApiKey) -> None:
         """Refuse what nobody could take whatever it asks, before it is read.
@@ -214,7 +212,8 @@ class Admission:
         if (provider := question.request.provider) is not None:
             features = wanting(features, provider, price)
         prompt_tokens, completion_tokens = features.prompt_tokens, features.completion_tokens_max
-        self._check_room()
+        if self.closed or not self._till.has_room(self._open_requests_max):
+            raise self._no_room()
         now_ns = self._monotonic_ns()
         decision = self._choose(features, key, now_ns)  # first: to count tokens is dear
         context = model.context_tokens_max
@@ -251,13 +250,13 @@ class Admission:
             charge,
             question,
             body,
-            decision=decision,
-            router=self._router,
-            timeouts=self._timeouts,
-            estimate=model.estimate,
-            sample=sample,
-            limits=limits,
-            failover=self._failover,
+            decision,
+            self._router,
+            self._timeouts,
+            model.estimate,
+            sample,
+            limits,
+            self._failover,
         )
 
     def _choose(self, features: RequestFeatures, key: ApiKey, now_ns: int) -> Decision:
@@ -278,7 +277,9 @@ class Admission:
         model = self._catalogue.get(question.model)
         if model is None:
             raise errors.unknown_model(question.model)
-        question.account, question.usage_always = key.account, key.usage_always
+        question.account = key.account
+        if key.usage_always:
+            question.usage_always = question.tells_usage = True
         question.reasoning_alias = model.config.reasoning_content_alias
         return question, model
 
@@ -302,15 +303,14 @@ class Admission:
             found = f"your {param} resulted in at least {count} tokens"
             raise errors.context_too_long(context, found, param)
 
-    def _check_room(self) -> None:
+    def _no_room(self) -> ApiError:
         if self.closed:
             message = "The gateway is shutting down. Please retry; another instance will answer."
-            raise errors.overloaded(message, retry_after_s=1, code="draining")
-        if self._till.open_charges >= self._open_requests_max:
-            message = f"The gateway has {self._open_requests_max} requests open, its most."
-            raise errors.overloaded(message, retry_after_s=1)
+            return errors.overloaded(message, retry_after_s=1, code="draining")
         if not self._till.recording:
-            raise errors.not_recording()
+            return errors.not_recording()
+        message = f"The gateway has {self._open_requests_max} requests open, its most."
+        return errors.overloaded(message, retry_after_s=1)
 
     def _draws(
         self, key: ApiKey, model: Model, hold: int, tokens: int, now_ns: int

@@ -28,7 +28,7 @@ class Caller(msgspec.Struct, frozen=True):
     authorization: bytes
     key: ApiKey
     keys: object
-    """The keyring's version in which it was found."""
+    """The keyring's, among which it was found."""
 
 
 class Keyring:
@@ -36,19 +36,15 @@ class Keyring:
 
     def __init__(self, store: KeySource) -> None:
         self._store = store
-        self._keys: dict[bytes, ApiKey] = {}
+        self.keys: dict[bytes, ApiKey] = {}
+        """Another one whenever a key has changed."""
         self._by_id: dict[str, ApiKey] = {}
         self._version: int | None = None
         self._begun_ns = 0
         self._lock = asyncio.Lock()
 
-    @property
-    def version(self) -> object:
-        """Another one whenever a key has changed."""
-        return self._keys
-
     def find(self, digest: bytes) -> ApiKey | None:
-        return self._keys.get(digest)
+        return self.keys.get(digest)
 
     def by_id(self, key_id: str) -> ApiKey | None:
         return self._by_id.get(key_id)
@@ -73,5 +69,5 @@ class Keyring:
         version = self._store.version()
         if version != self._version:
             keys = by_digest(self._store.load_all())
-            self._keys, self._by_id = keys, {key.key_id: key for key in keys.values()}
+            self.keys, self._by_id = keys, {key.key_id: key for key in keys.values()}
             self._version = version

@@ -230,6 +230,11 @@ class Till:
         """What is shared with other gateways cannot be asked for."""
         return self.source.away
 
+    def has_room(self, open_max: int) -> bool:
+        """One more charge may be opened: asked by every request, so in one go."""
+        spool = self._spool
+        return len(self._open) < open_max and spool.failed is None and not spool.full
+
     @property
     def recording(self) -> bool:
         """Charges can be made durable, and the spool has room for more."""

@@ -171,7 +171,7 @@ async def _run(agent: Agent, invitation: str) -> None:
     node_id = await agent.enrol(invitation)
 
     def leased(answer: Leased) -> None:
-        click.echo(f"{node_id} is listed, for {answer.lease_s} s at a time")
+        click.echo(f"{node_id} is listed: requests may come (a lease of {answer.lease_s} s)")
 
     click.echo(f"{node_id} is enrolled")
     await agent.run(stop, leased)

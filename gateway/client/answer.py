@@ -11,6 +11,9 @@ from gateway.errors import ApiError
 JSON = b"application/json"
 Headers = Iterable[tuple[bytes, bytes]]
 
+_LENGTHS = tuple(b"%x\r\n" % length for length in range(1024))
+"""What begins a chunk, for those of events: to write it anew costs more than the event."""
+
 
 def answer_head(
     status: int,
@@ -32,6 +35,14 @@ def answer_head(
     for header in headers:
         head += b"%b: %b\r\n" % header
     return head + lines + b"\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """A part of a body whose length nobody knows yet."""
+    length = len(data)
+    if length < len(_LENGTHS):
+        return b"%b%b\r\n" % (_LENGTHS[length], data)
+    return b"%x\r\n%b\r\n" % (length, data)
 
 
 def error_answer(error: ApiError, request_id: str, headers: Headers, *, keep_alive: bool) -> bytes:

@@ -27,7 +27,7 @@ from gateway import errors
 from gateway.admission.keyring import Caller
 from gateway.client.answer import error_answer
 from gateway.client.body import ChunkedBody
-from gateway.client.head import HEAD_BYTES_MAX, Head, judge_partial, read_head
+from gateway.client.head import HEAD_BYTES_MAX, Head, head_like, judge_partial, read_head
 from gateway.client.request import Request
 from gateway.client.shared import Listener
 from gateway.errors import ApiError
@@ -65,6 +65,7 @@ class ClientConnection(asyncio.Protocol):
         "_body_bytes_max",
         "_chunked",
         "_held",
+        "_last",
         "_listener",
         "_loop",
         "_missing",
@@ -92,6 +93,7 @@ class ClientConnection(asyncio.Protocol):
         self.awaits_continue = False
         """The client sends the body only when it is told to."""
         self.caller: Caller | None = None  # who asked last
+        self._last: Head | None = None  # what was said of that request
         self.deadline_ns = NEVER_NS
         self._listener = listener
         self._loop = loop
@@ -236,11 +238,15 @@ class ClientConnection(asyncio.Protocol):
         if head_bytes == 3 or head_bytes > HEAD_BYTES_MAX or data[0] <= _CARRIAGE_RETURN:
             self._partial(data)
             return
-        try:
-            head = read_head(data[:head_bytes])
-        except ApiError as error:
-            self.refuse(error)
-            return
+        raw, head = data[:head_bytes], None
+        if self._last is not None:
+            head = head_like(self._last, raw)
+        if head is None:
+            try:
+                head = self._last = read_head(raw)
+            except ApiError as error:
+                self.refuse(error)
+                return
         self._begun = False
         self.origin = head.origin
         self.keep_alive = self.keep_alive and head.keep_alive

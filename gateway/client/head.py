@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import httptools
 import msgspec
+from msgspec import structs
 
 from gateway import errors
 from gateway.openai.request import ENDPOINT_OF_PATH, Endpoint
@@ -21,6 +22,10 @@ _ENDPOINT_OF_LINE = {
     for path, endpoint in ENDPOINT_OF_PATH.items()
     for version in ("1.0", "1.1")
 }
+
+
+LENGTH_DIGITS_MAX = 15
+"""Of a Content-Length that is not judged anew: so many fit every integer."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +45,9 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     """Of the header x-session-id; empty if there is none."""
     repeatable: bool
     """It has an Idempotency-Key."""
+    length_at: int
+    """Where in `raw` the digits of its Content-Length begin; 0 if it has none."""
+    length_ends: int
 
 
 class _NoCallbacks:
@@ -50,6 +58,22 @@ class _NoCallbacks:
 
 
 _NO_CALLBACKS = _NoCallbacks()
+
+
+def head_like(last: Head, raw: bytes) -> Head | None:
+    """A client says the same again and again, of bodies of other lengths: then nothing else is to
+    be judged or read anew. None: this is another head than its last.
+    """
+    if raw == last.raw:
+        return last
+    at, ended = last.length_at, last.length_ends
+    ends = len(raw) - len(last.raw) + ended
+    if not at or raw[:at] != last.raw[:at] or raw[ends:] != last.raw[ended:]:
+        return None
+    length = raw[at:ends]
+    if len(length) > LENGTH_DIGITS_MAX or not length.isdigit():
+        return None
+    return structs.replace(last, raw=raw, body_bytes=int(length), length_ends=ends)
 
 
 def read_head(raw: bytes) -> Head:
@@ -66,8 +90,12 @@ def read_head(raw: bytes) -> Head:
     if lower.count(b"\r\nhost:") != 1 and (http_1_1 or b"\r\nhost:" in lower):
         raise errors.bad_http("there must be one Host header")
     at = lower.find(b"\r\ncontent-length:")
+    length_at = length_ends = 0
     if at >= 0:
-        body_bytes: int | None = int(lower[at + 17 : lower.find(b"\r\n", at + 17)])
+        length_ends = lower.find(b"\r\n", at + 17)
+        length = lower[at + 17 : length_ends].lstrip()
+        length_at = length_ends - len(length)
+        body_bytes: int | None = int(length)
     else:
         body_bytes = _unsized_body(lower, http_1_1)
     closes = b"\r\nconnection:" in lower and b"close" in _value(lower, lower, b"\r\nconnection:")
@@ -89,6 +117,8 @@ def read_head(raw: bytes) -> Head:
         http_1_1 and expects == b"100-continue",
         session_id.decode("latin-1"),
         b"\r\nidempotency-key:" in lower,
+        length_at,
+        length_ends,
     )
 
 

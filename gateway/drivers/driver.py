@@ -214,7 +214,8 @@ class Driver:
 
     def _finish(self) -> None:
         """Idempotent: actions of an ended exchange may still trickle in."""
-        self._drop_rival()
+        if self._rival is not None:
+            self._drop_rival()
         if self._call is not None:
             self._call.detach()
             self._call = None

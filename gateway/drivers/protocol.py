@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gateway.admission.admission import Admission, Known, Pending, settled
 from gateway.admission.till import Till
-from gateway.client.answer import Headers, answer_head
+from gateway.client.answer import Headers, answer_head, chunk
 from gateway.client.connection import ClientConnection
 from gateway.client.head import Head
 from gateway.client.request import Request
@@ -227,7 +227,7 @@ class ProtocolDriver(Driver, Request):
             self._out.append(answer.body)
 
     def send(self, data: bytes) -> None:
-        self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._out.append(chunk(data) if self._chunked else data)
 
     def node_body(self, data: bytes) -> None:
         """As a driver does it, but the plain event of a stream goes right to the transport."""
@@ -236,7 +236,7 @@ class ProtocolDriver(Driver, Request):
             if passed:
                 self.perform(passed)
         elif self._chunked:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(passed), passed))
+            self._transport.write(chunk(passed))
         else:
             self._transport.write(passed)
 

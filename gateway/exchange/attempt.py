@@ -46,6 +46,21 @@ def meter_of(question: Question, node: NodeRecord, *, keep_ids: bool) -> StreamM
 class Attempt:
     """Made when the node is dialled. `estimate` counts tokens where the node reports none."""
 
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_estimate",
+        "dialled_ns",
+        "first_byte_ns",
+        "last_byte_ns",
+        "lease",
+        "meter",
+        "node",
+        "question",
+        "status",
+        "streams",
+    )
+
     def __init__(
         self,
         node: NodeRecord,

@@ -28,11 +28,14 @@ from metering.stream_meter import MalformedStreamError, StreamMeter
 from router.types import Termination
 
 PROGRESS_EVENTS = 64
-_ANSWERING, _REFUSED = State.ANSWERING, State.REFUSED
+_DIALLED, _ANSWERING, _REFUSED = State.DIALLED, State.ANSWERING, State.REFUSED
+_SETTLING, _ENDED = State.SETTLING, State.ENDED
 
 
 class Exchange(Tries):
     """The life of one admitted request: what happens to it."""
+
+    __slots__ = ()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ class Exchange(Tries):
         """An awaited row of this exchange reached the disk (a stream's opening, any closing), or
         never will: then nothing more may be served, for it could not be charged.
         """
-        if self.state is State.ENDED:
+        if self.state is _ENDED:
             return []
         if failure is not None:
             return self._cannot_record(now_ns)
@@ -64,16 +67,16 @@ class Exchange(Tries):
             self._opened = True
             held, self._held = self._held, []
             return held
-        assert self.state is State.SETTLING, self.state
-        self.state = State.ENDED
+        assert self.state is _SETTLING, self.state
+        self.state = _ENDED
         return self.owed
 
     def node_head(self, status: int, now_ns: int) -> None:
         """The node's status line and headers are in: nothing is to be done yet."""
-        if self.state is State.DIALLED:
+        if self.state is _DIALLED:
             self.attempt.status = status
             self.deadline_ns = now_ns + self._timeouts.first_byte_ns
-            self.state = State.ANSWERING if status == 200 else State.REFUSED
+            self.state = _ANSWERING if status == 200 else _REFUSED
 
     def node_body(self, data: bytes, now_ns: int) -> bytes | list[Action]:
         """Bytes of the node's answer, unchunked. What comes back as bytes is to be sent, as one
@@ -91,16 +94,24 @@ class Exchange(Tries):
             if self.sample is not None:
                 self.sample.add(data)
             if attempt.streams:
-                return self._relay(attempt.meter, data, now_ns)
+                meter = attempt.meter
+                try:
+                    passed = meter.feed(data)
+                except MalformedStreamError as error:
+                    return self._garbled(error, now_ns)
+                noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
+                if noted and passed and self._opened and self._responded and not meter.ended:
+                    return passed
+                return self._relay(meter, passed, noted, now_ns)
         if not attempt.collect(data):
             return [HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
         return []
 
     def node_end(self, now_ns: int) -> list[Action]:
         """The node's answer is complete."""
-        if self.state is State.REFUSED:
+        if self.state is _REFUSED:
             return self._refused(now_ns)
-        if self.state is not State.ANSWERING:
+        if self.state is not _ANSWERING:
             return []
         if not self.attempt.streams:
             return self._probed(now_ns) if self.question.stream else self._answered_whole(now_ns)
@@ -148,26 +159,23 @@ class Exchange(Tries):
 
     def client_gone(self, now_ns: int) -> list[Action]:
         """The client closed its connection: stop the node, charge what was generated."""
-        if self.state in (State.SETTLING, State.ENDED):
-            self.state = State.ENDED
+        if self.state in (_SETTLING, _ENDED):
+            self.state = _ENDED
             return []
         counted = self.attempt.counted_stream()
         closed = self._settle(ChargeOutcome.CLIENT_GONE, Termination.CLIENT_GONE, counted, now_ns)
-        self.state = State.ENDED
+        self.state = _ENDED
         return [HangUp(), *closed]
 
     # -- the answer -------------------------------------------------------------------------------
 
-    def _relay(self, meter: StreamMeter, data: bytes, now_ns: int) -> bytes | list[Action]:
-        try:
-            passed = meter.feed(data)
-        except MalformedStreamError as error:
-            # What was counted is gone on from behind: the client has to have it.
-            last = self._deliver(error.passed) if self._responded and error.passed else []
-            return [*last, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
-        noted = meter.events < self._progress_at_events and now_ns < self._progress_at_ns
-        if passed and noted and self._opened and self._responded and not meter.ended:
-            return passed
+    def _garbled(self, error: MalformedStreamError, now_ns: int) -> list[Action]:
+        """What was counted is gone on from behind: the client has to have it."""
+        last = self._deliver(error.passed) if self._responded and error.passed else []
+        return [*last, HangUp(), *self._node_gone(Termination.NODE_ERROR, now_ns)]
+
+    def _relay(self, meter: StreamMeter, passed: bytes, noted: bool, now_ns: int) -> list[Action]:
+        """What is not the plain event of a stream."""
         actions = self._deliver(passed) if passed else []
         if meter.error is not None:
             return [*actions, HangUp(), *self._told_error(now_ns)]
@@ -228,7 +236,7 @@ class Exchange(Tries):
     def _cannot_record(self, now_ns: int) -> list[Action]:
         self.attempt.release(Termination.CLIENT_GONE, now_ns, self.started_ns)
         dropped = self._rival_dropped(now_ns)
-        self.state, self.deadline_ns = State.ENDED, None
+        self.state, self.deadline_ns = _ENDED, None
         self.outcome = ChargeOutcome.UNRECORDED
         in_stream = self.headed and self._opened and Respond not in map(type, self.owed)
         failure = self._failure(errors.not_recording(), now_ns, in_stream=in_stream)

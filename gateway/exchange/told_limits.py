@@ -27,26 +27,25 @@ def limit_headers(limits: KeyPools, now_ns: int) -> Headers:
         told += [
             (limit, b"%d" % standing.limit),
             (remaining, b"%d" % standing.remaining),
-            (reset, _seconds(_whole_s(standing.reset_ns))),
+            (reset, _seconds(-(-standing.reset_ns // 1_000_000_000))),
         ]
     return tuple(told)
 
 
 def limit_lines(limits: KeyPools, now_ns: int) -> bytes:
     """The same as lines of a head: of all that they say only what remains is always another."""
-    standings = limits.standings(now_ns)
-    lines = _lines(tuple([(each.kind, each.limit, _whole_s(each.reset_ns)) for each in standings]))
-    return lines % tuple([each.remaining for each in standings])
+    told: tuple[tuple[LimitKind, int, int], ...] = ()
+    remaining: tuple[int, ...] = ()
+    for each in limits.standings(now_ns):
+        told += ((each.kind, each.limit, -(-each.reset_ns // 1_000_000_000)),)
+        remaining += (each.remaining,)
+    return _lines(told) % remaining
 
 
 def unlike(told: Headers, headers: Headers) -> Headers:
     """Those of the second whose names are not among the first."""
     names = {name for name, _ in told}
     return tuple(header for header in headers if header[0] not in names)
-
-
-def _whole_s(duration_ns: int) -> int:
-    return -(-duration_ns // 1_000_000_000)
 
 
 @lru_cache(1024)

@@ -39,6 +39,7 @@ from router.types import Decision, NodeRecord, Termination
 
 PROGRESS_NS = 1_000_000_000
 _DEFAULT = Failover()
+_NEW, _DIALLED, _SETTLING = State.NEW, State.DIALLED, State.SETTLING
 
 
 class Tries:
@@ -46,51 +47,22 @@ class Tries:
     where a node reported none.
     """
 
+    __slots__ = (
+        "_body", "_estimate", "_failover", "_hedges", "_held", "_opened", "_progress_at_events",
+        "_progress_at_ns", "_responded", "_resume", "_rival", "_router", "_timeouts", "_tried",
+        "attempt", "attempts", "charge", "client_stalls", "deadline_ns", "first", "headed",
+        "hedge_at_ns", "hedges", "keep_alive_at_ns", "legs", "limits", "lost", "outcome", "owed",
+        "question", "resumes", "sample", "started_ns", "state", "usage", "usage_source",
+    )  # fmt: skip
+
     attempt: Attempt
     """The node that is being asked, or was last: once it is started."""
-
-    # How every exchange begins, kept on the class: setting it costs no request anything.
-    state = State.NEW
-    outcome: ChargeOutcome | None = None
-    usage: Usage | None = None
-    usage_source: UsageSource | None = None
-    attempts = 0
-    """Nodes asked."""
-    resumes = 0
-    """Those of them that were to go on with a stream."""
-    lost: tuple[Lost, ...] = ()
-    """What came of the other nodes' tries, once it is known."""
-    legs: tuple[Leg, ...] = ()
-    """What each node before the last delivered of a stream that was charged."""
-    started_ns = 0
-    deadline_ns: int | None = None
-    """When `expired` is due; None while nothing is waited for."""
-    keep_alive_at_ns = NEVER_NS
-    """When to look whether the client must be told that we are still here."""
-    headed = False
-    """A stream's head was passed on."""
-    _responded = False
-    """Something of the answer was, so no other node is asked the same."""
-    hedges = 0
-    """Nodes asked beside another that was late."""
-    hedge_at_ns = NEVER_NS
-    """When to see whether the first token is late."""
-    _rival: Attempt | None = None
-    """The node that was asked beside: the first of both to say something is the one."""
-    _resume: Resume | None = None
-    """How the stream goes on, once a node failed in it."""
-    client_stalls = False
-    """It does not read: nor is what a node says to be read."""
-    _tried: tuple[str, ...] = ()
-    _progress_at_events = 1
-    _progress_at_ns = 0
 
     def __init__(
         self,
         charge: OpenCharge,
         question: Question,
         body: bytes,
-        *,
         decision: Decision,
         router: Router,
         timeouts: Timeouts,
@@ -117,17 +89,42 @@ class Tries:
         """What the client is owed once the opening row is durable."""
         self.owed: list[Action] = []
         """What it is owed once the closing row is."""
+        self.state = _NEW
+        self.started_ns = 0
+        self.deadline_ns: int | None = None
+        """When `expired` is due; None while nothing is waited for."""
+        self.keep_alive_at_ns = NEVER_NS
+        """When to look whether the client must be told that we are still here."""
+        self.hedge_at_ns = NEVER_NS
+        """When to see whether the first token is late."""
+        self.headed = False
+        """A stream's head was passed on."""
+        self._responded = False
+        """Something of the answer was, so no other node is asked the same."""
+        self.client_stalls = False
+        """It does not read: nor is what a node says to be read."""
+        self.attempts = self.resumes = self.hedges = 0
+        """Nodes asked; those of them that were to go on with a stream, or asked beside another."""
+        self.lost: tuple[Lost, ...] = ()
+        """What came of the other nodes' tries, once it is known."""
+        self.legs: tuple[Leg, ...] = ()
+        """What each node before the last delivered of a stream that was charged."""
+        self._tried: tuple[str, ...] = ()
+        self._rival: Attempt | None = None
+        """The node that was asked beside: the first of both to say something is the one."""
+        self._resume: Resume | None = None
+        """How the stream goes on, once a node failed in it."""
+        self._progress_at_events, self._progress_at_ns = 1, 0
+        self.outcome: ChargeOutcome | None = None
+        self.usage: Usage | None = None
+        self.usage_source: UsageSource | None = None
 
     @property
     def ttft_ns(self) -> int | None:
         """From the request's acceptance to the first byte of the answer."""
-        first_byte_ns = self._first_byte_ns
+        answered = self.attempt if self._resume is None else self._resume
+        first_byte_ns = answered.first_byte_ns
         return None if first_byte_ns is None else first_byte_ns - self.started_ns
-
-    @property
-    def _first_byte_ns(self) -> int | None:
-        resume = self._resume
-        return self.attempt.first_byte_ns if resume is None else resume.first_byte_ns
 
     # -- the answer -------------------------------------------------------------------------------
 
@@ -160,7 +157,7 @@ class Tries:
 
     def _ask(self, node: NodeRecord, lease: Lease, now_ns: int) -> Dial:
         self.attempt, path, body = self._made(node, lease, now_ns)
-        self.state = State.DIALLED
+        self.state = _DIALLED
         if not self.client_stalls:
             self.deadline_ns = now_ns + self._timeouts.first_byte_ns
         self._progress_at_ns = now_ns + PROGRESS_NS
@@ -357,17 +354,18 @@ class Tries:
         attempt.release(termination, now_ns, self.started_ns)
         if self._hedges is not None and attempt.first_byte_ns is not None and attempt.streams:
             self._saw(attempt, now_ns)
-        dropped = self._rival_dropped(now_ns)
-        self.state, self.deadline_ns = State.SETTLING, None
+        dropped = [] if self._rival is None else self._rival_dropped(now_ns)
+        self.state, self.deadline_ns = _SETTLING, None
+        resume = self._resume
         close = closing(
             self.charge,
             attempt,
             outcome,
             counted,
-            self._resume,
+            resume,
             started_ns=self.started_ns,
             now_ns=now_ns,
-            first_byte_ns=self._first_byte_ns,
+            first_byte_ns=attempt.first_byte_ns if resume is None else resume.first_byte_ns,
         )
         self.outcome = close.outcome
         self.usage, self.usage_source, self.legs = close.usage, close.usage_source, close.legs

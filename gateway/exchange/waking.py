@@ -38,6 +38,8 @@ class _NoLease:
 class WakingExchange(Exchange):
     """An exchange without a node, and from when there is one, an exchange."""
 
+    __slots__ = ("_wait_ns", "_waits")
+
     def __init__(self, *args: Any, wait_ns: int, **others: Any) -> None:
         """`wait_ns` from its start is the longest that it waits; the rest is an exchange's."""
         super().__init__(*args, **others)

@@ -134,15 +134,16 @@ class NodePool:
         base = "" if self._socket_path is not None else parts.path.rstrip("/")
         host = parts.netloc.rpartition("@")[2] or "localhost"
         self._base = base.encode()
-        self._prefix = b"POST " + self._base
         self._get_head = b" HTTP/1.1\r\nhost: %b\r\naccept: text/plain\r\n%b\r\n" % (
             host.encode(),
             headers,
         )
-        self._head = (
+        self._post_head = (
             b" HTTP/1.1\r\nhost: %b\r\naccept: */*\r\ncontent-type: application/json\r\n%b"
             b"x-request-id: "
         ) % (host.encode(), headers)
+        self._post_heads: dict[str, bytes] = {}
+        """By path; of those there are few."""
         self.idle: list[NodeConnection] = []
         """The connection used last, the likeliest to be open still, is the last."""
         self._closed = False
@@ -155,9 +156,11 @@ class NodePool:
 
     def request(self, path: str, body: bytes, request_id: str) -> bytes:
         """The bytes of one POST."""
-        return b"%b%b%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
-            self._prefix, path.encode(), self._head, request_id.encode(), len(body), body,
-        )  # fmt: skip
+        head = self._post_heads.get(path)
+        if head is None:
+            head = self._post_heads[path] = b"POST " + self._base + path.encode() + self._post_head
+        length = len(body)
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode(), length, body)
 
     async def connect(self) -> NodeConnection:
         """A fresh connection. Raises OSError or TimeoutError."""

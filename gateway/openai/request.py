@@ -45,43 +45,30 @@ SPARE_FRAMES = 50
 class Endpoint(StrEnum):
     """An inference route; the value is what metrics call it and what a model's `kinds` lists."""
 
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-    EMBEDDINGS = "embeddings"
-    RERANK = "rerank"
-    SCORE = "score"
+    paths: list[str]
+    path: str
+    """At a node."""
+    prompt_param: str
+    generates: bool
+    """Its answers are tokens; the others' prompts are all that is charged."""
 
-    @property
-    def path(self) -> str:
-        """At a node."""
-        return _PATHS[self][0]
+    def __new__(cls, name: str, *told: str) -> Endpoint:
+        """`told` are the field of its prompt and its paths."""
+        self = str.__new__(cls, name)
+        self._value_ = name
+        self.prompt_param, *self.paths = told
+        self.path = self.paths[0]
+        self.generates = name in ("chat", "completions")
+        return self
 
-    @property
-    def prompt_param(self) -> str:
-        return _PROMPT_PARAMS[self]
-
-    @property
-    def generates(self) -> bool:
-        """Its answers are tokens; the others' prompts are all that is charged."""
-        return self in _GENERATING
+    CHAT = "chat", "messages", "/v1/chat/completions"
+    COMPLETIONS = "completions", "prompt", "/v1/completions"
+    EMBEDDINGS = "embeddings", "input", "/v1/embeddings"
+    RERANK = "rerank", "documents", "/v1/rerank", "/rerank", "/v2/rerank"
+    SCORE = "score", "documents", "/score", "/v1/score"
 
 
-_GENERATING = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
-_PATHS = {
-    Endpoint.CHAT: ("/v1/chat/completions",),
-    Endpoint.COMPLETIONS: ("/v1/completions",),
-    Endpoint.EMBEDDINGS: ("/v1/embeddings",),
-    Endpoint.RERANK: ("/v1/rerank", "/rerank", "/v2/rerank"),
-    Endpoint.SCORE: ("/score", "/v1/score"),
-}
-_PROMPT_PARAMS = {
-    Endpoint.CHAT: "messages",
-    Endpoint.COMPLETIONS: "prompt",
-    Endpoint.EMBEDDINGS: "input",
-    Endpoint.RERANK: "documents",
-    Endpoint.SCORE: "documents",
-}
-ENDPOINT_OF_PATH = {path: endpoint for endpoint, paths in _PATHS.items() for path in paths}
+ENDPOINT_OF_PATH = {path: endpoint for endpoint in Endpoint for path in endpoint.paths}
 
 
 class _LenientChat(ChatRequest, forbid_unknown_fields=False):
@@ -145,6 +132,7 @@ class Question:
         "request",
         "running_usage_wanted",
         "stream",
+        "tells_usage",
         "usage_always",
         "usage_wanted",
     )
@@ -180,6 +168,8 @@ class Question:
         self.usage_always = False
         """The caller's key says so."""
         self.cost_wanted = request.usage is not None and request.usage.include is True
+        self.tells_usage = self.cost_wanted
+        """At the end of the answer the gateway itself tells its usage."""
         self.as_sent = (
             request.usage is None
             and request.cache_salt is None
@@ -212,11 +202,6 @@ class Question:
             self.usage_wanted = True
             self.running_usage_wanted = options.continuous_usage_stats is True
 
-    @property
-    def tells_usage(self) -> bool:
-        """At the end of the answer the gateway itself tells its usage."""
-        return self.cost_wanted or self.usage_always
-
     def _take_pairs(self, request: RerankRequest | ScoreRequest) -> None:
         left, right = checks.pairs_of(request)
         self.fills_context = not all(type(entry) is str for entry in (*left, *right))
@@ -225,31 +210,22 @@ class Question:
             repeated += left[0]
         self._prompt_bytes += self.prompts * (PAIR_TOKENS + len(repeated.encode()))
 
-    def prompt_bound(self, context_tokens_max: int) -> int:
-        """The most tokens that all prompts together can be, without counting any: no token is
-        shorter than a byte, and no prompt longer than the context.
+    def features(
+        self, context_tokens_max: int, sticky_key: int | None = None, request_id: str = ""
+    ) -> RequestFeatures:
+        """What the router may know of it. Of tokens that is the most that there can be, without
+        counting any: none is shorter than a byte, and no prompt longer than the context.
         """
-        whole = context_tokens_max * self.prompts
-        bound = self._prompt_bytes
-        return whole if self.fills_context or bound > whole else bound
-
-    def completion_bound(self, context_tokens_max: int) -> int:
-        """The most tokens that all choices together can be."""
-        if not self.endpoint.generates:
-            return 0
-        each = self.completion_tokens_max
+        prompt_tokens, whole = self._prompt_bytes, context_tokens_max * self.prompts
+        if self.fills_context or prompt_tokens > whole:
+            prompt_tokens = whole
+        each = self.completion_tokens_max if self.endpoint.generates else 0
         if each is None or each > context_tokens_max:
             each = context_tokens_max
-        return self.choices * each
-
-    def features(
-        self, context_tokens_max: int, sticky_key: int | None, request_id: str = ""
-    ) -> RequestFeatures:
-        """What the router may know of it."""
         return RequestFeatures(
             model=self.model,
-            prompt_tokens=self.prompt_bound(context_tokens_max),
-            completion_tokens_max=self.completion_bound(context_tokens_max),
+            prompt_tokens=prompt_tokens,
+            completion_tokens_max=self.choices * each,
             stream=self.stream,
             sticky_key=sticky_key,
             request_id=request_id,

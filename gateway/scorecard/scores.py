@@ -9,16 +9,26 @@ from math import log
 from gateway.errors import ApiError
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.exchange import Exchange
-from gateway.openai.request import Endpoint, Question
-from gateway.scorecard.card import UNATTRIBUTED, Card, Cards
+from gateway.openai.request import Question
+from gateway.scorecard.card import SLOT_NS, UNATTRIBUTED, Card, Cards
 from gateway.scorecard.rules import End, ToolEnd, end_of_outcome, end_of_status
 from gateway.scorecard.sketch import PER_E
 from metering.charge import ChargeOutcome
 
 _WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY})
 _ERROR_FINISH = re.compile(rb'"finish_reason":\s*"error"')
-_GENERATING = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
 _MILLI_TOKENS_A_SECOND = 10**12
+_OK = End.OK
+
+
+class _Now:
+    """Where what happens in these seconds belongs, of one model: found once for all of it."""
+
+    __slots__ = ("ends_ns", "minute", "slot")
+
+    def __init__(self, card: Card, now_ns: int) -> None:
+        self.slot, self.minute = card.slot(now_ns), card.minute(now_ns)
+        self.ends_ns = (now_ns // SLOT_NS + 1) * SLOT_NS
 
 
 class Scores:
@@ -26,6 +36,7 @@ class Scores:
         """`cards` is what a process before this one had; `now_ns` the monotonic clock."""
         self.cards = cards
         self._now_ns = now_ns
+        self._now: dict[str, _Now] = {}
 
     def ended(self, exchange: Exchange, now_ns: int) -> None:
         """Called once for every exchange: 1.5 us of every request, keep it at that."""
@@ -33,15 +44,17 @@ class Scores:
         assert outcome is not None
         if question.batch:
             return  # no aggregator waits for it
-        card = self.cards.get(question.model) or self._new_card(question.model)
-        slot = card.slot(now_ns)
+        now = self._now.get(question.model)
+        if now is None or now_ns >= now.ends_ns:
+            now = self._begin(question.model, now_ns)
+        slot = now.slot
         streaming = question.stream and attempt.first_byte_ns is not None
         if outcome not in _WHOLE:
             end = end_of_outcome(outcome, streaming=exchange.headed)
         elif _failed(question, attempt):
             end = End.ERROR_FINISH
         else:
-            end = End.OK
+            end = _OK
             usage = exchange.usage
             if usage is not None and usage.completion_tokens:
                 tokens = usage.completion_tokens * _MILLI_TOKENS_A_SECOND
@@ -53,7 +66,7 @@ class Scores:
                 bucket = int(log(ttft_ns or 1) * PER_E)
                 slot.ttft[bucket] = slot.ttft.get(bucket, 0) + 1
         slot.counts[end] += 1
-        card.minute(now_ns)[end] += 1
+        now.minute[end] += 1
 
     def refused(self, error: ApiError) -> None:
         """A request was turned away before a node was dialled."""
@@ -63,14 +76,13 @@ class Scores:
         self._count(model, end)
 
     def _count(self, model: str, end: End | ToolEnd) -> None:
-        now_ns = self._now_ns()
-        card = self.cards.get(model) or self._new_card(model)
-        card.slot(now_ns).counts[end] += 1
-        card.minute(now_ns)[end] += 1
+        now = self._begin(model, self._now_ns())
+        now.slot.counts[end] += 1
+        now.minute[end] += 1
 
-    def _new_card(self, model: str) -> Card:
-        card = self.cards[model] = Card()
-        return card
+    def _begin(self, model: str, now_ns: int) -> _Now:
+        now = self._now[model] = _Now(self.cards.setdefault(model, Card()), now_ns)
+        return now
 
 
 def _failed(question: Question, attempt: Attempt) -> bool:
@@ -82,4 +94,4 @@ def _failed(question: Question, attempt: Attempt) -> bool:
     answer = attempt.body
     if b'"error"' not in answer:  # eight times as fast as the pattern, and nearly always so
         return False
-    return question.endpoint in _GENERATING and _ERROR_FINISH.search(answer) is not None
+    return question.endpoint.generates and _ERROR_FINISH.search(answer) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.client.head import HEAD_BYTES_MAX, judge_partial, read_head
+from gateway.client.head import HEAD_BYTES_MAX, head_like, judge_partial, read_head
 from gateway.errors import ApiError
 from gateway.openai.request import Endpoint
 
@@ -76,3 +76,41 @@ def test_part_of_a_head_is_refused_as_soon_as_it_is_none():
     with pytest.raises(ApiError) as refused:
         judge_partial(head(b"X: " + b"y" * HEAD_BYTES_MAX)[:-2])
     assert refused.value.status == 431
+
+
+LAST = head(b"Authorization: Bearer k", b"content-length:  12", b"X: y")
+
+
+@pytest.mark.parametrize("length", [b"0", b"7", b"12", b"13", b"1048576", b"007"])
+def test_a_head_that_differs_in_its_length_alone_is_read_as_if_it_were_new(length):
+    raw = LAST.replace(b"12", length)
+    known = read_head(LAST)
+    for _ in range(2):
+        known = head_like(known, raw)
+        assert known == read_head(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        LAST.replace(b"12", b""),
+        LAST.replace(b"12", b"1 2"),
+        LAST.replace(b"12", b"-1"),
+        LAST.replace(b"12", b"1" * 16),
+        LAST.replace(b"12", b"1\r\nA: 2"),
+        LAST.replace(b"X: y", b"X: z"),
+        LAST.replace(b"X: y\r\n", b""),
+        LAST.replace(b"Bearer k", b"Bearer l"),
+        LAST[:-2],
+        LAST[1:],
+        LAST[:9],
+    ],
+)
+def test_any_other_head_is_judged_anew(raw):
+    assert head_like(read_head(LAST), raw) is None
+
+
+def test_a_head_without_a_length_is_like_itself_alone():
+    raw = head(b"Transfer-Encoding: chunked")
+    assert head_like(read_head(raw), raw) == read_head(raw)
+    assert head_like(read_head(raw), head(b"Transfer-Encoding: chunke", b"d: 1")) is None

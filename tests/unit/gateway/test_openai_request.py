@@ -113,18 +113,18 @@ def test_accepted(endpoint, sent):
 def test_bounds_are_never_below_the_truth():
     question = read(COMPLETIONS, body(model="m", prompt=["ab", "cd"], n=3, max_tokens=10))
     assert (question.prompts, question.choices) == (2, 6)
-    assert question.completion_bound(4096) == 60
-    assert question.prompt_bound(4096) >= 4
-    assert question.prompt_bound(10) == 20
+    assert question.features(4096).completion_tokens_max == 60
+    assert question.features(4096).prompt_tokens >= 4
+    assert question.features(10).prompt_tokens == 20
     chat = read(CHAT, body(**HI))
-    assert chat.completion_bound(4096) == 4096
-    assert chat.prompt_bound(4096) == len(body(**HI)) + TEMPLATE_TOKENS
+    assert chat.features(4096).completion_tokens_max == 4096
+    assert chat.features(4096).prompt_tokens == len(body(**HI)) + TEMPLATE_TOKENS
 
 
 def test_media_may_fill_the_context():
     image = {"type": "image_url", "image_url": {"url": "http://x/y.png"}}
     question = read(CHAT, body(model="m", messages=[{"role": "user", "content": [image]}]))
-    assert question.prompt_bound(4096) == 4096
+    assert question.features(4096).prompt_tokens == 4096
 
 
 def test_node_gets_one_value_per_key_and_our_usage_options():

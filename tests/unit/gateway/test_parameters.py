@@ -220,9 +220,9 @@ def test_pairs_repeat_their_query():
     body = json.dumps({"model": "m", "query": long, "documents": ["a"] * 10}).encode()
     question = read(Endpoint.RERANK, body)
     assert question.prompts == 10
-    assert question.prompt_bound(10**6) > 10 * 1000
-    assert question.prompt_bound(100) == 1000
-    assert question.completion_bound(10**6) == 0
+    assert question.features(10**6).prompt_tokens > 10 * 1000
+    assert question.features(100).prompt_tokens == 1000
+    assert question.features(10**6).completion_tokens_max == 0
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_the_head_of_a_stream_that_begins_with_its_end_stays_first():
 def test_a_key_that_always_gets_usage_gets_cached_and_reasoning_tokens_and_no_cost():
     question = asked()
     question.cost_wanted, question.usage_always = False, True
+    question.tells_usage = True
     closing = b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,'
     closing += b'"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":null}}'
     for data, cached in ((closing, 3), (b"", 4)):
@@ -138,6 +139,7 @@ def test_a_key_that_always_gets_usage_gets_cached_and_reasoning_tokens_and_no_co
 def test_embeddings_have_no_reasoning_to_tell():
     question = asked()
     question.cost_wanted, question.usage_always = False, True
+    question.tells_usage = True
     body = b'{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7}}'
     told, _ = with_usage([Respond(200, b"application/json", body), End()], record(0), question, b"")
     assert told.body == body
