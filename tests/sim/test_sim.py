@@ -52,7 +52,7 @@ def test_a_mistake_is_found(mistake):
 
 def test_a_failure_says_how_to_see_it_again():
     with MUTANTS["a charge stays open"]():
-        report = run(5, 2, 1)
+        report = run(11, 2, 1)
     told = "\n".join(lines(report))
-    assert "again: make sim ARGS='--seeds 0 --sweeps 1 --from 5'" in told
-    assert "again: make sim ARGS='--seeds 1 --sweeps 0 --from 6'" in told
+    assert "again: make sim ARGS='--seeds 0 --sweeps 1 --from 11'" in told
+    assert "again: make sim ARGS='--seeds 1 --sweeps 0 --from 12'" in told
