@@ -174,7 +174,8 @@ def set_terms(
         wanted = "--tier, --region, --gpu, --gpus or --price-ppm"
         raise click.UsageError(f"nothing to change: give {wanted}")
     with _nodes(home) as store, audited(home, "update-node", node_id):
-        _show(store.set_terms(node_id, time.time_ns(), **given), as_json)
+        node = store.set_terms(node_id, time.time_ns(), **given)
+    _show(node, as_json)
 
 
 @command.command()
@@ -190,7 +191,8 @@ def revoke(node_id: str, reason: str, as_json: bool, home: Path) -> None:
     Example: tollgate node revoke n-abc --reason "stolen disk"
     """
     with _nodes(home) as store, audited(home, "revoke-node", node_id):
-        _show(store.revoke(node_id, reason, time.time_ns()), as_json)
+        node = store.revoke(node_id, reason, time.time_ns())
+    _show(node, as_json)
 
 
 @command.command()

@@ -109,20 +109,17 @@ def run(
 
     Closing an epoch again changes nothing, and says so.
     """
-    with (
-        _ledger(home) as ledger,
-        open_stores(home) as database,
-        audited(home, "settle", "epoch"),
-    ):
-        settlement = settle(
-            ledger,
-            _params(params_file, home),
-            io_price_nano_usd=_price(io_price_nano_usd, home),
-            now_ns=time.time_ns(),
-            epoch=epoch,
-            even_if_empty=even_if_empty or epoch is not None,
-            database=database,
-        )
+    with _ledger(home) as ledger:
+        with open_stores(home) as database, audited(home, "settle", "epoch"):
+            settlement = settle(
+                ledger,
+                _params(params_file, home),
+                io_price_nano_usd=_price(io_price_nano_usd, home),
+                now_ns=time.time_ns(),
+                epoch=epoch,
+                even_if_empty=even_if_empty or epoch is not None,
+                database=database,
+            )
         if as_json:
             echo_json(view.settlement_json(settlement, ledger))
             return

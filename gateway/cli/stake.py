@@ -112,13 +112,14 @@ def add_(
     """Book IO that the owner of DEVICE has staked: from the market's into the device's account."""
     with _book(home) as book, audited(home, "add-stake", device):
         if book.find(device) is not None:
-            _show(book.move(device, Move.ADD, lambda held: add(held, io), time.time_ns()), as_json)
-            return
-        if owner is None or gpu_class is None:
+            moved = book.move(device, Move.ADD, lambda held: add(held, io), time.time_ns())
+        elif owner is None or gpu_class is None:
             raise click.UsageError(f"{device} has no stake yet: give --owner and --gpu-class")
-        _minimum(gpu_class, processors)
-        first = Stake(device=device, owner=owner, gpu_class=gpu_class, processors=processors)
-        _show(book.open(add(first, io), time.time_ns()), as_json)
+        else:
+            _minimum(gpu_class, processors)
+            first = Stake(device=device, owner=owner, gpu_class=gpu_class, processors=processors)
+            moved = book.open(add(first, io), time.time_ns())
+    _show(moved, as_json)
 
 
 @command.command("costake", epilog="Example: tollgate stake costake dev-7 400 bob --share 50")
@@ -137,7 +138,8 @@ def costake(device: str, io: int, account: str, share: int, as_json: bool, home:
         def accept(held: Stake) -> Stake:
             return accept_offer(held, account, io, share * 10_000, claimed, _PARAMS)
 
-        _show(book.move(device, Move.COSTAKE, accept, time.time_ns()), as_json)
+        moved = book.move(device, Move.COSTAKE, accept, time.time_ns())
+    _show(moved, as_json)
 
 
 @command.command("leave", epilog="Example: tollgate stake leave dev-7 --costaker")
@@ -174,7 +176,8 @@ def leave(
     if io is not None or costaker:
         move = Move.COSTAKE_LEAVE if costaker else Move.WITHDRAW
     with _book(home) as book, audited(home, "leave-stake", device):
-        _show(book.move(device, move, changes[move], now_ns), as_json)
+        moved = book.move(device, move, changes[move], now_ns)
+    _show(moved, as_json)
 
 
 @command.command("release", epilog="Example: tollgate stake release dev-7")
@@ -184,7 +187,8 @@ def leave(
 def release(device: str, as_json: bool, home: Path) -> None:
     """Book out what has cooled down; every other move does that too."""
     with _book(home) as book, audited(home, "release-stake", device):
-        _show(book.move(device, Move.RELEASE, lambda held: held, time.time_ns()), as_json)
+        moved = book.move(device, Move.RELEASE, lambda held: held, time.time_ns())
+    _show(moved, as_json)
 
 
 @command.command(
@@ -204,7 +208,8 @@ def slash_(device: str, offence: str, evidence: Path, as_json: bool, home: Path)
         return slash(held, Offence(offence), sha256, now_ns, _PARAMS)
 
     with _book(home) as book, audited(home, "slash-stake", device):
-        _show(book.move(device, Move.SLASH, take, now_ns), as_json)
+        moved = book.move(device, Move.SLASH, take, now_ns)
+    _show(moved, as_json)
 
 
 @command.command("appeal-won", epilog="Example: tollgate stake appeal-won dev-7 --evidence r.pdf")
@@ -219,7 +224,7 @@ def appeal_won_(device: str, evidence: Path, as_json: bool, home: Path) -> None:
         moved = book.move(
             device, Move.APPEAL_WON, lambda held: appeal_won(held, sha256, now_ns, _PARAMS), now_ns
         )
-        _show(moved, as_json)
+    _show(moved, as_json)
 
 
 @command.command("show", epilog="Example: tollgate stake show dev-7")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
 
+from gateway.audit.trail import AuditQuery, AuditTrail
 from gateway.cli import main
+from metering.backend import open_database
 
 READS = """
 key list|key show|account deposits|account list|account show|account statement|account warnings
@@ -53,3 +59,21 @@ def test_a_command_that_changes_something_is_in_the_trail():
     found = dict(commands(main))
     silent = {name for name, command in found.items() if not audits(command)}
     assert silent == names(READS) | names(RUNS) | names(ELSEWHERE)
+
+
+def test_what_was_done_is_done_though_nobody_reads_what_is_printed_of_it(tmp_path):
+    with contextlib.closing(open_database(tmp_path / "ledger.db")) as database:
+        read, write = os.pipe()
+        os.close(read)
+        asked = ["settle", "run", "--even-if-empty", "--home", str(tmp_path)]
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *asked],
+            stdout=write,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
+        )
+        os.close(write)
+        assert done.returncode != 0
+        (last, _) = AuditTrail(database).newest(AuditQuery())
+    assert (last[1].action, last[1].outcome) == ("settle", "done")
