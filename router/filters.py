@@ -49,6 +49,11 @@ def why_not(view: NodeView, ask: Ask) -> Reason | None:
     return None
 
 
+def anyone(view: NodeView, ask: Ask) -> Reason | None:
+    """The filter of a choice in which `why_not` would leave out nobody: pickers need not ask it."""
+    return None
+
+
 def sparing(why_not: Filter) -> Filter:
     """The same filter for as long as those that it lets pass have room."""
 

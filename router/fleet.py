@@ -19,7 +19,7 @@ _MATCHINGS_MAX = 64
 class Fleet:
     """`views` are in the order of the registry; `show` keeps them and the rest together."""
 
-    __slots__ = ("_draining", "_matchings", "_perhaps", "_warming", "views")
+    __slots__ = ("_draining", "_matchings", "_perhaps", "shut", "views", "warming")
 
     def __init__(self, views: Iterable[NodeView] = ()) -> None:
         self.views: list[NodeView] = []
@@ -27,8 +27,11 @@ class Fleet:
         """Where in `views` nodes are that are neither full nor draining, or were ejected: when
         one of those comes back is a question of time.
         """
+        self.shut: set[int] = set()
+        """Where nodes are that a request may find left out, though none was tried yet."""
         self._draining = 0
-        self._warming: set[int] = set()
+        self.warming: set[int] = set()
+        """Nodes that are to be spared for a while."""
         self._matchings: dict[Wants, Matching] = {}
         for view in views:
             self.add(view)
@@ -38,31 +41,32 @@ class Fleet:
         index = len(self.views)
         self.views.append(view)
         self._draining += view.node.state is not _READY
-        self._note(index, view)
+        self.shut.add(index)
+        self.show(index, view)
         self._matchings.clear()
         return index
 
     def show(self, index: int, view: NodeView) -> None:
         """The same node has changed; its record has not."""
         self.views[index] = view
-        self._note(index, view)
-
-    def _note(self, index: int, view: NodeView) -> None:
-        node = view.node
-        running = view.in_flight if view.beside is None else view.in_flight + view.beside.in_flight
-        if node.state is _READY and (running < node.capacity or view.ejections):
-            self._perhaps.add(index)
+        node, beside = view.node, view.beside
+        running = view.in_flight if beside is None else view.in_flight + beside.in_flight
+        ready = node.state is _READY
+        has_room = ready and running < node.capacity
+        if has_room and not view.ejections and view.standing:
+            if index in self.shut:
+                self.shut.discard(index)
+                self._perhaps.add(index)
         else:
-            self._perhaps.discard(index)
+            self.shut.add(index)
+            if has_room or (ready and view.ejections):
+                self._perhaps.add(index)
+            else:
+                self._perhaps.discard(index)
         if view.warming:
-            self._warming.add(index)
-        elif self._warming:
-            self._warming.discard(index)
-
-    @property
-    def has_warming(self) -> bool:
-        """There are nodes that are to be spared for a while."""
-        return bool(self._warming)
+            self.warming.add(index)
+        elif self.warming:
+            self.warming.discard(index)
 
     @property
     def is_full(self) -> bool:

@@ -6,6 +6,7 @@ import msgspec
 
 from router.conduct import Conduct
 from router.ejection import GOOD
+from router.fleet import Fleet
 from router.pace import UNKNOWN, after_answer, after_first_token
 from router.types import NEVER_NS, Beside, Load, NodeRecord, NodeView
 
@@ -47,7 +48,7 @@ class _FirstTokens(NamedTuple):
 class KnownNode:
     __slots__ = (
         "_answers", "_came", "_elsewhere", "_strangers", "answered_ns", "beside", "clear_at_ns",
-        "conduct", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
+        "conduct", "fleet", "health", "in_flight", "index", "load", "on_trial", "pace", "pending",
         "pending_tokens", "record", "rtt_ns", "sent_ns", "silent", "slot", "standing", "tokens",
         "warm",
     )  # fmt: skip
@@ -58,13 +59,17 @@ class KnownNode:
         self.standing = conduct.weight
         """What its reputation makes of its score; 0: it is barred."""
         self.silent = 0
-        """Streams that began and of which nothing comes at the moment."""
+        """Streams that began and of which nothing comes at the moment: a policy that learns sends
+        less to it. One that does not would send it nothing, and never learn that it stalls.
+        """
         self.slot = 0
         self.in_flight = 0
         self.health = GOOD
         self.on_trial = False
+        self.fleet: Fleet | None = None
+        """The nodes of its model; None when it is not listed."""
         self.index = -1
-        """Its place among the nodes of its model; -1 when not listed."""
+        """Its place among those."""
         self.pace = UNKNOWN
         self.pending_tokens = 0
         self.clear_at_ns = 0
@@ -87,7 +92,6 @@ class KnownNode:
     def view(self, learned: bool) -> NodeView:
         """`learned`: with what only a policy that learns looks at."""
         # At most 15 fields are told: one more, and making a view takes twice as long.
-        standing = self.standing / (1 + self.silent) if self.silent else self.standing
         if not learned:
             view = NodeView(
                 node=self.record,
@@ -95,10 +99,11 @@ class KnownNode:
                 ejections=self.health.ejections,
                 ejected_until_ns=self.health.ejected_until_ns,
                 on_trial=self.on_trial,
-                standing=standing,
+                standing=self.standing,
                 beside=self.beside,
             )
         else:
+            standing = self.standing / (1 + self.silent) if self.silent else self.standing
             view = NodeView(
                 node=self.record,
                 in_flight=self.in_flight,

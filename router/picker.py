@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from math import gcd
 
-from router.filters import Filter
+from router.filters import Filter, anyone
 from router.scorers import Scorer
 from router.types import Ask, NodeView
 
@@ -31,6 +31,7 @@ DRAW_BITS = 192
 
 _BLIND_PAIRS = 2
 _INDEX_MASK = (1 << 32) - 1
+_PAIR_MASK = (1 << 64) - 1
 
 
 def same_node_or_power_of_two(
@@ -42,13 +43,15 @@ def same_node_or_power_of_two(
     few: Sequence[int] | None = None,
 ) -> NodeView | None:
     """Return the node that served the session last, unless it is much busier than another."""
-    picked = power_of_two(views, ask, why_not, score, draw, few)
+    picked, picked_score = _better(views, ask, why_not, score, draw, few)
     if ask.preferred < 0 or picked is None:
         return picked
     last = views[ask.preferred]
-    if why_not(last, ask) is None and score(last, ask) >= score(picked, ask) - SESSION_MARGIN:
-        return last
-    return picked
+    if last is picked or (why_not is not anyone and why_not(last, ask) is not None):
+        return picked
+    if picked_score is None:
+        picked_score = score(picked, ask)
+    return last if score(last, ask) >= picked_score - SESSION_MARGIN else picked
 
 
 def power_of_two(
@@ -60,26 +63,42 @@ def power_of_two(
     few: Sequence[int] | None = None,
 ) -> NodeView | None:
     """Return the better of two distinct allowed nodes, each pair being equally likely."""
+    return _better(views, ask, why_not, score, draw, few)[0]
+
+
+def _better(
+    views: Sequence[NodeView],
+    ask: Ask,
+    why_not: Filter,
+    score: Scorer,
+    draw: int,
+    few: Sequence[int] | None,
+) -> tuple[NodeView | None, float | None]:
+    """With its score, if that was asked for."""
     if len(views) > 1:
         for _ in range(_BLIND_PAIRS):
             one, other = _pair(views, draw)
-            if why_not(one, ask) is None and why_not(other, ask) is None:
-                return one if score(one, ask) >= score(other, ask) else other
+            if why_not is anyone or (why_not(one, ask) is None and why_not(other, ask) is None):
+                ones, others = score(one, ask), score(other, ask)
+                return (one, ones) if ones >= others else (other, others)
             draw >>= 64
     # Few are allowed: find them all and draw from those.
     if few is not None:
         views = [views[index] for index in few]
     views = [view for view in views if why_not(view, ask) is None]
     if len(views) < 2:
-        return views[0] if views else None
+        return (views[0] if views else None), None
     one, other = _pair(views, draw)
-    return one if score(one, ask) >= score(other, ask) else other
+    ones, others = score(one, ask), score(other, ask)
+    return (one, ones) if ones >= others else (other, others)
 
 
 def _pair(views: Sequence[NodeView], draw: int) -> tuple[NodeView, NodeView]:
     """Two distinct views; the remainders of 32 random bits favour none by more than n / 2^32."""
-    one = (draw & _INDEX_MASK) % len(views)
-    other = (draw >> 32 & _INDEX_MASK) % (len(views) - 1)
+    draw &= _PAIR_MASK  # from here on it is a small number
+    count = len(views)
+    one = (draw & _INDEX_MASK) % count
+    other = (draw >> 32) % (count - 1)
     return views[one], views[other + (other >= one)]
 
 
@@ -123,7 +142,7 @@ def _best(
     best_score = 0.0
     first = draw % len(views) if views else 0
     for view in (*views[first:], *views[:first]):
-        if why_not(view, ask) is None:
+        if why_not is anyone or why_not(view, ask) is None:
             value = score(view, ask)
             if best is None or value > best_score:
                 best, best_score = view, value

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from router import picker
-from router.filters import ORDER, Filter, sparing, wanting, why_not
+from router.filters import ORDER, Filter, anyone, sparing, wanting, why_not
 from router.fleet import Fleet
 from router.forecast import late_ns, nearness, token_nearness, token_pace
 from router.matching import Matching, match
@@ -23,6 +23,8 @@ SAMPLED = 12
 
 ROOM_NS = 500_000_000
 """Who is to be spared is, as long as another begins within so much more than the prompt takes."""
+
+_CHOSEN = Reason.CHOSEN
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,6 @@ class Policy:
 
     def __init__(
         self,
-        why_not: Filter = why_not,
         score: Scorer = idle_share,
         pick: Picker = picker.same_node_or_power_of_two,
         *,
@@ -58,7 +59,6 @@ class Policy:
         supplier_share_max: float | None = None,
         spares_new: bool = True,
     ) -> None:
-        self._why_not = why_not
         self._score = score
         self._pick = pick
         self.learns = learns
@@ -75,27 +75,31 @@ class Policy:
         few: Sequence[int] | None = None,
         closed: Mapping[Reason, int] | None = None,
         matching: Matching | None = None,
+        is_open: bool = False,
     ) -> Decision:
         """Choose among `seen`, which are the nodes of the request's model, by the random bits of
         `draw` (`picker.DRAW_BITS` of them).
 
-        `few`, `closed` and `matching` only save time: all places in `seen` where a node could be
-        that the filter lets pass, how many nodes are elsewhere, by reason, and who meets what the
-        request wants.
+        The rest only saves time: `few` are all places in `seen` where a node could be that the
+        filter lets pass, `closed` how many nodes are elsewhere, by reason, `matching` who meets
+        what the request wants; `is_open`: the filter lets all pass.
         """
         wants = ask.features.wants
         if wants is not None:
             return self._choose_wanted(ask, seen, draw, matching or match(wants, seen))
+        allowed = anyone if is_open else why_not
         picked = None
         if ask.crowded is not None:
-            picked = self._pick_sparing(seen, ask, self._why_not, self._score, draw, few)
+            picked = self._pick_sparing(seen, ask, allowed, self._score, draw, few)
         if picked is None:
-            picked = self._pick(seen, ask, self._why_not, self._score, draw, few)
+            picked = self._pick(seen, ask, allowed, self._score, draw, few)
         if picked is None:
             asked = seen if few is None else [seen[index] for index in few]
-            refused = self._refusals(ask, asked, closed or {}, self._why_not)
+            refused = self._refusals(ask, asked, closed or {}, why_not)
             return self._refuse(ask, seen, draw, refused)
-        return self._unless_late(picked, ask, seen, draw)
+        if self._wait_ns_max is not None:
+            return self._unless_late(picked, ask, seen, draw)
+        return Decision(node=picked.node, reason=_CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def _choose_wanted(
         self, ask: Ask, seen: tuple[NodeView, ...], draw: int, matching: Matching
@@ -105,7 +109,7 @@ class Policy:
         score = self._score_of(ask)
         late: Decision | None = None
         for group in matching.groups:
-            allowed = wanting(self._why_not, group.wants)
+            allowed = wanting(why_not, group.wants)
             picked = None
             if ask.crowded is not None:
                 picked = self._pick_sparing(seen, ask, allowed, score, draw, group.places)
@@ -120,8 +124,9 @@ class Policy:
             return late
         places = [place for group in matching.groups for place in group.places]
         asked = [seen[place] for place in places]
-        why_not = wanting(self._why_not, ask.features.wants)
-        refused = self._refusals(ask, asked, matching.left_out, why_not)
+        refused = self._refusals(
+            ask, asked, matching.left_out, wanting(why_not, ask.features.wants)
+        )
         return self._refuse(ask, seen, draw, refused)
 
     def _pick_sparing(
@@ -144,7 +149,7 @@ class Policy:
             late = late_ns(picked, ask) - self._wait_ns_max
             if late > 0:
                 return self._late(ask, seen, draw, int(late))
-        return Decision(node=picked.node, reason=Reason.CHOSEN, ask=ask, seen=seen, draw=draw)
+        return Decision(node=picked.node, reason=_CHOSEN, ask=ask, seen=seen, draw=draw)
 
     def _score_of(self, ask: Ask) -> Scorer:
         wants = ask.features.wants
@@ -156,18 +161,20 @@ class Policy:
         """Make a decision once more from what it was made from."""
         ask, seen = decision.ask, decision.seen
         fleet = Fleet(seen)
-        few = None if ask.excluded else fleet.few
+        if ask.excluded or ask.features.wants is not None:
+            return self.choose(ask, seen, decision.draw)
+        few = fleet.few
         closed = None if few is None else fleet.closed
-        return self.choose(ask, seen, decision.draw, few, closed)
+        return self.choose(ask, seen, decision.draw, few, closed, is_open=not fleet.shut)
 
     def explain(self, decision: Decision) -> list[Verdict]:
         """Return what was made of each node seen."""
         wants = decision.ask.features.wants
-        why_not = self._why_not if wants is None else wanting(self._why_not, wants)
+        asked = why_not if wants is None else wanting(why_not, wants)
         score = self._score_of(decision.ask)
         if self._was_sparing(decision):
-            why_not = sparing(why_not)
-        return [self._judge(view, decision, why_not, score) for view in decision.seen]
+            asked = sparing(asked)
+        return [self._judge(view, decision, asked, score) for view in decision.seen]
 
     def _was_sparing(self, decision: Decision) -> bool:
         """Its choice was made among those that need not be spared."""

@@ -41,18 +41,15 @@ _NOTHING: frozenset[str] = frozenset()
 _replace = msgspec.structs.replace
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """One request on one node. Counts against the node until finished."""
 
-    __slots__ = ("_node", "_router", "_silent", "finished", "trial")
-
-    def __init__(self, router: "Router", node: KnownNode, trial: bool) -> None:
-        self._router = router
-        self._node = node
-        self.trial = trial
-        """Its end decides whether an ejected node comes back."""
-        self.finished = False
-        self._silent = False
+    _router: "Router"
+    _node: KnownNode
+    trial: bool
+    """Its end decides whether an ejected node comes back."""
+    finished: bool = False
+    _silent: bool = False
 
     @property
     def node(self) -> NodeRecord:
@@ -113,26 +110,23 @@ class Lease:
         return True
 
 
-class LearningLease(Lease):
+class LearningLease(Lease, eq=False, kw_only=True):
     """A lease whose course is learned from."""
 
-    __slots__ = ("_beside", "_computed", "_decision", "_first_ns", "_tokens")
+    _decision: Decision
+    _computed: int
+    _tokens: int = 0
+    _first_ns: int | None = None
+    _beside: float = 0
 
-    def __init__(
-        self, router: "Router", node: KnownNode, trial: bool, decision: Decision, computed: int
-    ) -> None:
-        super().__init__(router, node, trial)
-        ask = decision.ask
-        self._decision = decision
-        self._computed = computed
+    def __post_init__(self) -> None:
+        ask, node = self._decision.ask, self._node
         self._tokens = ask.prompt_tokens + int(ask.expected_tokens)
-        self._first_ns: int | None = None
-        self._beside = 0
         node.tokens += self._tokens
         if ask.features.stream:
-            node.sent(self, computed, ask.now_ns)
+            node.sent(self, self._computed, ask.now_ns)
         else:  # nobody will tell when its first token came
-            node.busy(computed, ask.now_ns)
+            node.busy(self._computed, ask.now_ns)
 
     def first_token(self, now_ns: int) -> None:
         if self._first_ns is not None or self.finished or not self._decision.ask.features.stream:
@@ -215,15 +209,18 @@ class Router:
             ask = self.lessons.ask(features, now_ns, excluded, preferred, draw)
         else:
             ask = Ask(features, now_ns, excluded, preferred)
-        if self._traffic or (fleet.has_warming and self.policy.spares_new):
+        if self._traffic or (fleet.warming and self.policy.spares_new):
             ask = self._sparing(ask, fleet)
         few = closed = matching = None
+        is_open = False
         if features.wants is not None:
             matching = fleet.matching(features.wants)
         elif not excluded:
-            few = fleet.few
-            closed = None if few is None else fleet.closed
-        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed, matching)
+            is_open = not fleet.shut
+            if not is_open:
+                few = fleet.few
+                closed = None if few is None else fleet.closed
+        decision = self.policy.choose(ask, tuple(fleet.views), draw, few, closed, matching, is_open)
         if self.log is not None and features.request_id:
             self.log.note(decision)
         return decision
@@ -252,7 +249,7 @@ class Router:
         known.in_flight += 1
         if self.policy.learns:
             computed = self.lessons.sent(decision, known)
-            lease: Lease = LearningLease(self, known, trial, decision, computed)
+            lease: Lease = LearningLease(self, known, trial, _decision=decision, _computed=computed)
         else:
             lease = Lease(self, known, trial)
         self._show(known)
@@ -309,7 +306,7 @@ class Router:
     def _sparing(self, ask: Ask, fleet: Fleet) -> Ask:
         traffic = self._traffic.get(ask.features.model)
         crowded = _NOTHING if traffic is None else traffic.crowded
-        return _replace(ask, crowded=crowded) if crowded or fleet.has_warming else ask
+        return _replace(ask, crowded=crowded) if crowded or fleet.warming else ask
 
     def _count(self, ask: Ask, record: NodeRecord, share_max: float) -> None:
         """A supplier was sent something."""
@@ -358,13 +355,13 @@ class Router:
             self._show(node)
 
     def _show(self, node: KnownNode) -> None:
-        if node.index >= 0:
-            self._fleets[node.record.model].show(node.index, node.view(self.policy.learns))
+        if node.fleet is not None:
+            node.fleet.show(node.index, node.view(self.policy.learns))
 
     def _relist(self, now_ns: int) -> None:
         """Take over the registry's nodes; what is known of an id outlives its listing."""
         for node in self._known.values():
-            node.index = -1
+            node.index, node.fleet = -1, None
         self._fleets = {}
         bound, doubtful = self.conducts.terms.bound, set[str]()
         for node_id, record in self._registry.nodes.items():
@@ -375,9 +372,8 @@ class Router:
             node.record = record
             if not node.standing or node.conduct.score < bound:
                 doubtful.add(record.model)
-            node.index = self._fleets.setdefault(record.model, Fleet()).add(
-                node.view(self.policy.learns)
-            )
+            node.fleet = self._fleets.setdefault(record.model, Fleet())
+            node.index = node.fleet.add(node.view(self.policy.learns))
         for model in doubtful:
             self._bar(model)
         gone = [i for i, n in self._known.items() if n.index < 0 and n.forgettable(now_ns)]

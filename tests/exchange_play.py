@@ -60,13 +60,14 @@ class Play:
         wait_s: float | None = None,
         others: str | None = None,
         failover: Failover | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """`wait_s`: so long it waits for a first node. `others` is the engine of all nodes but the
         one that is asked first.
         """
         self._registry, self._engine = Registry(), engine
         self.list_nodes(nodes)
-        self.router = Router(self._registry, Policy(), random.Random(1))
+        self.router = Router(self._registry, policy or Policy(), random.Random(1))
         if endpoint is Endpoint.EMBEDDINGS:
             body = b'{"model":"m","input":"hi"}'
         else:

@@ -9,6 +9,7 @@ from exchange_play import CLOSING, DONE, KEEP_ALIVE, Play, event
 from gateway.exchange.actions import Dial, End, Respond, Send
 from metering.charge import ChargeOutcome
 from metering.usage import Usage
+from router.policy import learned_policy
 from router.types import Termination
 
 
@@ -70,7 +71,7 @@ def test_a_broken_stream_is_free_for_a_key_whose_users_do_not_pay_for_errors():
 
 
 def test_a_node_is_less_of_one_while_a_stream_of_it_is_silent() -> None:
-    play = Play(nodes=1).opened().head()
+    play = Play(nodes=1, policy=learned_policy()).opened().head()
 
     def standing() -> float:
         (view,) = play.router.nodes(play.now_ns)
