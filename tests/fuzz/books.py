@@ -43,7 +43,9 @@ class MemorySpool:
     through the real postings: a row that cannot be written or booked is found here.
     """
 
-    def __init__(self, path: Path, *, rows_max: int = 0, kept_s: float = 0.0) -> None:
+    def __init__(
+        self, path: Path, *, rows_max: int = 0, kept_s: float = 0.0, kept_bytes_max: int = 0
+    ) -> None:
         self.writer = path.name
         self.last_seq = 0
         self.grown = threading.Event()
