@@ -58,6 +58,7 @@ class Stand:
         """Accounts and secrets."""
         self.redis_lives = True
         self.postgres_lives = True
+        self._stopped_ms = 0
         environment = {"TOLLGATE_TEST_REDIS_URL": redis.url}
         if postgres is None:
             self.gateways = [GatewayProcess(folder / "home", 2, environment)]
@@ -114,7 +115,15 @@ class Stand:
 
     async def stop(self) -> list[int]:
         """In order; the exit statuses."""
+        if self.redis_lives:
+            self._stopped_ms = await asyncio.to_thread(self._pool_ms)
         return await asyncio.gather(*(gateway.stop() for gateway in self.gateways))
+
+    def _pool_ms(self) -> int:
+        """The pools' clock at the last question."""
+        with Redis(port=self.redis.port, decode_responses=True) as client:
+            clocks = [client.hget(key, "now_ms") for key in client.scan_iter("tollgate:*}:clock")]
+        return max(map(int, clocks), default=0)
 
     async def keep(self, folder: Path) -> None:
         """The state of PostgreSQL, which otherwise goes with it; all ends before."""
@@ -128,14 +137,23 @@ class Stand:
             await gateway.close()
 
     def leases(self) -> list[str]:
-        """What Redis has as leased, of money (`l:` and the writer) and of places (`m:`)."""
+        """What Redis has as leased, of money (`l:` and the writer) and of places (`m:`) to those
+        who were there to give them back: a dead member's are gone with the next question.
+        """
         found: list[str] = []
         with Redis(port=self.redis.port, decode_responses=True) as client:
             for key in client.scan_iter("tollgate:*"):
-                name = key.partition("}:")[2]
-                if name.startswith(("a:", "c:")):
+                prefix, _, name = key.partition("}:")
+                if name.startswith("a:"):
                     fields = client.hgetall(key)
                     found += [f"{name} {field}" for field in fields if field[:2] in ("l:", "m:")]
+                if name.startswith("c:"):
+                    seen_ms = client.hgetall(f"{prefix}}}:seen")
+                    found += [
+                        f"{name} {field}"
+                        for field in client.hgetall(key)
+                        if field[:2] == "m:" and int(seen_ms.get(field[2:], 0)) >= self._stopped_ms
+                    ]
         return found
 
 
