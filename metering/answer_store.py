@@ -116,7 +116,15 @@ class AnswerStore:
         )
 
     def release(self, account: str, key: str) -> None:
-        """Nothing was charged: the next one with this key is the first."""
+        """Nothing was kept: the next one with this key is the first. What is kept stays."""
+        self._database.query(
+            "DELETE FROM kept_answer WHERE account = ? AND idempotency_key = ? AND running = 1",
+            account,
+            key,
+        )
+
+    def withdraw(self, account: str, key: str) -> None:
+        """What was kept could not be charged: the next one with this key is the first."""
         self._database.query(
             "DELETE FROM kept_answer WHERE account = ? AND idempotency_key = ?", account, key
         )

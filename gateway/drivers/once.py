@@ -150,6 +150,7 @@ class Once:
             if final is None:
                 return False
             if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
+                await self._in_store(lambda: self._store.withdraw(*place))
                 told, paid = await form.whole(final), False
             else:
                 limits = final.headers[len(answer.headers) :]
@@ -189,6 +190,7 @@ class Once:
         driver.take()
         rest = [chunk async for chunk in driver.chunks()]
         if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
+            await self._in_store(lambda: self._store.withdraw(*place))
             last, paid = b"".join(map(form.feed, rest)), False
         await listener.part(last, last=True)
         return paid

@@ -9,6 +9,8 @@ import pytest
 from raw_client import CHAT, RawClient
 from served import configuration, eventually, serve
 
+from gateway.admission.till import Till
+from metering.charge import CloseCharge
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
@@ -67,6 +69,31 @@ async def test_what_cost_nothing_may_be_tried_again(tmp_path, driver):
         wrong = await served.client.post(CHAT, json={**ASKED, "n": -1}, headers=KEY)
         assert wrong.status_code == 400
         assert (await served.client.post(CHAT, json=ASKED, headers=KEY)).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_could_not_be_charged_is_asked_anew(tmp_path, monkeypatch, driver, stream):
+    record, lost = Till.record, []
+
+    def lose_the_first_end(till, row, on_durable):
+        if type(row) is CloseCharge and not lost:
+            lost.append(row)
+            asyncio.get_running_loop().call_soon(on_durable, OSError("the disk is gone"))
+        else:
+            record(till, row, on_durable)
+
+    monkeypatch.setattr(Till, "record", lose_the_first_end)
+    async with FakeNode() as node, serve(tmp_path, configuration([node]), driver=driver) as served:
+        asked = {**ASKED, "stream": stream}
+        first = await served.client.post(CHAT, json=asked, headers=KEY)
+        assert "not_recording" in first.text
+        again = await served.client.post(CHAT, json=asked, headers=KEY)
+        assert again.status_code == 200
+        assert "idempotent-replayed" not in again.headers
+        assert len(node.received) == 2
+        third = await served.client.post(CHAT, json=asked, headers=KEY)
+        assert third.content == again.content
+        assert len(node.received) == 2
 
 
 async def test_a_client_that_lost_its_connection_gets_the_rest_by_asking_again(tmp_path):

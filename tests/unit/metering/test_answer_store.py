@@ -62,6 +62,13 @@ def test_an_answer_is_neither_released_nor_kept_beyond_a_day(store):
     assert claim(store).state is ClaimState.CLAIMED
 
 
+def test_what_could_not_be_charged_is_withdrawn(store):
+    claim(store)
+    store.keep("acme", "k", ANSWER)
+    store.withdraw("acme", "k")
+    assert claim(store).state is ClaimState.CLAIMED
+
+
 def test_an_account_keeps_so_many_answers_and_so_many_bytes(store):
     assert [claim(store, str(n)).state for n in range(4)] == [ClaimState.CLAIMED] * 3 + [
         ClaimState.FULL
