@@ -18,7 +18,7 @@ Fee Vault pays, and the rest stays owed in USD.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from operator import add
 
 import msgspec
 
@@ -113,24 +113,20 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     earned = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    nothing = dict.fromkeys(sorted({**earned.stipend, **earned.usage, **debts}), 0)
-    stipend = {**nothing, **earned.stipend}
-    obligation = _plus(stipend, earned.usage)
+    suppliers = sorted({**earned.stipend, **earned.usage, **debts})
+    nothing = dict.fromkeys(suppliers, 0)
+    stipend = list({**nothing, **earned.stipend}.values())
+    usage = list({**nothing, **earned.usage}.values())
+    debt = list({**nothing, **debts}.values())
+    obligation = list(map(add, stipend, usage))
     return _Owed(
-        suppliers=list(nothing),
-        stipend=list(stipend.values()),
-        obligation=list(obligation.values()),
-        debt=list({**nothing, **debts}.values()),
-        total=list(_plus(obligation, debts).values()),
+        suppliers=suppliers,
+        stipend=stipend,
+        obligation=obligation,
+        debt=debt,
+        total=list(map(add, obligation, debt)),
         list_share=earned.list_share,
     )
-
-
-def _plus(amounts: dict[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    added = amounts.copy()
-    for supplier, amount in more.items():
-        added[supplier] += amount
-    return added
 
 
 def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: IdeParams) -> _Paid:

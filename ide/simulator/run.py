@@ -120,7 +120,7 @@ def process_pool(workers: int) -> Iterator[Map]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield lambda function, jobs: pool.map(
-            function, jobs, chunksize=max(1, min(16, len(jobs) // (workers * 4)))
+            function, jobs, chunksize=max(1, min(4, len(jobs) // (workers * 4)))
         )
 
 
