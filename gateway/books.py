@@ -19,7 +19,7 @@ from gateway.admission.till import LedgerSource, Till
 from gateway.billing.billing import Billing
 from gateway.billing.sla_watch import keep_judging
 from gateway.config import Config, SpoolConfig
-from gateway.drains import DrainStore
+from gateway.drain_store import DrainStore
 from gateway.enrolment.node_store import NodeStore
 from gateway.home import Home
 from gateway.housekeeping import (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gateway import errors
 from gateway.admission.catalogue import Catalogue
-from gateway.drains import DrainKind, Drains, DrainStore
+from gateway.drain_store import DrainKind, Drains, DrainStore
 from gateway.node_list import NodeList
 
 

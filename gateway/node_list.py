@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.config import NodeConfig
-from gateway.drains import Drains, DrainStore
+from gateway.drain_store import Drains, DrainStore
 from gateway.pools.config import RayConfig
 from router.registry import Registry
 from router.types import NodeRecord, NodeState

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.drains import DrainStore
+from gateway.drain_store import DrainStore
 from gateway.enrolment.node_store import NodeStore, UnknownNodeError
-from gateway.routes.price_views import entry_view
-from gateway.routes.views import customer_json, key_json, seconds
+from gateway.views.customers import customer_json, key_json
+from gateway.views.fields import seconds
+from gateway.views.prices import entry_view
 from metering.accounts import AccountError
 from metering.customer_store import CustomerStore
 from metering.database import Database

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from gateway.audit.trail import AuditQuery, AuditTrail
+from gateway.audit.view import line_json
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
-from gateway.routes.audit_views import line_json
 from metering.month import time_text
 
 

@@ -25,7 +25,7 @@ from gateway.cli.home import (
 )
 from gateway.cli.terms import NONE, OrNone
 from gateway.customers import AccountPatch, Customers
-from gateway.routes.views import customer_json, warning_json
+from gateway.views.customers import customer_json, warning_json
 from metering.credit_line import CreditLineError
 from metering.customer_store import Customer, CustomerError, CustomerState, CustomerStore
 from metering.money import format_usd

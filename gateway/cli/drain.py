@@ -9,8 +9,8 @@ import click
 
 from gateway.cli.audited import audited
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
-from gateway.drains import DrainKind, DrainStore
-from gateway.routes.audit_views import drains_json
+from gateway.drain_store import DrainKind, DrainStore
+from gateway.views.drains import drains_json
 from metering.month import time_text
 
 _end = click.option("--end", is_flag=True, help="Let it get requests again.")

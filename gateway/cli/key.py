@@ -22,7 +22,7 @@ from gateway.cli.home import (
     open_ledger,
 )
 from gateway.cli.terms import Duration, patch_of, term_options
-from gateway.routes.views import key_json
+from gateway.views.customers import key_json
 from metering.accounts import customer
 from metering.key_patch import KeyPatch
 from metering.key_store import KeyRefusedError, KeyStore

@@ -26,8 +26,8 @@ from gateway.cli.terms import Duration
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Node, Terms
 from gateway.enrolment.node_store import NodeStore, UnknownNodeError
-from gateway.routes.node_views import audit_json, node_json, state_of
-from gateway.routes.views import seconds
+from gateway.views.fields import seconds
+from gateway.views.nodes import audit_json, node_json, state_of
 from router.types import NodeRecord
 from router.wants import PPM
 

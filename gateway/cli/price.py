@@ -21,7 +21,7 @@ from gateway.cli.home import (
 )
 from gateway.config import ConfigError, load
 from gateway.price_terms import NewPrice
-from gateway.routes.price_views import entry_view, name_view, tariff_view, when
+from gateway.views.prices import entry_view, name_view, tariff_view, when
 from metering.money import PPM, format_usd
 from metering.off_peak import window_from_text
 from metering.price_book import Tariff

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway import errors
 from gateway.console.parts import Parts
-from gateway.drains import DrainKind
+from gateway.drain_store import DrainKind
 from gateway.settlement.close import Outcome
 from gateway.settlement.close_child import close_epoch
 from gateway.settlement.config import price_of_io

@@ -10,7 +10,7 @@ from gateway.console.census import Member, gpus_of
 from gateway.console.latency import Wait, wait_of
 from gateway.console.sightings import Sightings
 from gateway.enrolment.node import Node
-from gateway.routes.node_views import state_of
+from gateway.views.nodes import state_of
 from router.types import NodeView
 
 

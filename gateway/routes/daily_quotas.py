@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.admission.catalogue import Catalogue
-from gateway.routes.views import seconds
+from gateway.views.fields import seconds
 from metering.cycle import Cycle, cycle_end_ns, cycle_start_ns
 from metering.usage_store import GroupBy, UsageFilter, UsageStore
 

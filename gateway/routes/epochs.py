@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gateway.routes.admin.auth import Authorize
 from gateway.routes.body import query_of
-from gateway.routes.views import page_json
+from gateway.routes.page import page_json
 from gateway.settlement.epochs import Epochs, seal_object
 from metering.epoch_seal import PayoutRow
 

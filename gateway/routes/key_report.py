@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.routes.views import key_json, usd
+from gateway.views.customers import key_json
+from gateway.views.fields import usd
 from metering.customer_store import CustomerStore
 from metering.cycle import Cycle, cycle_end_ns, cycle_start_ns
 from metering.key_store import KeyStore

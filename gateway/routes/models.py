@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends
 from gateway import errors
 from gateway.admission.catalogue import Catalogue, Model
 from gateway.routes.auth import Authenticate
-from gateway.routes.price_views import pricing_view, tariff_view
+from gateway.views.prices import pricing_view, tariff_view
 from metering.keys import ApiKey
 
 

@@ -12,7 +12,8 @@ from gateway import errors
 from gateway.admission.keyring import Keyring
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import json_body, query_of
-from gateway.routes.views import key_json, page_json
+from gateway.routes.page import page_json
+from gateway.views.customers import key_json
 from metering.key_patch import KeyPatch
 from metering.key_store import KeyStore
 from metering.keys import NO_TERMS, ApiKey

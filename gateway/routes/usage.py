@@ -18,7 +18,7 @@ from gateway.admission.catalogue import Catalogue
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import query_of
 from gateway.routes.daily_quotas import daily_quotas
-from gateway.routes.views import seconds, usd
+from gateway.views.fields import seconds, usd
 from metering.charge import ChargeRecord
 from metering.cycle import Cycle, cycle_start_ns
 from metering.keys import ApiKey

@@ -8,7 +8,7 @@ import time
 import pytest
 from served import configuration, eventually, serve
 
-from gateway.drains import DrainKind, DrainStore
+from gateway.drain_store import DrainKind, DrainStore
 from metering.backend import open_database
 from serving.fake_node import FakeNode
 

@@ -13,8 +13,9 @@ from gateway.admission.keyring import Keyring
 from gateway.customers import AccountPatch, Customers
 from gateway.errors import ApiError
 from gateway.routes.body import json_body, query_of
+from gateway.routes.page import page_json
 from gateway.routes.usage import UsageQuery, usage_json
-from gateway.routes.views import customer_json, page_json, warning_json
+from gateway.views.customers import customer_json, warning_json
 from metering.usage_store import UsageStore
 
 

@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from gateway.audit.trail import AuditQuery, AuditTrail
-from gateway.routes.audit_views import line_json
+from gateway.audit.view import line_json
 from gateway.routes.body import query_of
-from gateway.routes.views import page_json
+from gateway.routes.page import page_json
 
 LINES_MAX = 1000
 

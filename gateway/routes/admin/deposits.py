@@ -12,8 +12,8 @@ from gateway import errors
 from gateway.billing.billing import Billing
 from gateway.billing.objects import booked_object, deposit_object, refund_object
 from gateway.routes.body import json_body, query_of
+from gateway.routes.page import page_json
 from gateway.routes.statements import StatementQuery, statement_answer
-from gateway.routes.views import page_json
 from metering.deposit import DepositMethod, DepositOrder, IoPrice
 from metering.money import parse_io, parse_usd
 from metering.movements import SEQ_MAX

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from gateway.drain_store import DrainKind
 from gateway.draining import Draining
-from gateway.drains import DrainKind
-from gateway.routes.audit_views import drains_json
+from gateway.views.drains import drains_json
 
 
 def routes(draining: Draining, route_class: type[APIRoute]) -> APIRouter:

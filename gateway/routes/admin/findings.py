@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from msgspec import Meta
 
 from gateway.routes.body import query_of
-from gateway.routes.views import page_json
+from gateway.routes.page import page_json
 from metering.finding import Finding, FindingKind
 from metering.finding_store import FindingStore
 

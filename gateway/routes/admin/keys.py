@@ -11,8 +11,9 @@ from msgspec import Meta
 from gateway import errors
 from gateway.admission.keyring import Keyring
 from gateway.routes.body import json_body, query_of
+from gateway.routes.page import page_json
 from gateway.routes.sub_keys import Rotation
-from gateway.routes.views import key_json, page_json
+from gateway.views.customers import key_json
 from metering.key_patch import KeyPatch
 from metering.key_store import KeyStore
 from metering.keys import NO_TERMS

@@ -14,8 +14,9 @@ from gateway import errors
 from gateway.enrolment.enrolment import Enrolment, invitation
 from gateway.enrolment.node import Terms
 from gateway.routes.body import json_body, query_of
-from gateway.routes.node_views import audit_json, node_json
-from gateway.routes.views import page_json, seconds
+from gateway.routes.page import page_json
+from gateway.views.fields import seconds
+from gateway.views.nodes import audit_json, node_json
 from router.wants import PPM
 
 _Supplier = Annotated[str, Meta(pattern=r"^[a-z0-9._-]{1,64}\Z")]

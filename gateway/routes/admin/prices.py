@@ -15,8 +15,8 @@ from gateway import errors
 from gateway.admission.catalogue import Catalogue
 from gateway.price_terms import NewPrice
 from gateway.routes.body import json_body, query_of
-from gateway.routes.price_views import entry_view, name_view
-from gateway.routes.views import page_json
+from gateway.routes.page import page_json
+from gateway.views.prices import entry_view, name_view
 from metering.price_store import PriceStore
 
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.audit.trail import DONE, REFUSED, AuditLine, AuditQuery, AuditTrail, Via
 from gateway.console.login_pace import LOG_IN, WINDOW_NS, WRONG_BY_ALL_MAX, WRONG_MAX, LoginPace
 from gateway.console.sessions import IDLE_NS, LASTS_NS, Sessions
-from gateway.drains import DrainKind, Drains, DrainStore
+from gateway.drain_store import DrainKind, Drains, DrainStore
 from metering.backend import open_database
 from metering.key_store import KeyStore
 from metering.ledger import LedgerError

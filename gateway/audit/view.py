@@ -1,12 +1,11 @@
-"""The audit trail and what is drained as JSON, the same over HTTP and on the command line."""
+"""A line of the audit trail as JSON, the same over HTTP and on the command line."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gateway.audit.trail import AuditLine, value_of
-from gateway.drains import Drains
-from gateway.routes.views import seconds
+from gateway.views.fields import seconds
 
 
 def line_json(seq: int, line: AuditLine) -> dict[str, Any]:
@@ -23,13 +22,4 @@ def line_json(seq: int, line: AuditLine) -> dict[str, Any]:
         "detail": line.detail,
         "before": value_of(line.was),
         "after": value_of(line.became),
-    }
-
-
-def drains_json(drains: Drains) -> dict[str, Any]:
-    """Since when, by id."""
-    return {
-        "object": "drains",
-        "nodes": {name: seconds(since_ns) for name, since_ns in drains.nodes.items()},
-        "models": {name: seconds(since_ns) for name, since_ns in drains.models.items()},
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from gateway.routes.views import seconds
+from gateway.views.fields import seconds
 from metering.price_book import NEVER_NS, InForce, Tariff
 from metering.price_store import PriceEntry
 from metering.prices import ModelPrice, price_named

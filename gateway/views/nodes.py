@@ -1,4 +1,4 @@
-"""Enrolled nodes as JSON, the same over HTTP and on the command line."""
+"""Enrolled nodes as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.enrolment.node import AuditEntry, Node
-from gateway.routes.views import seconds
+from gateway.views.fields import seconds
 
 
 def node_json(node: Node, now_ns: int) -> dict[str, Any]:

@@ -1,21 +1,13 @@
-"""Customers and keys as JSON, the same over HTTP and on the command line.
-
-`*_at` is Unix time in seconds; `*_nano_usd` counts 1e-9 USD and `*_usd` is the same as exact text.
-"""
+"""Customers and keys as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
+from gateway.views.fields import seconds, usd
 from metering.customer_store import BalanceWarning, Customer
 from metering.keys import ApiKey
 from metering.limits import Limits
-from metering.money import format_usd
-
-T = TypeVar("T")
-
-_SECOND_NS = 1_000_000_000
 
 
 def key_json(key: ApiKey) -> dict[str, Any]:
@@ -67,26 +59,3 @@ def warning_json(warning: BalanceWarning) -> dict[str, Any]:
         **usd("threshold", warning.threshold_nano_usd),
         **usd("available", warning.available_nano_usd),
     }
-
-
-def page_json(
-    found: Sequence[T], limit: int, show: Callable[[T], dict[str, Any]], cursor: Callable[[T], str]
-) -> dict[str, Any]:
-    """A list of at most `limit`, of which one more was asked for to see if there is more."""
-    shown = found[:limit]
-    more = len(found) > limit
-    return {
-        "object": "list",
-        "data": [show(each) for each in shown],
-        "has_more": more,
-        "next_cursor": cursor(shown[-1]) if more else None,
-    }
-
-
-def usd(name: str, nano_usd: int | None) -> dict[str, int | str | None]:
-    text = None if nano_usd is None else format_usd(nano_usd)
-    return {f"{name}_nano_usd": nano_usd, f"{name}_usd": text}
-
-
-def seconds(time_ns: int | None) -> int | None:
-    return None if time_ns is None else time_ns // _SECOND_NS
