@@ -1,4 +1,4 @@
-"""What the connections of one gateway share, as one of them knows it."""
+"""Whom a connection tells of its requests; one for all connections of a gateway."""
 
 from __future__ import annotations
 
