@@ -28,8 +28,8 @@ from gateway.admission.keyring import Caller
 from gateway.client.answer import error_answer
 from gateway.client.body import ChunkedBody
 from gateway.client.head import HEAD_BYTES_MAX, Head, head_like, judge_partial, read_head
-from gateway.client.request import Request
 from gateway.client.listener import Listener
+from gateway.client.request import Request
 from gateway.errors import ApiError
 from gateway.timeouts import (
     BODY_NS_PER_BYTE,
