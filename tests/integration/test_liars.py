@@ -7,7 +7,7 @@ import random
 
 import msgspec
 import pytest
-from served import configuration, serve
+from served import configuration, eventually, serve
 from word_tokenizer import WORDS, write_word_tokenizer
 
 from gateway.canaries.config import CanariesConfig
@@ -17,7 +17,7 @@ from serving.simulated_engine import Pace
 
 pytestmark = pytest.mark.anyio
 BOUND, WITHIN = 900, 200
-AT_ONCE = 4
+AT_ONCE, CANARY_EVERY = 4, 5
 IDLE_TIMEOUT = "node_idle_timeout_s = 1"
 KINDS = ("inflates", "smaller", "stalls", "slow", "honest", "honest")
 LIARS = {
@@ -41,6 +41,16 @@ async def reputations(served) -> dict[str, float]:
     names = [f"node-{number}" for number in range(len(KINDS))]
     found = [await served.metric("tollgate_node_reputation", node=name) for name in names]
     return dict(zip(names, found, strict=True))
+
+
+async def canary(served) -> None:
+    """Until an honest node was asked once more what others are asked."""
+
+    async def count() -> float:
+        return await served.metric("tollgate_canaries_total", node="node-5")
+
+    before = await count()
+    await eventually(count, lambda now: now > before, within_s=30)
 
 
 async def ask(served, rng: random.Random, name: str) -> int:
