@@ -207,7 +207,8 @@ def _echo(customer: Customer) -> None:
     state = "" if customer.state is CustomerState.ACTIVE else f", {customer.state}"
     click.echo(f"{customer.account}: {format_usd(balance.available)} USD available{state}")
     click.echo(f"  balance {shown['balance_usd']}, on hold {shown['held_usd']}")
-    click.echo(f"  paid in {shown['paid_in_usd']}, spent {shown['spent_usd']} with fees and refunds")
+    paid_in, spent = shown["paid_in_usd"], shown["spent_usd"]
+    click.echo(f"  paid in {paid_in}, spent {spent} with fees and refunds")
     if customer.credit_line_nano_usd:
         click.echo(f"  credit line {shown['credit_line_usd']}, drawn {shown['credit_drawn_usd']}")
     if customer.warn_below_nano_usd is not None:
