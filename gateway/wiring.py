@@ -59,7 +59,9 @@ from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
+    batches,
     epochs,
+    files,
     health,
     key,
     messages,
@@ -86,7 +88,7 @@ from gateway.routes.admin import (
 )
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.audited import route_class
-from gateway.routes.admin.auth import Authorize, authorize_with
+from gateway.routes.admin_auth import Authorize, authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
@@ -260,6 +262,7 @@ class Gateway:
     def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
+        batching = self._batches
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
@@ -290,7 +293,8 @@ class Gateway:
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
-            *self._batches.routers(authenticate),
+            files.routes(authenticate, self.config.files, batching.files, batching.folder),
+            batches.routes(authenticate, batching.store, batching.files, batching.created),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts(authorize, draining)),
             console.routes(self._home, self.config, books, catalogue, *shown),
