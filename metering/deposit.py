@@ -38,8 +38,6 @@ CODE_DEPOSIT_IO = "deposit_io"
 
 ID_CHARS_MAX = 100
 TEXT_CHARS_MAX = 200
-USDC_FEE_PPM = 20_000
-"""2%, what io.net asks of payments in USDC; payments in IO are free."""
 
 _DEPOSIT = "deposit:"
 

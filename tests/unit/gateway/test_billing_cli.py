@@ -6,21 +6,9 @@ import json
 
 import pytest
 from books import closed, opened, used
-from click.testing import CliRunner
 
-from gateway.cli import main
 from metering.posting import close_group, hold_group
 from metering.sqlite_ledger import SqliteLedger
-
-
-@pytest.fixture
-def run(tmp_path):
-    def invoke(*args):
-        done = CliRunner().invoke(main, [*args, "--home", str(tmp_path / "home")])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return invoke
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Repeatable(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-class Once:
+class Idempotency:
     """Methods raise ApiError as long as nothing was told."""
 
     def __init__(self, desk: DeskOf[HeldDriver], store: AnswerStore, writer: str) -> None:
