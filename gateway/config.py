@@ -27,7 +27,7 @@ from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
 from gateway.exchange.failover import FailoverConfig
 from gateway.files.config import FilesConfig
-from gateway.honesty.settings import HonestyConfig
+from gateway.honesty.config import HonestyConfig
 from gateway.ledger_config import LedgerConfig
 from gateway.logs.config import LogConfig
 from gateway.openai.request import Endpoint

@@ -41,8 +41,8 @@ from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk, DeskOf
 from gateway.drivers.held import HeldDriver
+from gateway.drivers.idempotency import Idempotency
 from gateway.drivers.listener import ClientListener
-from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
@@ -59,7 +59,9 @@ from gateway.reputation.keeper import Keeper
 from gateway.responses.background import Background
 from gateway.responses.shelf import Shelf
 from gateway.routes import (
+    batches,
     epochs,
+    files,
     health,
     key,
     messages,
@@ -86,7 +88,7 @@ from gateway.routes.admin import (
 )
 from gateway.routes.admin import api as admin
 from gateway.routes.admin.audited import route_class
-from gateway.routes.admin.auth import Authorize, authorize_with
+from gateway.routes.admin_auth import Authorize, authorize_with
 from gateway.routes.auth import authenticate_with
 from gateway.routing.news import news
 from gateway.scorecard.tool_checks import ToolChecks
@@ -241,11 +243,11 @@ class Gateway:
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
         keeping = (self._books.answers, self._books.writer)
-        told_once = Once(DeskOf(self.admission, held_driver, refused), *keeping)
+        told_once = Idempotency(DeskOf(self.admission, held_driver, refused), *keeping)
         rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         quiet_desk = DeskOf(self.admission, held_driver, lambda *_: None)  # the app tells
-        once = Once(quiet_desk, *keeping)
+        once = Idempotency(quiet_desk, *keeping)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
         self.listener = ClientListener(
             self.admission,
@@ -257,9 +259,10 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
+    def _routers(self, desk: Desk, once: Idempotency, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
+        batching = self._batches
         authenticate = authenticate_with(admission)
         authorize = authorize_with(self.config.admin.key(self._home), self._keyring)
         aside = Aside(self._router, catalogue, self._upstream)
@@ -290,7 +293,8 @@ class Gateway:
             openrouter.routes(
                 catalogue, self._router, admission, self.config.responses, authenticate
             ),
-            *self._batches.routers(authenticate),
+            files.routes(authenticate, self.config.files, batching.files, batching.folder),
+            batches.routes(authenticate, batching.store, batching.files, batching.created),
             *([] if self._enrolled is None else [self._enrolled.routes]),
             admin.routes(authorize, self._admin_parts(authorize, draining)),
             console.routes(self._home, self.config, books, catalogue, *shown),

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastapi import APIRouter
-
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.admission.keyring import Keyring
@@ -28,8 +26,6 @@ from gateway.files.file_store import FileStore
 from gateway.files.folder import FileFolder
 from gateway.files.keeper import Keeper
 from gateway.home import Home
-from gateway.routes import batches, files
-from gateway.routes.auth import Authenticate
 from metering.backend import open_database
 from metering.lease import Lease
 from router.router import Router
@@ -50,14 +46,13 @@ class Batches:
         router: Router,
         new_driver: Callable[[Exchange], HeldDriver],
     ) -> None:
-        self._config = config
         self._database = open_database(config.ledger.where(home))
         """Its own: what many lines write must not hold up who looks for a key."""
-        self._folder = _folder(config.files.where(home))
-        self._files = FileStore(self._database)
-        self._batches = BatchStore(self._database)
-        self._keeper = Keeper(self._files, self._folder)
-        lines = LineStore(self._database, self._batches, books.writer)
+        self.folder = _folder(config.files.where(home))
+        self.files = FileStore(self._database)
+        self.store = BatchStore(self._database)
+        self._keeper = Keeper(self.files, self.folder)
+        lines = LineStore(self._database, self.store, books.writer)
 
         def has_room() -> bool:
             till, most = books.till, config.server.open_requests_max
@@ -73,9 +68,9 @@ class Batches:
         desk = DeskOf(admission, new_driver, _untold, batch=True)
         means = Means(desk, self.gate, LineWriter(lines), keyring, time.time_ns)
         shop = Workshop(
-            batches=self._batches,
+            batches=self.store,
             line_store=lines,
-            folder=self._folder,
+            folder=self.folder,
             means=means,
             catalogue=catalogue,
             holder=books.writer,
@@ -91,12 +86,7 @@ class Batches:
             wall_ns=time.time_ns,
         )
         self._leader = Leader(shop, lease, books.booked)
-
-    def routers(self, authenticate: Authenticate) -> list[APIRouter]:
-        return [
-            files.routes(authenticate, self._config.files, self._files, self._folder),
-            batches.routes(authenticate, self._batches, self._files, self._leader.created),
-        ]
+        self.created = self._leader.created
 
     async def run(self) -> None:
         """For the gateway's lifetime."""

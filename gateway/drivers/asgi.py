@@ -16,7 +16,7 @@ from gateway.client.cors import Cors, Header
 from gateway.drivers.asgi_listener import AsgiListener, Message, Receive, Scope, Send, start_of
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.form import Asked, Plain
-from gateway.drivers.once import Once, Repeatable
+from gateway.drivers.idempotency import Idempotency, Repeatable
 from gateway.errors import ApiError
 from gateway.exchange.exchange import Exchange
 from gateway.openai.request import ENDPOINT_OF_PATH
@@ -40,7 +40,7 @@ class InferenceApp:
         new_driver: NewDriver,
         refused: Refused,
         cors: Cors,
-        once: Once,
+        once: Idempotency,
         rest: App,
     ) -> None:
         self._admission = admission

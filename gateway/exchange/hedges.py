@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import log
 
-from gateway.scorecard.sketch import PER_E, Sketch, percentile
+from gateway.sketch import PER_E, Sketch, percentile
 
 SAMPLES_MIN = 50
 """With fewer, nothing is late."""

@@ -8,10 +8,10 @@ import random
 from collections.abc import Callable, Collection
 
 from gateway.admission.catalogue import Catalogue
+from gateway.honesty.config import HonestyConfig
 from gateway.honesty.counter_check import CounterCheck
 from gateway.honesty.desk import Desk
 from gateway.honesty.recounts import Recounts
-from gateway.honesty.settings import HonestyConfig
 from gateway.telemetry.telemetry import Telemetry
 from metering.finding_store import FindingStore
 from metering.ledger import LedgerError

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Request, Response
 from msgspec import Meta
 
-from gateway.routes.admin.auth import Authorize
+from gateway.routes.admin_auth import Authorize
 from gateway.routes.body import query_of
 from gateway.routes.page import page_json
 from gateway.settlement.epochs import Epochs, seal_object

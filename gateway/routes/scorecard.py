@@ -9,10 +9,10 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from gateway.admission.catalogue import Catalogue
-from gateway.routes.admin.auth import Authorize
+from gateway.routes.admin_auth import Authorize
 from gateway.scorecard.card import UNATTRIBUTED, Card
 from gateway.scorecard.figures import Figures, figures_of
-from gateway.scorecard.sketch import ERROR
+from gateway.sketch import ERROR
 from gateway.telemetry.telemetry import Telemetry
 
 _NS = 1_000_000_000

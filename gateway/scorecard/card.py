@@ -14,7 +14,7 @@ from operator import add
 import msgspec
 
 from gateway.scorecard.rules import COUNTS
-from gateway.scorecard.sketch import Sketch, merge
+from gateway.sketch import Sketch, merge
 
 SLOT_NS = 5_000_000_000
 SLOTS = 61

@@ -14,7 +14,7 @@ from gateway.scorecard.rules import (
     band_of,
     failures_to_demotion,
 )
-from gateway.scorecard.sketch import Sketch, percentile
+from gateway.sketch import Sketch, percentile
 
 RATED_MINUTES = 30
 """The band is that of so long."""

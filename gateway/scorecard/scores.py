@@ -12,7 +12,7 @@ from gateway.exchange.exchange import Exchange
 from gateway.openai.request import Question
 from gateway.scorecard.card import SLOT_NS, UNATTRIBUTED, Card, Cards
 from gateway.scorecard.rules import End, ToolEnd, end_of_outcome, end_of_status
-from gateway.scorecard.sketch import PER_E
+from gateway.sketch import PER_E
 from metering.charge import ChargeOutcome
 
 _WHOLE = frozenset({ChargeOutcome.COMPLETED, ChargeOutcome.EMPTY})

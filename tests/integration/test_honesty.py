@@ -10,8 +10,8 @@ from served import configuration, eventually, serve
 from word_tokenizer import WORDS, write_word_tokenizer
 
 from gateway.config import Config
+from gateway.honesty.config import HonestyConfig
 from gateway.honesty.recounts import ALL_ANSWERS
-from gateway.honesty.settings import HonestyConfig
 from metering.finding import FindingKind
 from metering.finding_store import FindingStore
 from metering.sqlite_database import SqliteDatabase

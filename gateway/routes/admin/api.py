@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fastapi import APIRouter, Depends
 
 from gateway.routes.admin.audited import PREFIX
-from gateway.routes.admin.auth import Authorize
+from gateway.routes.admin_auth import Authorize
 
 
 def routes(authorize: Authorize, parts: Iterable[APIRouter]) -> APIRouter:

@@ -15,7 +15,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from gateway.audit.trail import DONE, REFUSED, AuditTrail, Via
-from gateway.routes.admin.auth import Authorize
+from gateway.routes.admin_auth import Authorize
 
 PREFIX = "/admin/v1"
 _SECRETS = {"api_key", "invitation"}

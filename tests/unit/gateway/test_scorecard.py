@@ -27,7 +27,7 @@ from gateway.scorecard.rules import (
     failures_to_demotion,
 )
 from gateway.scorecard.scores import Scores
-from gateway.scorecard.sketch import ERROR, PER_E, percentile
+from gateway.sketch import ERROR, PER_E, percentile
 from gateway.telemetry.scorecard_series import series
 from metering.charge import ChargeOutcome
 
