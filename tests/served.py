@@ -86,7 +86,7 @@ class Served:
         return sample_sum((await self.client.get("/metrics")).text, name, labels)
 
 
-async def eventually(look, good: Callable[..., bool], *, within_s: float = 10):
+async def eventually(look, good: Callable[..., bool], *, within_s: float = 30):
     """What `look` returns (or returns a promise of) once it is good; polled, with a deadline."""
     deadline = time.monotonic() + within_s
     while True:

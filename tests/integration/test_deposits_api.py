@@ -104,6 +104,7 @@ async def test_a_card_payment_is_booked_once_by_its_reference(admin):
         ({"method": "cash", "id": "x", "amount_usd": "1"}, "Invalid enum value"),
         ({"method": "usdc", "id": "x", "amount_usd": "1", "fee": "0"}, "unknown field"),
         ({"method": "io", "id": "x", "amount_io": "1"}, "needs the price"),
+        ({"method": "card", "amount_usd": "1"}, "give the reference"),
         (
             {"method": "io", "id": "x", "amount_io": "1",
              "io_price": {"usd": "0.16", "source": "pyth", "at": 1}},
@@ -175,6 +176,8 @@ async def test_a_statement_for_the_operator_and_for_the_customer(served, admin):
     page = await served.client.get(f"/v1/statements/{month}", params={"format": "html"})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "Statement so far" in page.text
+    assert (await admin.get(f"/accounts/amce/statements/{month}")).status_code == 404
+    assert (await admin.get("/accounts/amce/deposits")).status_code == 404
     for wrong in ("2026-13", "2999-01"):
         assert (await served.client.get(f"/v1/statements/{wrong}")).status_code == 400
     assert (await served.client.get(f"/v1/statements/{month}", headers={"authorization": ""})

@@ -112,6 +112,13 @@ def test_a_statement_as_text_json_and_page(run, line, tmp_path):
         assert outside not in page
 
 
+@pytest.mark.parametrize("command", ["statement", "deposits"])
+def test_an_account_that_was_never_opened_has_no_statement_and_no_deposits(run, command):
+    run("account", "deposit", "alice", "5")
+    code, out, err = run("account", command, "alcie")
+    assert (code, out, "there is no account 'alcie'" in err) == (1, "", True)
+
+
 @pytest.mark.parametrize(
     ("month", "why"), [("2026-13", "write it like 2026-10"), ("2999-01", "has not begun")]
 )
