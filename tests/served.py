@@ -68,7 +68,7 @@ class Served:
         self.secret = secret
         self.client = client
 
-    async def charges(self, count: int, *, within_s: float = 10) -> list[ChargeRecord]:
+    async def charges(self, count: int, *, within_s: float = 30) -> list[ChargeRecord]:
         """The finished charges in the ledger, once there are `count` of them."""
         return await eventually(
             lambda: self._charges(), lambda found: len(found) >= count, within_s=within_s

@@ -101,8 +101,8 @@ async def test_a_card_payment_is_booked_once_by_its_reference(admin):
         ({"method": "usdc", "id": "x", "amount_usd": "1", "amount_io": "1"}, "no other amount"),
         ({"method": "usdc", "id": "x", "amount_usd": "one"}, "no amount of USD"),
         ({"method": "usdc", "id": "x", "amount_usd": "0"}, "above 0"),
-        ({"method": "cash", "id": "x", "amount_usd": "1"}, "Invalid enum value"),
-        ({"method": "usdc", "id": "x", "amount_usd": "1", "fee": "0"}, "unknown field"),
+        ({"method": "cash", "id": "x", "amount_usd": "1"}, "Supported values are"),
+        ({"method": "usdc", "id": "x", "amount_usd": "1", "fee": "0"}, "argument supplied: fee"),
         ({"method": "io", "id": "x", "amount_io": "1"}, "needs the price"),
         ({"method": "card", "amount_usd": "1"}, "give the reference"),
         (

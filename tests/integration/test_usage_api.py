@@ -64,7 +64,7 @@ BAD_QUERIES = [
     ("after=WyJhIl0", "after"),
     ("start_time=today", "start_time"),
     ("limit=1001", "limit"),
-    ("account=bob", None),
+    ("account=bob", "account"),
 ]
 
 
