@@ -41,8 +41,8 @@ from gateway.drivers.aside import Aside
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk, DeskOf
 from gateway.drivers.held import HeldDriver
+from gateway.drivers.idempotency import Idempotency
 from gateway.drivers.listener import ClientListener
-from gateway.drivers.once import Once
 from gateway.drivers.protocol import ProtocolDriver
 from gateway.drivers.watch import Watch
 from gateway.exchange.exchange import Exchange
@@ -243,11 +243,11 @@ class Gateway:
         shelf = Shelf(self._books.responses, settings.responses, settings.server.body_bytes_max)
         self._background = Background(desk, shelf)
         keeping = (self._books.answers, self._books.writer)
-        told_once = Once(DeskOf(self.admission, held_driver, refused), *keeping)
+        told_once = Idempotency(DeskOf(self.admission, held_driver, refused), *keeping)
         rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         quiet_desk = DeskOf(self.admission, held_driver, lambda *_: None)  # the app tells
-        once = Once(quiet_desk, *keeping)
+        once = Idempotency(quiet_desk, *keeping)
         self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
         self.listener = ClientListener(
             self.admission,
@@ -259,7 +259,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk, once: Once, shelf: Shelf) -> list[APIRouter]:
+    def _routers(self, desk: Desk, once: Idempotency, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         batching = self._batches

@@ -38,8 +38,6 @@ CODE_DEPOSIT_IO = "deposit_io"
 
 ID_CHARS_MAX = 100
 TEXT_CHARS_MAX = 200
-USDC_FEE_PPM = 20_000
-"""2%, what io.net asks of payments in USDC; payments in IO are free."""
 
 _DEPOSIT = "deposit:"
 
@@ -156,6 +154,12 @@ def check_id(what: str, name: str) -> str:
 
 def check_order(order: DepositOrder) -> None:
     """Raises DepositError and AccountError."""
+    by_card = order.method is DepositMethod.CARD
+    if by_card and (not order.reference or order.reference != order.deposit_id):
+        raise DepositError(
+            "a card payment is booked once by its processor's reference, which is the deposit's "
+            "id too: give the reference and leave the id out"
+        )
     check_id("deposit", order.deposit_id)
     accounts.check_name(order.account)
     check_text("reference", order.reference)
@@ -165,11 +169,6 @@ def check_order(order: DepositOrder) -> None:
     if order.io or order.io_price is not None:
         raise DepositError(f"a deposit by {order.method} has neither IO nor its price")
     check_unit(order.method, order.nano_usd)
-    if order.method is DepositMethod.CARD and order.reference != order.deposit_id:
-        raise DepositError(
-            "a card payment is booked once by its processor's reference, which is the deposit's "
-            "id too: give the reference and leave the id out"
-        )
 
 
 def check_unit(method: DepositMethod, nano_usd: int) -> None:

@@ -39,12 +39,14 @@ _SETTINGS = """
 SELECT set_config('lock_timeout', '10s', false),
     set_config('idle_in_transaction_session_timeout', '30s', false),
     set_config('plan_cache_mode', 'force_custom_plan', false),
+    set_config('max_parallel_workers_per_gather', '0', false),
     CASE WHEN current_setting('synchronous_commit') IN ('off', 'remote_write')
     THEN set_config('synchronous_commit', 'on', false) END
 """
 """Transactions take milliseconds. One that hangs, on either side, must not hold up all others; and
 a commit that was answered survives a power cut, whatever the server's default is. A plan that was
-made for an empty table would scan it when it has millions of rows."""
+made for an empty table would scan it when it has millions of rows. And to start workers for a
+question takes 20 ms and more, where the few rows it is about take one."""
 
 _AGAIN_S = 0.5
 """For so long after a server could not be reached, no other attempt is made: each may take as long

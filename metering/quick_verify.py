@@ -36,13 +36,13 @@ class QuickVerification(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None
 
 
-def quick_verify(snapshot: Snapshot, newest_rows: int = NEWEST_ROWS) -> QuickVerification:
+def quick_verify(snapshot: Snapshot) -> QuickVerification:
     """Raises LedgerError if the ledger cannot be read at all."""
     ((last_seq,),) = snapshot.rows("SELECT coalesce(max(seq), 0) FROM transfer")
     newest_ns, problem = 0, None
-    from_seq = max(0, last_seq - newest_rows)
+    from_seq = max(0, last_seq - NEWEST_ROWS)
     try:
-        newest_ns, problem = _newest(snapshot, from_seq, last_seq)
+        newest_ns, problem = _newest(snapshot, from_seq)
         problem = problem or _totals(snapshot)
     except (DamagedError, msgspec.ValidationError) as error:
         problem = str(error)
@@ -51,7 +51,7 @@ def quick_verify(snapshot: Snapshot, newest_rows: int = NEWEST_ROWS) -> QuickVer
     )
 
 
-def _newest(snapshot: Snapshot, from_seq: int, last_seq: int) -> tuple[int, str | None]:
+def _newest(snapshot: Snapshot, from_seq: int) -> tuple[int, str | None]:
     """When the last row was booked, and what is wrong with those after `from_seq`."""
     after = f"seq > {from_seq}"
     charges = {

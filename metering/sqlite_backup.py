@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 from metering.ledger import LedgerError
@@ -14,13 +13,10 @@ from metering.sqlite_file import named_errors
 PAGES = 4096
 """Copied at once, 16 MiB. Writers wait for none of it."""
 
-OnPages = Callable[[int, int], None]
-"""Told how many pages are done, of how many."""
-
 _BESIDE = ("-wal", "-shm")
 
 
-def back_up(source: Path, copy: Path, on_pages: OnPages | None = None) -> None:
+def back_up(source: Path, copy: Path) -> None:
     """The whole of it as of one moment, under this name once it is durable and not before.
 
     Raises LedgerError; a file that has the name already is left as it is.
@@ -37,12 +33,7 @@ def back_up(source: Path, copy: Path, on_pages: OnPages | None = None) -> None:
     ):
         db.execute("BEGIN")
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment is this one
-
-        def progress(_status: int, left: int, pages: int) -> None:
-            if on_pages is not None:
-                on_pages(pages - left, pages)
-
-        db.backup(into, pages=PAGES, progress=progress, sleep=0)
+        db.backup(into, pages=PAGES, sleep=0)
         into.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
     _sync(unfinished)
     unfinished.rename(copy)

@@ -3,7 +3,7 @@
 For estimates and limits only: what is billed is the node's usage wherever it tells. A byte-level
 BPE tokenizer (GPT-2's kind: Llama 3, Qwen, Mistral and most others) is ranks and a split pattern,
 and both are in `tokenizer.json`. What other kinds do cannot be said in tiktoken's terms: they are
-refused, and the caller falls back to `upper_bound`.
+refused.
 """
 
 from __future__ import annotations
@@ -84,11 +84,6 @@ class TokenCounter:
         if self._form is not None:
             text = unicodedata.normalize(self._form, text)
         return len(self._encoding.encode_ordinary(text))
-
-
-def upper_bound(text_bytes: int) -> int:
-    """A byte-level token is at least one byte of UTF-8, so there are no more of them than bytes."""
-    return text_bytes
 
 
 def _ranks(model: _Model) -> dict[bytes, int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 APPLICATIONS = "/api/serve/applications/"
 NODES = "/api/v0/nodes?detail=1&limit=10000"
+DEPLOY_TIMEOUT_S = 60.0
 
 
 class RayUnavailableError(Exception):
@@ -46,13 +47,13 @@ class RayDashboard:
         found: list[dict[str, Any]] = answer["data"]["result"]["result"]
         return [node for node in found if node["state"] == "ALIVE"]
 
-    def deploy(self, config: dict[str, Any], timeout_s: float = 60.0) -> None:
+    def deploy(self, config: dict[str, Any]) -> None:
         """Makes `config` the whole of what Serve runs; returns before it runs.
 
         The first call also starts Serve's controller, which takes seconds. Raises
         `RayUnavailableError`, `RayRefusedError`.
         """
-        self._call("PUT", APPLICATIONS, json.dumps(config).encode(), timeout_s)
+        self._call("PUT", APPLICATIONS, json.dumps(config).encode(), DEPLOY_TIMEOUT_S)
 
     def _call(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
         request = urllib.request.Request(self.url + path, data=body, method=method)

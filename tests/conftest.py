@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from postgres_process import PostgresProcess
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from metering.backend import open_database
+from metering.database import Database
 
 ENGINES = ("tests/e2e/", "tests/pools/", "tests/resume/")
 """What starts Ray or engines, and looks at the whole machine for what they leave."""
@@ -54,3 +58,10 @@ def where(request, tmp_path) -> Path | str:
     if request.param == "sqlite":
         return tmp_path / "ledger.db"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def database(where) -> Iterator[Database]:
+    """The same place, opened."""
+    with contextlib.closing(open_database(where)) as opened:
+        yield opened

@@ -36,16 +36,22 @@ class RedisProcess:
             self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--dir", str(self._folder),
         ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         with Redis(port=self.port) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except RedisConnectionError:
-                    assert time.monotonic() < deadline, "redis-server does not answer"
-                    time.sleep(0.01)
+            while not self._answers(client):
+                assert time.monotonic() < deadline, "redis-server does not answer"
+                if self._process is None or self._process.poll() is not None:
+                    # at first, or again: a connection of somebody else had the port for a moment
+                    self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+                time.sleep(0.01)
+
+    def _answers(self, client: Redis) -> bool:
+        """This one, and no other that has the port."""
+        try:
+            told = client.info("server")["process_id"]
+        except RedisConnectionError:
+            return False
+        return self._process is not None and told == self._process.pid
 
     def kill(self) -> None:
         if self._process is not None:

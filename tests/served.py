@@ -68,7 +68,7 @@ class Served:
         self.secret = secret
         self.client = client
 
-    async def charges(self, count: int, *, within_s: float = 10) -> list[ChargeRecord]:
+    async def charges(self, count: int, *, within_s: float = 30) -> list[ChargeRecord]:
         """The finished charges in the ledger, once there are `count` of them."""
         return await eventually(
             lambda: self._charges(), lambda found: len(found) >= count, within_s=within_s
@@ -128,6 +128,12 @@ def configuration(
         )
     )
     return parse(text)
+
+
+def stranger(gateway: Served) -> str:
+    """The key of another account."""
+    with contextlib.closing(open_database(gateway.home / "ledger.db")) as database:
+        return KeyStore(database).create("globex", "other")[1]
 
 
 def open_account(home: Path, credit_usd: str) -> str:

@@ -6,6 +6,7 @@ from gateway.billing.config import BillingConfig
 from gateway.home import Home
 from gateway.settlement.params_file import params_of_file
 from ide.settlement import SettlementError, open_supply
+from metering.accounts import customer
 from metering.database import Database
 from metering.deposit import DepositError, DepositOrder, IoPrice
 from metering.deposit_book import BookedDeposit, DepositBook
@@ -29,6 +30,11 @@ class Billing:
         self._ledger = ledger
         self.deposits = DepositBook(ledger, database, writer, self._open_supply)
         self.statements = StatementBook(database)
+
+    def knows(self, account: str) -> bool:
+        """Whether it was ever opened. Raises AccountError."""
+        name = customer(account)
+        return name in self._ledger.balances([name])
 
     def deposit(self, order: DepositOrder, now_ns: int) -> tuple[BookedDeposit, bool]:
         """As `DepositBook.deposit`; a new one needs a price of now."""

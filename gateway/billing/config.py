@@ -14,6 +14,7 @@ from metering.money import MoneyError, parse_percent, parse_usd
 
 class BillingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usdc_fee_percent: str = "2"
+    """What io.net asks of payments in USDC."""
     card_fee_percent: str = "0"
     card_fee_usd: str = "0"
     """For each payment, beside the percentage."""

@@ -22,6 +22,7 @@ from gateway.cli.home import (
     json_option,
     open_ledger,
     open_stores,
+    unknown_account,
 )
 from gateway.cli.terms import NONE, OrNone
 from gateway.customers import AccountPatch, Customers
@@ -197,10 +198,7 @@ def _patch(state: str | None, credit_line: int | None, warn_below: Any) -> Accou
 
 def _known(found: Customer | None, account: str) -> Customer:
     if found is None:
-        raise click.ClickException(
-            f"there is no account '{account}': see `tollgate account list`, or open it with "
-            f"`tollgate account create {account}`"
-        )
+        raise unknown_account(account)
     return found
 
 
@@ -209,7 +207,8 @@ def _echo(customer: Customer) -> None:
     state = "" if customer.state is CustomerState.ACTIVE else f", {customer.state}"
     click.echo(f"{customer.account}: {format_usd(balance.available)} USD available{state}")
     click.echo(f"  balance {shown['balance_usd']}, on hold {shown['held_usd']}")
-    click.echo(f"  paid in {shown['paid_in_usd']}, spent {shown['spent_usd']}")
+    paid_in, spent = shown["paid_in_usd"], shown["spent_usd"]
+    click.echo(f"  paid in {paid_in}, spent {spent} with fees and refunds")
     if customer.credit_line_nano_usd:
         click.echo(f"  credit line {shown['credit_line_usd']}, drawn {shown['credit_drawn_usd']}")
     if customer.warn_below_nano_usd is not None:

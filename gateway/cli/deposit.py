@@ -12,7 +12,15 @@ from gateway.billing.objects import booked_object, deposit_object, refund_object
 from gateway.cli.audited import audited
 from gateway.cli.balance import balance_line
 from gateway.cli.billing import open_billing
-from gateway.cli.home import AccountName, Usd, echo_json, echo_table, home_option, json_option
+from gateway.cli.home import (
+    AccountName,
+    Usd,
+    echo_json,
+    echo_table,
+    home_option,
+    json_option,
+    unknown_account,
+)
 from metering.accounts import customer
 from metering.deposit import Deposit, DepositMethod, DepositOrder, IoPrice
 from metering.ledger import PostResult
@@ -101,6 +109,8 @@ def deposits(account: str, limit: int, as_json: bool, home: Path) -> None:
     Example: tollgate account deposits alice
     """
     with open_billing(home) as (billing, _):
+        if not billing.knows(account):
+            raise unknown_account(account)
         found = billing.deposits.deposits(account, limit=limit)
     if as_json:
         for booked in found:

@@ -83,6 +83,13 @@ class AccountName(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
+def unknown_account(account: str) -> click.ClickException:
+    return click.ClickException(
+        f"there is no account '{account}': see `tollgate account list`, or open it with "
+        f"`tollgate account create {account}`"
+    )
+
+
 class Usd(click.ParamType[int]):
     """Read as USD, passed on as nano-USD."""
 

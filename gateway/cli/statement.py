@@ -10,7 +10,14 @@ import click
 from gateway.billing.objects import statement_object
 from gateway.billing.page import statement_page
 from gateway.cli.billing import open_billing
-from gateway.cli.home import AccountName, echo_json, echo_table, home_option, json_option
+from gateway.cli.home import (
+    AccountName,
+    echo_json,
+    echo_table,
+    home_option,
+    json_option,
+    unknown_account,
+)
 from metering.money import format_usd
 from metering.month import Month, MonthError, month_at, parse_month, time_text
 from metering.statement import Statement
@@ -50,6 +57,8 @@ def statement(
     """
     now_ns = time.time_ns()
     with open_billing(home) as (billing, _):
+        if not billing.knows(account):
+            raise unknown_account(account)
         found = billing.statements.statement(account, month or month_at(now_ns), now_ns)
         config = billing.config
     if html_file is not None:

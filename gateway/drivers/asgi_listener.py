@@ -16,7 +16,7 @@ _REQUEST_ID = (b"x-request-id",)
 
 
 class AsgiListener:
-    """A `once.Listener`: told as long as it listens."""
+    """An `idempotency.Listener`: told as long as it listens."""
 
     def __init__(self, send: Send, id_headers: tuple[bytes, ...] = _REQUEST_ID) -> None:
         self._send: Send | None = send

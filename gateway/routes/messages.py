@@ -22,7 +22,7 @@ from gateway.anthropic.stream import MessageStream
 from gateway.drivers.aside import Aside
 from gateway.drivers.desk import Desk
 from gateway.drivers.form import Asked
-from gateway.drivers.once import Once
+from gateway.drivers.idempotency import Idempotency
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
 from gateway.openai.request import Endpoint, read_as
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def routes(
-    admission: Admission, desk: Desk, once: Once, aside: Aside, authenticate: Authenticate
+    admission: Admission, desk: Desk, once: Idempotency, aside: Aside, authenticate: Authenticate
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/messages", tags=["anthropic"])
 

@@ -10,7 +10,7 @@ from fastapi import Response
 from gateway import errors
 from gateway.admission.catalogue import Catalogue
 from gateway.drivers.form import Asked
-from gateway.drivers.once import Once, Repeatable
+from gateway.drivers.idempotency import Idempotency, Repeatable
 from gateway.openai.request import read_as
 from gateway.responses.background import Background, Run
 from gateway.responses.chat import refuse_unserved
@@ -78,7 +78,7 @@ class Start:
         body = msgspec.json.encode(run.queued)
         return Response(body, 200, {"x-request-id": request_id}, _JSON)
 
-    async def told_once(self, once: Once, request: Repeatable) -> Response:
+    async def told_once(self, once: Idempotency, request: Repeatable) -> Response:
         """The same response again: as it was begun, or its events."""
         asking, begun = self._asking, await once.begun(request, self._begin)
         headers = {"idempotent-replayed": "true"} if begun.again else {}

@@ -10,7 +10,7 @@ from gateway import errors
 from gateway.admission.admission import Admission
 from gateway.admission.catalogue import Catalogue
 from gateway.drivers.desk import Desk
-from gateway.drivers.once import Once
+from gateway.drivers.idempotency import Idempotency
 from gateway.errors import ApiError
 from gateway.responses.answer import UNDER_WAY
 from gateway.responses.background import Background
@@ -43,7 +43,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 def routes(
     admission: Admission,
     desk: Desk,
-    once: Once,
+    once: Idempotency,
     shelf: Shelf,
     background: Background,
     catalogue: Catalogue,

@@ -13,7 +13,7 @@ from gateway.drivers.asgi_listener import AsgiListener, start_of
 from gateway.drivers.coroutine import CoroutineDriver
 from gateway.drivers.desk import Desk
 from gateway.drivers.form import Asked, Form
-from gateway.drivers.once import Once, Repeatable
+from gateway.drivers.idempotency import Idempotency, Repeatable
 from gateway.errors import ApiError
 from metering.keys import ApiKey
 
@@ -68,7 +68,7 @@ class ToldOnce(Response):
 
     def __init__(
         self,
-        once: Once,
+        once: Idempotency,
         request: Repeatable,
         ask: Callable[[], Awaitable[Asked]],
         form: RefusingForm,

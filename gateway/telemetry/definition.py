@@ -52,8 +52,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         return last if last in ("seconds", "usd", "bytes", "ratio", "tokens", "rows") else "1"
 
 
-def counter(name: str, help: str, *labels: str, unit: str = "") -> Definition:
-    return Definition(name=name, kind=Kind.COUNTER, help=help, labels=labels, unit=unit)
+def counter(name: str, help: str, *labels: str) -> Definition:
+    return Definition(name=name, kind=Kind.COUNTER, help=help, labels=labels)
 
 
 def histogram(name: str, help: str, *labels: str) -> Definition:

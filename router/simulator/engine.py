@@ -47,7 +47,6 @@ class Engine:
         """Set aside for the admitted."""
         self.promised: Counter[int] = Counter()
         """Blocks that will be in the cache when the prompts before are through."""
-        self.busy_ns = 0
         self.step_end_ns: int | None = None
         """When what it does now is done; None if it does nothing."""
         self._cache_blocks = gpu.cache_tokens // BLOCK_TOKENS
@@ -89,7 +88,6 @@ class Engine:
 
     def step_done(self, now_ns: int) -> tuple[list[Run], list[Run]]:
         """The planned steps are over: (whose first token came, who ended). Plans the next."""
-        self.busy_ns += now_ns - self._plan_start_ns
         self._step += self._plan_steps
         firsts = [run for run in self._plan_runs if run.left_tokens == 0]
         ended: list[Run] = []

@@ -135,19 +135,19 @@ async def test_hang_up_stops_the_node_and_charges_what_was_generated(tmp_path, d
         FakeNode(pace=pace) as node,
         serve(tmp_path, configuration([node]), driver=driver) as served,
     ):
-        asked = chat(stream=True, max_tokens=500, n=choices)
+        asked = chat(stream=True, max_tokens=2000, n=choices)
         async with served.client.stream("POST", CHAT, json=asked) as answer:
             seen = 0
             async for line in answer.aiter_lines():
                 seen += line.startswith("data: ")
                 if seen == 10 * choices:
                     break
-        await eventually(lambda: node.engine.running, lambda running: running == 0, within_s=1)
+        await eventually(lambda: node.engine.running, lambda running: running == 0, within_s=5)
         (charge,) = await served.charges(1)
         assert charge.outcome is ChargeOutcome.CLIENT_GONE
         assert charge.usage_source is UsageSource.COUNTED
         assert 8 * choices <= charge.completion_tokens <= node.engine.generation_tokens
-        assert charge.completion_tokens < 400 * choices
+        assert charge.completion_tokens < 1500 * choices
         assert charge.cost_nano_usd == cost(charge)
         assert await served.metric("tollgate_requests_in_flight") == 0
         assert await served.metric("tollgate_node_in_flight") == 0

@@ -10,7 +10,9 @@ from raw_client import CHAT, RawClient
 from served import configuration, eventually, serve
 
 from gateway.admission.till import Till
+from metering.answer_store import AnswerStore
 from metering.charge import CloseCharge
+from metering.ledger import LedgerError
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
@@ -94,6 +96,36 @@ async def test_what_could_not_be_charged_is_asked_anew(tmp_path, monkeypatch, dr
         third = await served.client.post(CHAT, json=asked, headers=KEY)
         assert third.content == again.content
         assert len(node.received) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_ends_while_the_ledger_is_away_is_kept_when_it_is_back(
+    tmp_path, monkeypatch, driver, stream
+):
+    keep, away = AnswerStore.keep, [True]
+
+    def keep_if_there(store, *answer):
+        if away:
+            raise LedgerError("the server closed the connection")
+        keep(store, *answer)
+
+    monkeypatch.setattr(AnswerStore, "keep", keep_if_there)
+    async with FakeNode() as node, serve(tmp_path, configuration([node]), driver=driver) as served:
+        asked = {**ASKED, "stream": stream}
+
+        async def ask():
+            return await served.client.post(CHAT, json=asked, headers=KEY)
+
+        first = await ask()
+        assert first.status_code == 200
+        meanwhile = await ask()
+        assert meanwhile.status_code == 409
+        assert meanwhile.json()["error"]["code"] == "idempotency_key_in_use"
+        away.clear()
+        again = await eventually(ask, lambda answer: answer.status_code == 200)
+        assert again.content == first.content
+        assert again.headers["idempotent-replayed"] == "true"
+        assert len(node.received) == len(await served.charges(1)) == 1
 
 
 async def test_a_client_that_lost_its_connection_gets_the_rest_by_asking_again(tmp_path):

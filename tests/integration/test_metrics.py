@@ -26,7 +26,6 @@ pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
 ASKED = {"model": "fake", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello."}]}
 STREAMED = ASKED | {"stream": True}
-SERIES_SUFFIXES = ("_bucket", "_count", "_sum", "_created", "_total")
 
 
 async def test_what_is_told_is_what_is_listed(tmp_path) -> None:

@@ -74,6 +74,7 @@ def routes(billing: Billing, route_class: type[APIRoute]) -> APIRouter:
         account: str, query: Annotated[DepositQuery, Depends(query_of(DepositQuery))]
     ) -> dict[str, Any]:
         """The newest first, each with its refunds."""
+        _check_known(billing, account)
         before_seq = SEQ_MAX if query.after is None else query.after
         found = book.deposits(account, limit=query.limit + 1, before_seq=before_seq)
         return page_json(found, query.limit, booked_object, lambda booked: str(booked.seq))
@@ -85,6 +86,7 @@ def routes(billing: Billing, route_class: type[APIRoute]) -> APIRouter:
         query: Annotated[StatementQuery, Depends(query_of(StatementQuery))],
     ) -> Response:
         """A month of an account as JSON, or as a page with `?format=html`."""
+        _check_known(billing, account)
         return statement_answer(billing, account, month, query)
 
     @api.post("/deposits/{deposit_id:path}/refunds")
@@ -111,6 +113,11 @@ def routes(billing: Billing, route_class: type[APIRoute]) -> APIRouter:
         return booked_object(booked) | {"refundable_nano_usd": book.refundable_nano_usd(booked)}
 
     return api
+
+
+def _check_known(billing: Billing, account: str) -> None:
+    if not billing.knows(account):
+        raise errors.not_found(f"There is no account '{account[:100]}'.")
 
 
 def _order(account: str, body: NewDeposit, idempotency_key: str | None) -> DepositOrder:

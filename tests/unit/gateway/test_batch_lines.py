@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from books import closed, opened, used
@@ -13,7 +11,7 @@ from gateway.batches.batch import Batch, Status
 from gateway.batches.batch_store import LEASE, BatchStore
 from gateway.batches.line_store import Line, LineStore
 from gateway.files.file_store import FilesFullError, FileStore, StoredFile
-from metering.backend import open_database, open_ledger
+from metering.backend import open_ledger
 from metering.database import Database
 from metering.lease import Lease, LeaseLostError
 from metering.posting import deposit_group, whole_group
@@ -35,12 +33,6 @@ BATCH = Batch(
     created_ns=NOW_NS,
     expires_ns=NOW_NS + SECOND,
 )
-
-
-@pytest.fixture
-def database(where: Path | str) -> Iterator[Database]:
-    with contextlib.closing(open_database(where)) as opened:
-        yield opened
 
 
 class Clock:

@@ -6,21 +6,9 @@ import json
 
 import pytest
 from books import closed, opened, used
-from click.testing import CliRunner
 
-from gateway.cli import main
 from metering.posting import close_group, hold_group
 from metering.sqlite_ledger import SqliteLedger
-
-
-@pytest.fixture
-def run(tmp_path):
-    def invoke(*args):
-        done = CliRunner().invoke(main, [*args, "--home", str(tmp_path / "home")])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return invoke
 
 
 @pytest.fixture
@@ -122,6 +110,13 @@ def test_a_statement_as_text_json_and_page(run, line, tmp_path):
     assert "4.999938" in page
     for outside in ("http:", "https:", "src=", "url(", "@import", "<script", "<link"):
         assert outside not in page
+
+
+@pytest.mark.parametrize("command", ["statement", "deposits"])
+def test_an_account_that_was_never_opened_has_no_statement_and_no_deposits(run, command):
+    run("account", "deposit", "alice", "5")
+    code, out, err = run("account", command, "alcie")
+    assert (code, out, "there is no account 'alcie'" in err) == (1, "", True)
 
 
 @pytest.mark.parametrize(

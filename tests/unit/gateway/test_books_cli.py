@@ -22,28 +22,6 @@ from metering.sqlite_ledger import SqliteLedger
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run a command on a home of this test; returns exit code, stdout and stderr."""
-
-    def invoke(*args):
-        done = CliRunner().invoke(main, [*args, "--home", str(tmp_path / "home")])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return invoke
-
-
-@pytest.fixture
-def lines(run):
-    def invoke(*args):
-        code, out, err = run(*args, "--json")
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
-
-    return invoke
-
-
-@pytest.fixture
 def ledger(tmp_path, run):
     run("account", "deposit", "alice", "1")
     made = SqliteLedger(tmp_path / "home" / "ledger.db")

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 
 from gateway.audit.trail import DONE, REFUSED, AuditLine, AuditQuery, AuditTrail, Via
 from gateway.console.login_pace import LOG_IN, WINDOW_NS, WRONG_BY_ALL_MAX, WRONG_MAX, LoginPace
 from gateway.console.sessions import IDLE_NS, LASTS_NS, Sessions
 from gateway.drain_store import DrainKind, Drains, DrainStore
-from metering.backend import open_database
 from metering.key_store import KeyStore
 from metering.ledger import LedgerError
 
 NOW_NS = 10**18
 KEY = "an admin key of some length"
 NODE, MODEL = DrainKind.NODE, DrainKind.MODEL
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 def test_a_session_lasts_until_it_is_idle_old_or_ended(database):

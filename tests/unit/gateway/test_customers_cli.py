@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 
 import pytest
-from click.testing import CliRunner
 
-from gateway.cli import main
 from metering import keys
 from metering.backend import open_database
 from metering.customer_store import CustomerStore
@@ -18,25 +15,8 @@ from metering.key_store import KeyStore
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run a command on a home of this test; returns exit code, stdout and stderr."""
-
-    def invoke(*args):
-        done = CliRunner().invoke(main, [*args, "--home", str(tmp_path)])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return invoke
-
-
-@pytest.fixture
-def lines(run):
-    def invoke(*args):
-        code, out, err = run(*args, "--json")
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
-
-    return invoke
+def home(tmp_path):
+    return tmp_path
 
 
 @pytest.fixture

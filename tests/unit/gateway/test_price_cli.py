@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 
@@ -21,16 +20,6 @@ def run(tmp_path):
         done = CliRunner().invoke(main, ["price", *args, "--home", str(tmp_path)])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done.exit_code, done.stdout, done.stderr
-
-    return invoke
-
-
-@pytest.fixture
-def lines(run):
-    def invoke(*args):
-        code, out, err = run(*args, "--json")
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
 
     return invoke
 

@@ -8,10 +8,8 @@ import time
 import msgspec
 import pytest
 from books import closed, opened, used
-from click.testing import CliRunner
 
 from gateway.billing.sla_config import SlaConfig
-from gateway.cli import main
 from gateway.config import ConfigError, parse
 from metering.charge import ChargeOutcome
 from metering.month import DAY_NS, day_text
@@ -45,16 +43,6 @@ def served_two_days_ago(home, at_ns):
         closing = msgspec.structs.replace(closing, closed_ns=at_ns, outcome=outcome)
         ledger.post("g", [hold_group(opening), close_group(opening, closing)])
     ledger.close()
-
-
-@pytest.fixture
-def run(tmp_path):
-    def invoke(*args):
-        done = CliRunner().invoke(main, [*args, "--home", str(tmp_path / "home")])
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return invoke
 
 
 def test_what_was_missed_is_credited_once_and_shown(run, tmp_path):

@@ -11,7 +11,7 @@ from books import closed, deposit, opened, single, used
 
 from metering import usage_hours
 from metering.accounts import USD_FEE_VAULT, customer
-from metering.backend import open_database, open_ledger
+from metering.backend import open_ledger
 from metering.budget_use import BudgetUse, Use
 from metering.charge import ChargeRecord, finished
 from metering.credit_line import set_line
@@ -25,12 +25,6 @@ NOON_NS = 1_700_000_000_000_000_000 // (24 * HOUR_NS) * 24 * HOUR_NS + 12 * HOUR
 """Of a Tuesday."""
 CAP = 10**7
 CYCLES = (None, *Cycle)
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 @pytest.fixture

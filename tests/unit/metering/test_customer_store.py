@@ -19,12 +19,6 @@ COST = 62_000
 
 
 @pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
-
-
-@pytest.fixture
 def store(database):
     return CustomerStore(database)
 

@@ -14,12 +14,6 @@ COLUMNS = "key_id, account, name, digest, created_ns, revoked_ns"
 ENTER = "INSERT INTO gateway_register VALUES (?, ?)"
 
 
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
-
-
 def since(database) -> dict[str, int]:
     return dict(database.query("SELECT writer, since_ns FROM gateway_register ORDER BY writer"))
 

@@ -6,7 +6,6 @@ import pytest
 
 from metering.accounts import IO_CIRCULATING, IO_TREASURY, USD_EXCHANGE, USD_TREASURY, customer
 from metering.deposit import (
-    USDC_FEE_PPM,
     DepositError,
     DepositMethod,
     DepositOrder,
@@ -21,7 +20,7 @@ from metering.posting import deposit_group
 
 ALICE = customer("alice")
 PRICE = IoPrice(nano_usd=160_000_000, source="pyth", at_ns=1)
-USDC_FEE = Fee(ppm=USDC_FEE_PPM)
+USDC_FEE = Fee(ppm=20_000)
 
 
 def ordered(method=DepositMethod.USDC, **fields):

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 import pytest
 
-from metering.backend import open_database
 from metering.finding import Finding, FindingKind
 from metering.finding_store import FindingStore
 from metering.ledger import LedgerError
 from metering.reading_store import ReadingStore
 from metering.reconcile import NodeSum, Reading
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as opened_:
-        yield opened_
 
 
 def finding(number: int, **changes) -> Finding:

@@ -20,12 +20,6 @@ from metering.limits import Limits
 
 
 @pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
-
-
-@pytest.fixture
 def store(database):
     return KeyStore(database)
 

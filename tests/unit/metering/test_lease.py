@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -31,12 +30,6 @@ def lease(database: Database, holder: str, clock: Clock, wall_ns: int = 7) -> Le
         monotonic_ns=lambda: clock.now_ns,
         wall_ns=lambda: wall_ns,
     )
-
-
-@pytest.fixture
-def database(where: Path | str) -> Iterator[Database]:
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 def test_the_first_has_it_until_it_is_silent_for_the_lease(database: Database) -> None:

@@ -115,6 +115,14 @@ def test_a_commit_survives_a_power_cut_whatever_the_server_says(postgres_url):
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
+def test_no_question_starts_workers_however_cheap_they_seem(postgres_url):
+    with contextlib.closing(PostgresLink(postgres_url)) as link, link.connected() as connection:
+        for cost in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+            connection.execute("SELECT set_config($1, '0', false)", (cost,))
+        plan = connection.execute("EXPLAIN SELECT count(*) FROM pg_attribute").fetchall()
+    assert not any("Workers" in line for (line,) in plan), plan
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_server_that_was_started_again_is_found_again(server, how):
     """An idle connection is dead by then: nothing that was asked after the start fails for it."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from msgspec.structs import replace
 
-from metering.backend import open_database
 from metering.ledger import LedgerError
 from metering.off_peak import window_from_text
 from metering.price_book import ALWAYS_NS, LEAD_NS, Tariff
@@ -28,12 +25,6 @@ TARIFF = Tariff(
         window_from_text("sun 00:00-24:00 1"),
     ),
 )
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 @pytest.fixture

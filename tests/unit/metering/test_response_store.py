@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 import pytest
 
-from metering.backend import open_database
 from metering.response_store import ResponseStore
 from metering.stored_response import StoredResponse
 
 BYTES_MAX = 10**6
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 import pytest
 from books import closed, opened, used
 
-from metering.backend import open_database
 from metering.charge import ChargeRecord, finished
 from metering.served_totals import Served, ServedTotals
 from metering.usage_hours import sum_up
 
 DAY_NS = 86_400 * 10**9
 START_NS = 20_000 * DAY_NS
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 def charge(name: str, at_ns: int, **changes: object) -> ChargeRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 
@@ -11,19 +10,12 @@ import pytest
 from books import closed, opened, used
 
 from metering import usage_hours
-from metering.backend import open_database
 from metering.charge import ChargeRecord, finished
 from metering.key_store import KeyStore
 from metering.usage_hours import HOUR_NS, sum_up
 from metering.usage_store import DAY_NS, GroupBy, UsageFilter, UsageStore, UsageSum
 
 START_NS = 1_700_000_000_000_000_000 // DAY_NS * DAY_NS
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as made:
-        yield made
 
 
 def charge(rng: random.Random, name: str) -> ChargeRecord:

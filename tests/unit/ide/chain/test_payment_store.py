@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import msgspec
 import pytest
 
@@ -11,7 +9,6 @@ from ide.chain.chain import ChainError
 from ide.chain.payment import Attempt, Opening, Payment, Spent, TransactionState
 from ide.chain.payment_store import PaymentStore
 from ide.chain.plan import CLOSING
-from metering.backend import open_database
 from metering.ledger import LedgerError
 
 ATTEMPT = Attempt(
@@ -24,12 +21,6 @@ ATTEMPT = Attempt(
     lamports=5_000,
 )
 PAYMENTS = [Payment(epoch=1, supplier_id=f"s{n}", wallet=f"w{n}", io=10) for n in range(3)]
-
-
-@pytest.fixture
-def database(where):
-    with contextlib.closing(open_database(where)) as opened_:
-        yield opened_
 
 
 @pytest.fixture

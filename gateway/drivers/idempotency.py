@@ -3,14 +3,14 @@
 Such a request runs to its end even if its client leaves, for the client that lost its connection
 will ask again. The answer is kept, then it is charged, then what leaves last (a whole answer,
 `[DONE]`) leaves. So a gateway that dies charges nothing that it cannot give again, at the worst it
-gives what it did not charge. What cost nothing is not kept: the next try is a new one.
+gives what it did not charge. What cost nothing is not kept: the next try is a new one. Should the
+database be away as an answer ends, its end does not wait for it: it is kept once it is back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import time
 import zlib
@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from gateway import errors
+from gateway.drivers.arrears import Arrears, Place, place_of
 from gateway.drivers.desk import DeskOf
 from gateway.drivers.form import Asked, Form
 from gateway.drivers.held import HeldDriver
@@ -30,8 +31,6 @@ from metering.answer_store import AnswerStore, Claim, ClaimState, KeptAnswer
 from metering.charge import ChargeOutcome
 from metering.keys import ApiKey
 from metering.ledger import LedgerError
-
-log = logging.getLogger("tollgate")
 
 REPLAYED = (b"idempotent-replayed", b"true")
 _NAME = re.compile(r"[!-~]{1,255}")
@@ -56,13 +55,14 @@ class Repeatable(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
-class Once:
+class Idempotency:
     """Methods raise ApiError as long as nothing was told."""
 
     def __init__(self, desk: DeskOf[HeldDriver], store: AnswerStore, writer: str) -> None:
         self._desk = desk
         self._store = store
         self._writer = writer
+        self._arrears = Arrears()
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(
@@ -83,13 +83,13 @@ class Once:
         kept = await self._claimed(request)
         if kept is not None:
             return Begun(zlib.decompress(kept.body), kept.request_id, again=True)
-        place, began = _place(request), False
+        place, began = place_of(*_name(request)), False
         try:
             answer = await begin()
             began = True
         finally:
             if not began:
-                await self._in_store(lambda: self._store.release(*place))
+                await self._arrears.do(place, self._store.release)
         await self._keep(place, request.request_id, b"application/json", zlib.compress(answer, 1))
         return Begun(answer, request.request_id, again=False)
 
@@ -98,7 +98,7 @@ class Once:
         fingerprint = hashlib.sha256(request.asked).digest()
         try:
             claim = await asyncio.to_thread(
-                self._store.claim, *_place(request), fingerprint, self._writer, time.time_ns()
+                self._store.claim, *_name(request), fingerprint, self._writer, time.time_ns()
             )
         except LedgerError:
             raise errors.limits_unknown() from None
@@ -116,7 +116,7 @@ class Once:
     async def _run(
         self, request: Repeatable, ask: Callable[[], Awaitable[Asked]], listener: Listener
     ) -> None:
-        place, kept = _place(request), False
+        place, kept = place_of(*_name(request)), False
         try:
             asked = await ask()
             desk = self._desk.ask(request.key, asked.endpoint, asked.body, request.request_id)
@@ -128,11 +128,11 @@ class Once:
                 kept = await tell(place, answer, driver, asked.form, listener)
         finally:
             if not kept:
-                await self._in_store(lambda: self._store.release(*place))
+                await self._arrears.do(place, self._store.release)
 
     async def _whole(
         self,
-        place: tuple[str, str],
+        place: Place,
         answer: Respond,
         driver: HeldDriver,
         form: Form,
@@ -150,7 +150,7 @@ class Once:
             if final is None:
                 return False
             if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
-                await self._in_store(lambda: self._store.withdraw(*place))
+                await self._arrears.do(place, self._store.withdraw)
                 told, paid = await form.whole(final), False
             else:
                 limits = final.headers[len(answer.headers) :]
@@ -161,7 +161,7 @@ class Once:
 
     async def _stream(
         self,
-        place: tuple[str, str],
+        place: Place,
         answer: Respond,
         driver: HeldDriver,
         form: Form,
@@ -190,23 +190,16 @@ class Once:
         driver.take()
         rest = [chunk async for chunk in driver.chunks()]
         if driver.exchange.outcome is ChargeOutcome.UNRECORDED:
-            await self._in_store(lambda: self._store.withdraw(*place))
+            await self._arrears.do(place, self._store.withdraw)
             last, paid = b"".join(map(form.feed, rest)), False
         await listener.part(last, last=True)
         return paid
 
     async def _keep(
-        self, place: tuple[str, str], request_id: str, content_type: bytes, packed: bytes
+        self, place: Place, request_id: str, content_type: bytes, packed: bytes
     ) -> None:
         kept = KeptAnswer(request_id=request_id, content_type=content_type.decode(), body=packed)
-        await self._in_store(lambda: self._store.keep(*place, kept))
-
-    async def _in_store(self, work: Callable[[], None]) -> None:
-        """A claim that cannot be resolved now stands, and with it the 409, until it is void."""
-        try:
-            await asyncio.to_thread(work)
-        except LedgerError as error:
-            log.warning("an answer under an Idempotency-Key is not kept: %s", error)
+        await self._arrears.do(place, lambda account, name: self._store.keep(account, name, kept))
 
     async def _tell_again(self, kept: KeptAnswer, key: ApiKey, listener: Listener) -> None:
         headers = (REPLAYED, *self._desk.limit_headers(key))
@@ -224,7 +217,7 @@ class Begun(msgspec.Struct, frozen=True, gc=False):
     again: bool
 
 
-def _place(request: Repeatable) -> tuple[str, str]:
+def _name(request: Repeatable) -> tuple[str, str]:
     """Raises ApiError (400)."""
     return request.key.account, _checked(request.name)
 
