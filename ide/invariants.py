@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from operator import add, attrgetter
@@ -116,7 +115,7 @@ def check_inputs(state: IdeState, inputs: EpochInputs) -> InputTotals:
     rows = map(msgspec.structs.astuple, inputs.usage)
     suppliers, models, *columns = list(zip(*rows, strict=True)) or _NO_USAGE
     _check_keys("usage", "model", suppliers, models)
-    totals = [sum(column) for column in columns]
+    totals = list(map(sum, columns))
     if suppliers and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
         for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
             check_amount(f"the least {name} of all usage", min(column))
@@ -161,7 +160,9 @@ def _check_availability(rows: tuple[SupplierTime, ...]) -> None:
         )
 
 
-def _check_keys(what: str, key: str, suppliers: Sequence[str], keys: Sequence[str]) -> None:
+@lru_cache(maxsize=4)
+def _check_keys(what: str, key: str, suppliers: tuple[str, ...], keys: tuple[str, ...]) -> None:
+    """Once for the same names, as are those of many epochs on end."""
     if len(set(zip(suppliers, keys, strict=True))) < len(suppliers):
         raise InvariantError(f"{what} has two rows for one supplier and {key}: add them up first")
     if "" in suppliers:
@@ -191,18 +192,18 @@ def _check_moves(before: IdeState, revenue: int, result: EpochResult) -> None:
     after, report = result.state, result.report
     spent = report.usd_paid_nano_usd + report.buyback_spent_nano_usd
     left_pool = report.io_released + report.io_retired
-    moves = (
-        ("epoch", before.epoch + 1, after.epoch),
-        ("unemitted", before.unemitted_io - left_pool, after.unemitted_io),
-        ("suppliers' IO", before.supplier_io + report.io_paid, after.supplier_io),
-        ("circulating", before.circulating_io - report.io_burned, after.circulating_io),
-        ("burned", before.burned_circulating_io + report.io_burned, after.burned_circulating_io),
-        ("retired", before.retired_unemitted_io + report.io_retired, after.retired_unemitted_io),
-        ("Fee Vault", before.fee_vault_nano_usd + revenue - spent, after.fee_vault_nano_usd),
+    expected = (
+        before.epoch + 1,
+        before.unemitted_io - left_pool,
+        before.supplier_io + report.io_paid,
+        before.circulating_io - report.io_burned,
+        before.burned_circulating_io + report.io_burned,
+        before.retired_unemitted_io + report.io_retired,
+        before.fee_vault_nano_usd + revenue - spent,
     )
-    for name, expected, actual in moves:
-        if expected != actual:
-            _equal(f"{name} expected", expected, "found", actual)
+    if (found := _MOVED(after)) != expected:
+        for name, should_be, is_now in zip(_MOVED_NAMES, expected, found, strict=True):
+            _equal(f"{name} expected", should_be, "found", is_now)
 
 
 def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> None:
@@ -319,6 +320,16 @@ _BALANCE_NAMES = (
     "buyback_due_nano_usd",
 )
 _BALANCES = attrgetter(*_BALANCE_NAMES)
+_MOVED_NAMES = (
+    "epoch",
+    "unemitted_io",
+    "supplier_io",
+    "circulating_io",
+    "burned_circulating_io",
+    "retired_unemitted_io",
+    "fee_vault_nano_usd",
+)
+_MOVED = attrgetter(*_MOVED_NAMES)
 _SUMS = attrgetter(*Payout.__struct_fields__[1:])
 _NO_USAGE = [()] * len(SupplierUsage.__struct_fields__)
 _USAGE_NAMES = SupplierUsage.__struct_fields__[2:]

@@ -20,8 +20,8 @@ from metering.money import IO_UNIT, PPM, checked, mul_div_floor, split_by_weight
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
-    """Nano-USD earned in an epoch: by supplier for being available, by supplier for tokens, and
-    the part of the second that goes by customers' list prices."""
+    """Nano-USD earned in an epoch: by supplier, in order, for being available, by supplier for
+    tokens, and the part of the second that goes by customers' list prices."""
 
     stipend: Mapping[str, int]
     usage: Mapping[str, int]
@@ -50,8 +50,8 @@ def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
             value = row.cost_nano_usd * params.usage_share_ppm // PPM
             list_share += value
         else:
-            prompt = row.prompt_tokens * rate.prompt_nano_usd
-            value = prompt + row.completion_tokens * rate.completion_nano_usd
+            value = row.prompt_tokens * rate.prompt_nano_usd
+            value += row.completion_tokens * rate.completion_nano_usd
         usage[row.supplier_id] = usage.get(row.supplier_id, 0) + value
     return Earned(_stipends(inputs.availability, params), usage, list_share)
 
@@ -64,7 +64,7 @@ def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapp
     for row in availability:
         value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
         stipends[row.supplier_id] = stipends.get(row.supplier_id, 0) + value
-    return stipends
+    return dict(sorted(stipends.items()))
 
 
 def releasable_io(state: IdeState, params: IdeParams) -> int:
@@ -121,12 +121,13 @@ def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list
         remainders.append(remainder)
     left = limit_io - sum(io)
     if left:
-        largest_first = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)
+        one_more = sorted(range(len(owed)), key=remainders.__getitem__, reverse=True)[:left]
         # Whoever is owed this much has room for one more, without asking.
         enough = price * total // (total * IO_UNIT - limit_io * price) + 1
-        for i in largest_first[:left]:
-            if owed[i] >= enough or (io[i] + 1) * price <= owed[i] * IO_UNIT:
-                io[i] += 1
+        if min(owed) < enough:
+            one_more = [i for i in one_more if (io[i] + 1) * price <= owed[i] * IO_UNIT]
+        for i in one_more:
+            io[i] += 1
     return io
 
 

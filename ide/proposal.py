@@ -15,9 +15,10 @@ def proposal(smoothed: Smoothed, params: IdeParams) -> Proposal | None:
     Hardware price and target ROI scale the stipends, `usage_share_ppm` the list-cost part of what
     is owed, customers' prices the revenue (and with it that list-cost part).
     """
+    if smoothed.deficit_s == 0 or smoothed.deficit_s < params.proposal_after_s:
+        return None
     revenue, obligation = smoothed.revenue_nano_usd, smoothed.obligation_nano_usd
-    psi = psi_ppm(revenue, obligation)
-    if psi is None or smoothed.deficit_s == 0 or smoothed.deficit_s < params.proposal_after_s:
+    if (psi := psi_ppm(revenue, obligation)) is None:
         return None
     stipend_left = revenue - (obligation - smoothed.stipend_nano_usd)
     share_left = revenue - (obligation - smoothed.list_share_nano_usd)

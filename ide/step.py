@@ -83,10 +83,11 @@ def totals(
     revenue = came.revenue_nano_usd
     price = usable_price(inputs, params)
     owed = _owed(state, inputs, params)
-    invariants.check_amount("what is owed in all", sum(owed.total))
     paid = _pay(owed, revenue, price, state, params)
     columns = _columns(owed, paid)
     sums = columns.together()
+    owed_in_all = sums.obligation_nano_usd + sums.debt_before_nano_usd
+    invariants.check_amount("what is owed in all", owed_in_all)
     smoothed = health.smooth(
         state.smoothed,
         revenue,
@@ -113,18 +114,21 @@ def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
 def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     earned = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    suppliers = sorted({**earned.stipend, **earned.usage, **debts})
-    nothing = dict.fromkeys(suppliers, 0)
-    stipend = list({**nothing, **earned.stipend}.values())
-    usage = list({**nothing, **earned.usage}.values())
-    debt = list({**nothing, **debts}.values())
-    obligation = list(map(add, stipend, usage))
+    stipends = earned.stipend
+    if not (earned.usage.keys() | debts.keys()) <= stipends.keys():
+        everyone = sorted({**stipends, **earned.usage, **debts})
+        stipends = {supplier: stipends.get(supplier, 0) for supplier in everyone}
+    obligations = {**stipends}
+    for supplier, nano_usd in earned.usage.items():
+        obligations[supplier] += nano_usd
+    obligation = list(obligations.values())
+    debt = [debts.get(supplier, 0) for supplier in stipends] if debts else [0] * len(stipends)
     return _Owed(
-        suppliers=suppliers,
-        stipend=stipend,
+        suppliers=list(stipends),
+        stipend=list(stipends.values()),
         obligation=obligation,
         debt=debt,
-        total=list(map(add, obligation, debt)),
+        total=list(map(add, obligation, debt)) if debts else obligation,
         list_share=earned.list_share,
     )
 

@@ -46,31 +46,37 @@ def days_of(scenario: Scenario, days: int, rng: Chance, *, central: bool) -> lis
     """The market of each day. The central path follows the scenario, others walk around it."""
     market = scenario.market
     start = parse_usd(market.price_usd)
-    walks = {
-        What.PRICE: _walk(rng, days, 0 if central else market.price_volatility_ppm_per_year),
-        What.DEMAND: _walk(rng, days, 0 if central else market.demand_volatility_ppm_per_year),
-    }
+    prices = _walk(rng, days, 0 if central else market.price_volatility_ppm_per_year)
+    demands = _walk(rng, days, 0 if central else market.demand_volatility_ppm_per_year)
     moved = {what: [PPM] * days for what in What}
     for event in scenario.events:
         _apply(event, moved[event.what])
     found = []
-    for day in range(days):
+    for price_ppm, price_moved, demand_ppm, demand_moved, compute, gpus, oracle in zip(
+        prices,
+        moved[What.PRICE],
+        demands,
+        moved[What.DEMAND],
+        moved[What.COMPUTE_PRICE],
+        moved[What.GPUS],
+        moved[What.ORACLE],
+        strict=True,
+    ):
         noise = PPM + rng.randint(-market.demand_noise_ppm, market.demand_noise_ppm)
-        unshocked = walks[What.DEMAND][day] * noise // PPM
-        compute = moved[What.COMPUTE_PRICE][day]
-        demand = unshocked * moved[What.DEMAND][day] // PPM
+        unshocked = demand_ppm * noise // PPM
+        demand = unshocked * demand_moved // PPM
         if compute not in (0, PPM) and market.demand_elasticity_ppm:
             demand = round(demand * (compute / PPM) ** (-market.demand_elasticity_ppm / PPM))
-        price = start * walks[What.PRICE][day] // PPM
+        price = start * price_ppm // PPM
         found.append(
             Day(
-                price_nano_usd=price * moved[What.PRICE][day] // PPM,
+                price_nano_usd=price * price_moved // PPM,
                 unshocked_price_nano_usd=price,
-                oracle=moved[What.ORACLE][day] > 0,
+                oracle=oracle > 0,
                 demand_ppm=demand,
                 unshocked_demand_ppm=unshocked,
                 compute_price_ppm=compute,
-                gpus_ppm=moved[What.GPUS][day],
+                gpus_ppm=gpus,
             )
         )
     return found
@@ -110,9 +116,11 @@ class Fleet:
         self._market = scenario.market
         serving = [name for name in self._counts if table.pool.get(name) == "enterprise"]
         self._serving = serving or list(self._counts)
-        self._weights = [
+        weights = [
             self._counts[name] * table.multiplier_ppm.get(name, PPM) for name in self._serving
         ]
+        common = math.gcd(*weights) or 1  # the same shares, worked out with smaller integers
+        self._weights = [weight // common for weight in weights]
         self._whole_weight = sum(self._weights)
         revenue = parse_usd(scenario.market.revenue_usd_per_month)
         self._tokens = revenue * epoch_s // (MONTH_S * scenario.market.tokens_nano_usd)

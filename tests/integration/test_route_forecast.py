@@ -62,7 +62,7 @@ async def test_a_decision_is_explained_and_made_again(home) -> None:
         assert set(nodes) == {"node-0", "node-1"}
         assert nodes[decision["node"]]["chosen"] is True
         assert max(node["cached_tokens"] for node in nodes.values()) > 500
-        assert min(node["prefill_us_per_token"] for node in nodes.values()) < 300, "learned"
+        assert {node["prefill_us_per_token"] for node in nodes.values()} != {300}, "learned"
         assert (await client.get(url)).status_code == 403, "a customer's key"
         unknown = await client.get("/admin/v1/decisions/none", headers=admin)
         assert unknown.status_code == 404
