@@ -6,9 +6,10 @@ import json
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+import msgspec
 
 from gateway.cli.home import config_file
 from gateway.config import load
@@ -16,6 +17,8 @@ from gateway.config_error import ConfigError
 from gateway.home import Home
 
 TIMEOUT_S = 10
+
+_refusal = msgspec.json.Decoder(dict[Literal["error"], dict[str, str | None]])
 
 
 def ask_admin(home: Path, path: str, url: str | None = None) -> dict[str, Any]:
@@ -43,8 +46,15 @@ def _ask(origin: str, path: str, key: str) -> dict[str, Any]:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             told: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
-        reason = error.read().decode(errors="replace")
-        raise click.ClickException(f"{address} answered {error.code}: {reason}") from error
+        raise click.ClickException(f"{address}: {error.code}, {_reason(error.read())}") from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{address} cannot be asked: {error}") from error
     return told
+
+
+def _reason(body: bytes) -> str:
+    """The message of a gateway's refusal; whatever else answers, as it came."""
+    try:
+        return _refusal.decode(body)["error"]["message"] or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        return body.decode(errors="replace")

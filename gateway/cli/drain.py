@@ -9,7 +9,9 @@ import click
 
 from gateway.cli.audited import audited
 from gateway.cli.home import echo_json, echo_table, home_option, json_option, open_stores
+from gateway.cli.known import remark_model, remark_node
 from gateway.drain_store import DrainKind, DrainStore
+from gateway.home import Home
 from gateway.views.drains import drains_json
 from metering.month import time_text
 
@@ -80,6 +82,10 @@ def _drain(kind: DrainKind, name: str, end: bool, as_json: bool, home: Path) -> 
             store.end(kind, name)
         else:
             store.drain(kind, name, time.time_ns())
+            if kind is DrainKind.NODE:
+                remark_node(Home(home), database, name)
+            else:
+                remark_model(Home(home), name)
         drains = store.load()
     if as_json:
         echo_json(drains_json(drains))

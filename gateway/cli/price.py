@@ -19,7 +19,9 @@ from gateway.cli.home import (
     json_option,
     open_stores,
 )
+from gateway.cli.known import remark_model
 from gateway.config import ConfigError, load
+from gateway.home import Home
 from gateway.price_terms import NewPrice
 from gateway.views.prices import entry_view, name_view, tariff_view, when
 from metering.money import PPM, format_usd
@@ -81,6 +83,7 @@ def set_price(
         with open_stores(home, create=True) as database, audited(home, "set-price", model):
             store = PriceStore(database)
             entry = store.add(entry_id or secrets.token_hex(8), tariff, time.time_ns())
+    remark_model(Home(home), model)
     if as_json:
         echo_json(entry_view(entry))
         return
