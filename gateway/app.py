@@ -18,7 +18,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def fastapi_app(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
     """Every route but inference. Whatever goes wrong is told as OpenAI's error object."""
-    app = FastAPI(title="Tollgate", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     for router in routers:
         app.include_router(router)
 

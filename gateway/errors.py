@@ -111,7 +111,7 @@ def invalid_json(reason: str) -> ApiError:
 def context_too_long(context_tokens_max: int, found: str, param: str) -> ApiError:
     message = (
         f"This model's maximum context length is {context_tokens_max} tokens. However, {found}. "
-        f"Please reduce the length of the {param} or of the completion."
+        f"Please reduce '{param}'."
     )
     return ApiError(400, message, param=param, code="context_length_exceeded")
 

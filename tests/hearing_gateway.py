@@ -35,7 +35,7 @@ def new_router() -> Router:
 
 
 def new_hearsay(router: Router, redis_url: str) -> RedisHearsay:
-    return RedisHearsay(router, redis_url, ledger_name="test", timeout_ms=250)
+    return RedisHearsay(router, redis_url, ledger_name="test", timeout_ms=5_000)
 
 
 async def main(redis_url: str, requests: int) -> None:

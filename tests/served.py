@@ -68,7 +68,7 @@ class Served:
         self.secret = secret
         self.client = client
 
-    async def charges(self, count: int, *, within_s: float = 10) -> list[ChargeRecord]:
+    async def charges(self, count: int, *, within_s: float = 30) -> list[ChargeRecord]:
         """The finished charges in the ledger, once there are `count` of them."""
         return await eventually(
             lambda: self._charges(), lambda found: len(found) >= count, within_s=within_s
@@ -86,7 +86,7 @@ class Served:
         return sample_sum((await self.client.get("/metrics")).text, name, labels)
 
 
-async def eventually(look, good: Callable[..., bool], *, within_s: float = 10):
+async def eventually(look, good: Callable[..., bool], *, within_s: float = 30):
     """What `look` returns (or returns a promise of) once it is good; polled, with a deadline."""
     deadline = time.monotonic() + within_s
     while True:
@@ -128,6 +128,12 @@ def configuration(
         )
     )
     return parse(text)
+
+
+def stranger(gateway: Served) -> str:
+    """The key of another account."""
+    with contextlib.closing(open_database(gateway.home / "ledger.db")) as database:
+        return KeyStore(database).create("globex", "other")[1]
 
 
 def open_account(home: Path, credit_usd: str) -> str:

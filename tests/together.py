@@ -19,7 +19,7 @@ from serving.fake_node import FakeNode
 
 REDIS = '[redis]\nurl_env = "TOLLGATE_TEST_REDIS_URL"\n'
 LEDGER = '[ledger]\nurl_env = "TOLLGATE_TEST_LEDGER_URL"\n'
-WAIT_S = 30
+WAIT_S = 120
 
 
 class Together:
@@ -53,7 +53,7 @@ class Together:
             base_url=line.split()[1].removesuffix("/v1"),
             headers={"authorization": f"Bearer {self.secret}"},
             limits=httpx.Limits(max_keepalive_connections=0),
-            timeout=20,
+            timeout=120,
         )
 
     async def once(self, path: str, body: dict | None = None) -> tuple[str, str] | None:

@@ -291,7 +291,7 @@ class Admission:
         asked = question.completion_tokens_max
         if asked is not None and asked > context:
             found = f"you requested {asked} tokens for the completion"
-            raise errors.context_too_long(context, found, "max_tokens")
+            raise errors.context_too_long(context, found, question.completion_param)
         texts = question.prompt_texts()
         if model.counter is None or not texts:
             return

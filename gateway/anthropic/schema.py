@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.openai.checks import STOP_MAX
+
 _Count = Annotated[int, Meta(ge=1, le=2**31)]
+_Word = Annotated[str, Meta(min_length=1)]
 
 
 class TextBlock(Struct, tag="text"):
@@ -97,7 +100,7 @@ class MessagesRequest(TokensRequest, kw_only=True, forbid_unknown_fields=True):
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: _Count | None = None
-    stop_sequences: list[str] = []
+    stop_sequences: Annotated[list[_Word], Meta(max_length=STOP_MAX)] = []
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
 

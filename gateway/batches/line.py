@@ -6,6 +6,8 @@ import hashlib
 
 import msgspec
 
+from gateway.openai.explain import explain
+
 BATCH_EXPIRED = "batch_expired"
 BATCH_CANCELLED = "batch_cancelled"
 _UNRUN = {
@@ -48,10 +50,14 @@ _body = msgspec.json.Decoder(_Body)
 def read_request(raw: bytes) -> Request:
     """Raises LineError."""
     try:
+        raw.decode()  # msgspec does not look into texts that it skips: the body's are read later
         return _request.decode(raw)
     except msgspec.ValidationError as error:
-        raise LineError("invalid_request_line", f"This line is no request: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        wrong = explain(str(error), Request)
+        raise LineError("invalid_request_line", wrong.message, wrong.param) from None
+    except RecursionError:
+        raise LineError("invalid_json_line", "This line is nested too deeply.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LineError("invalid_json_line", f"This line is not valid JSON: {error}.") from None
 
 
@@ -74,8 +80,9 @@ def judge(raw: bytes, endpoint: str) -> tuple[Request, str]:
         )
     try:
         body = _body.decode(request.body)
-    except msgspec.MsgspecError as error:
-        raise LineError("invalid_request_body", f"'body' is no request: {error}.", "body") from None
+    except msgspec.ValidationError as error:
+        wrong = explain(str(error), _Body, "body")
+        raise LineError("invalid_request_body", wrong.message, wrong.param) from None
     if body.stream:
         raise LineError(
             "streaming_unsupported", "Requests of a batch are not streamed: leave 'stream' out."

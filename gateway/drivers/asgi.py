@@ -7,6 +7,7 @@ which ASGI tells only through `receive`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway import errors
@@ -22,6 +23,9 @@ from gateway.openai.request import ENDPOINT_OF_PATH
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_logger = logging.getLogger(__name__)
+
+_REQUEST_ID = b"x-request-id"
 _IDEMPOTENCY_KEY = b"idempotency-key"
 _METHOD_ASKED = b"access-control-request-method"
 _ALLOW = (b"allow", b"POST, OPTIONS")
@@ -59,10 +63,25 @@ class InferenceApp:
                 return
         if scope["path"] in ENDPOINT_OF_PATH:
             await self._infer(scope, receive, send)
-        elif scope["method"] == "HEAD":  # the server leaves the body out
-            await self._rest({**scope, "method": "GET"}, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":  # the server leaves the body out
+            scope = {**scope, "method": "GET"}
+        await self._rest(scope, receive, self._named(scope, send))
+
+    def _named(self, scope: Scope, send: Send) -> Send:
+        """A `send` that gives the answer an id if it has none, by which a failure is logged."""
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                if all(name != _REQUEST_ID for name, _ in headers):
+                    request_id = self._admission.new_request_id()
+                    message = {**message, "headers": [*headers, (_REQUEST_ID, request_id.encode())]}
+                    if message["status"] >= 500:
+                        _logger.error("%s: %s %s", request_id, scope["method"], scope["path"])
+            await send(message)
+
+        return named
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
@@ -207,7 +226,7 @@ async def _answer_error(
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request_id.encode()),
+        (_REQUEST_ID, request_id.encode()),
         *error.headers(),
         *more,
     ]

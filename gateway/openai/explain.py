@@ -6,27 +6,31 @@ import re
 
 from gateway import errors
 from gateway.errors import ApiError
+from gateway.openai.allowed import allowed_values
 from gateway.openai.refused import instead_of
 
 UNKNOWN = "unknown_parameter"
+NAME_CHARS_MAX = 100
+"""Of what a client called something; more of it is not told back."""
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<where>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<where>[^`]*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _RANGE = re.compile(r"Expected `(int|float)` ([<>]=? .*)")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
-_VALUE = re.compile(r"Invalid enum value|Expected `\w+` (?:of length|matching)")
+_CHOICE = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
+_VALUE = re.compile(r"Expected `\w+` (?:of length|matching)")
 
 
-def explain(message: str, inside: str = "") -> ApiError:
-    """msgspec's validation message in OpenAI's words, with `param` in OpenAI's notation; `inside`
-    is where in the body the value was that it judged.
+def explain(message: str, record: object, inside: str = "") -> ApiError:
+    """msgspec's validation message of a value that should be a `record`, in OpenAI's words, with
+    `param` in OpenAI's notation; `inside` is where in the body that value was.
     """
     match = _AT.match(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
-    where = (inside + where).removeprefix(".").replace("[...]", "[]")
+    at, where = where, (inside + where).removeprefix(".").replace("[...]", "[]")
     prefix = f"{where}." if where else ""
     if unknown := _UNKNOWN.match(what):
-        param = prefix + unknown[1]
+        param = prefix + unknown[1][:NAME_CHARS_MAX]
         return errors.bad_request(
             f"Unrecognized request argument supplied: {param}.{instead_of(param)}",
             param=param,
@@ -43,7 +47,11 @@ def explain(message: str, inside: str = "") -> ApiError:
             param=where,
             code=f"{kind}_out_of_range",
         )
+    if choice := _CHOICE.match(what):
+        return _not_allowed(where, choice[1], allowed_values(record, at))
     wrong = what[:1].lower() + what[1:]
+    if match and match["key"]:
+        wrong = f"of each name in it, {wrong}"
     if _VALUE.match(what):
         return errors.bad_request(
             f"Invalid value for '{where}': {wrong}.", param=where, code="invalid_value"
@@ -51,6 +59,13 @@ def explain(message: str, inside: str = "") -> ApiError:
     return errors.bad_request(
         f"Invalid type for '{where}': {wrong}.", param=where, code="invalid_type"
     )
+
+
+def _not_allowed(where: str, given: str, allowed: list[str]) -> ApiError:
+    message = f"Invalid value for '{where}': {given[:NAME_CHARS_MAX]}."
+    if allowed:
+        message += f" Supported values are: {', '.join(map(repr, allowed))}."
+    return errors.bad_request(message, param=where, code="invalid_value")
 
 
 def missing_parameter(param: str) -> ApiError:

@@ -231,6 +231,12 @@ class Question:
             request_id=request_id,
         )
 
+    @property
+    def completion_param(self) -> str:
+        """The field that `completion_tokens_max` came from."""
+        newer = getattr(self.request, "max_completion_tokens", None)
+        return "max_tokens" if newer is None else "max_completion_tokens"
+
     def prompt_texts(self) -> list[str]:
         """The texts that are certainly in the prompt, for an exact lower bound of its tokens."""
         request = self.request
@@ -291,8 +297,10 @@ def read_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         if len(body) > NESTING_SAFE and body.count(b"[") + body.count(b"{") > NESTING_SAFE:
             _read_from_below(body, SPARE_FRAMES)
     except msgspec.ValidationError as error:
-        raise explain(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(str(error), decoder.type) from None
+    except RecursionError:
+        raise errors.invalid_json("it is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise errors.invalid_json(str(error).rstrip(".")) from None
     return request
 

@@ -183,6 +183,8 @@ def _format(request: ResponsesRequest) -> Json | None:
     return {"type": "json_object"} if isinstance(format, JsonObject) else None
 
 
-def renamed(param: str | None) -> str | None:
-    """A field of the chat completion, as the caller knows it."""
-    return None if param is None else _PARAMS.get(param, param)
+def renamed(message: str, param: str | None) -> tuple[str, str | None]:
+    """What is said of a field of the chat completion, told of the field that the caller gave."""
+    if param not in _PARAMS:
+        return message, param
+    return message.replace(f"'{param}'", f"'{_PARAMS[param]}'"), _PARAMS[param]

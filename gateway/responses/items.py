@@ -203,7 +203,7 @@ def read_as(type: type[T], value: object, where: str) -> T:
     try:
         return msgspec.convert(value, type)
     except msgspec.ValidationError as error:
-        raise explain(str(error), where) from None
+        raise explain(str(error), type, where) from None
 
 
 def messages_of(items: list[Json]) -> list[Json]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 from fastapi import Request
 
-from gateway import errors
-from gateway.errors import ApiError
+from gateway.openai.explain import explain
+from gateway.openai.request import read_as
 
 T = TypeVar("T")
-
-_PATH = re.compile(r" - at `\$(?:\.([^`]*))?`$")
 
 
 def json_body(type: type[T]) -> Callable[[Request], Awaitable[T]]:
@@ -22,13 +19,7 @@ def json_body(type: type[T]) -> Callable[[Request], Awaitable[T]]:
     decoder = msgspec.json.Decoder(type)
 
     async def body(request: Request) -> T:
-        raw = await request.body()
-        try:
-            return decoder.decode(raw or b"{}")
-        except msgspec.ValidationError as error:
-            raise refused(str(error)) from None
-        except msgspec.DecodeError as error:
-            raise errors.invalid_json(str(error)) from None
+        return read_as(decoder, await request.body() or b"{}")
 
     return body
 
@@ -40,15 +31,6 @@ def query_of(type: type[T]) -> Callable[[Request], Awaitable[T]]:
         try:
             return msgspec.convert(dict(request.query_params), type, strict=False)
         except msgspec.ValidationError as error:
-            raise refused(str(error)) from None
+            raise explain(str(error), type) from None
 
     return query
-
-
-def refused(problem: str) -> ApiError:
-    """400 for what msgspec says of a value."""
-    match = _PATH.search(problem)
-    message = problem if match is None else problem[: match.start()]
-    return errors.bad_request(
-        f"{message}.", param=(match and match[1]) or None, code="invalid_value"
-    )

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.drivers.form import Asked
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond
+from gateway.openai.explain import UNKNOWN
 from gateway.openai.request import Endpoint
 from gateway.responses.chat import renamed
 from gateway.responses.making import Making
@@ -49,7 +50,8 @@ class ResponseForm:
             await self._put_away()
             told = self._making.stream.response
         else:
-            told["error"]["param"] = renamed(told["error"]["param"])
+            error = told["error"]
+            error["message"], error["param"] = renamed(error["message"], error["param"])
         body = msgspec.json.encode(told)
         return Respond(answer.status, answer.content_type, body, answer.headers)
 
@@ -75,7 +77,8 @@ class ResponseForm:
 
 def refusal(error: ApiError, request_id: str) -> Response:
     """In the words of who knows nothing of chat completions."""
-    error.param = renamed(error.param)
+    if error.code != UNKNOWN:
+        error.message, error.param = renamed(error.message, error.param)
     headers = headers_of(error) | {"x-request-id": request_id}
     return Response(error.body(), error.status, headers, _JSON)
 

@@ -34,7 +34,7 @@ from .verdict import Nodes, faults
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
-START_S = 30
+START_S = 120
 CLIENTS = 8
 SEGMENT_BYTES = 40_000
 SMALL_SEGMENTS = (

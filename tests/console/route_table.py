@@ -29,7 +29,6 @@ RULES: tuple[tuple[str, May], ...] = (  # the first that fits the whole path
     (r"/console(/(nodes|decisions|customers|keys|budgets|epochs|proposals|audit))?", May.OPERATOR),
     (r"/console/(nodes|decisions|customers|act|served)/.*|/console/logout", May.OPERATOR),
     (r"/healthz|/readyz|/metrics", May.ANYONE),
-    (r"/openapi\.json|/docs|/docs/oauth2-redirect", May.ANYONE),
     (r"/epochs|/epochs/\{epoch\}(/payouts|/proof)?", May.ANYONE),
     (r"/openrouter/(v1|v2)/models|/openrouter/data-policy", May.CUSTOMER),
     (r"/nodes/v1/(enrol|lease|rotate)", May.NODE),

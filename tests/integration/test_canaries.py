@@ -6,7 +6,8 @@ import json
 from random import Random
 
 import pytest
-from served import configuration, serve
+from msgspec import structs
+from served import configuration, eventually, serve
 
 from gateway.canaries.canaries import Canaries, Result
 from gateway.canaries.config import CanariesConfig
@@ -136,6 +137,18 @@ async def test_a_node_that_is_half_full_is_left_alone():
             bench.router.start(bench.router.choose(features, 0, frozenset({"n1", "n2"})))
         (results,) = await bench.rounds(1)
         assert set(results) == {"n1", "n2"}
+
+
+async def test_a_gateway_with_the_section_asks_by_itself(tmp_path):
+    async with FakeNode() as one, FakeNode() as two:
+        asks = structs.replace(SETTINGS, interval_s=1)
+        config = structs.replace(configuration([one, two], node="trusted = false\n"), canaries=asks)
+        async with serve(tmp_path, config) as served:
+            await eventually(
+                lambda: served.metric("tollgate_canaries_total", result="passed"),
+                lambda told: told >= 2,
+                within_s=30,
+            )
 
 
 async def test_a_node_sees_no_difference_and_nobody_pays(tmp_path):

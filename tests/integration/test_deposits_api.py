@@ -6,6 +6,7 @@ import contextlib
 import time
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import configuration, eventually, serve
 
 from metering.backend import open_database
@@ -15,7 +16,6 @@ from metering.month import month_at
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 USDC = {"method": "usdc", "amount_usd": "100", "id": "tx1", "reference": "5Kx"}
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
 
@@ -101,8 +101,8 @@ async def test_a_card_payment_is_booked_once_by_its_reference(admin):
         ({"method": "usdc", "id": "x", "amount_usd": "1", "amount_io": "1"}, "no other amount"),
         ({"method": "usdc", "id": "x", "amount_usd": "one"}, "no amount of USD"),
         ({"method": "usdc", "id": "x", "amount_usd": "0"}, "above 0"),
-        ({"method": "cash", "id": "x", "amount_usd": "1"}, "Invalid enum value"),
-        ({"method": "usdc", "id": "x", "amount_usd": "1", "fee": "0"}, "unknown field"),
+        ({"method": "cash", "id": "x", "amount_usd": "1"}, "Supported values are"),
+        ({"method": "usdc", "id": "x", "amount_usd": "1", "fee": "0"}, "argument supplied: fee"),
         ({"method": "io", "id": "x", "amount_io": "1"}, "needs the price"),
         ({"method": "card", "amount_usd": "1"}, "give the reference"),
         (

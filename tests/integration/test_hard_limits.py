@@ -49,7 +49,7 @@ supplier = "supplier"
 url = "{url}"
 model = "fake"
 engine = "vllm"
-capacity = 600
+capacity = 2000
 """
 
 

@@ -124,8 +124,10 @@ async def test_a_finding_corrects_no_bill_and_the_liar_gets_less_to_do(tmp_path)
         serve(tmp_path, config(tmp_path, [liar, honest])) as served,
     ):
         await liar.inject(Fault(inflate_usage_percent=100))
-        await ask(served, random.Random(5), 60)
-        await checked(served, 60)
+        rng = random.Random(5)
+        for asked in range(2, 62, 2):
+            await ask(served, rng, 2)
+            await checked(served, asked)
         charges = await served.charges(60)
         of_liar = [charge for charge in charges if charge.node_id == "node-0"]
         assert of_liar

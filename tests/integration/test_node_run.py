@@ -30,7 +30,7 @@ from serving.simulated_engine import Pace
 pytestmark = pytest.mark.anyio
 GATEWAY = "gw.example"
 ENROLMENT = f'[enrolment]\nauthority = "{GATEWAY}"\nlease_s = 3\n'
-WAIT_S = 30
+WAIT_S = 120
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
 
 

@@ -232,7 +232,8 @@ async def test_client_that_leaves_a_resumed_stream_pays_both_nodes(tmp_path, dri
         await served.client.post(CHAT, json=asked(CHAT))
         dying = next(node for node in nodes if node.received)
         await dying.inject(Fault(requests=1, reset_after_events=4))
-        async with served.client.stream("POST", CHAT, json=asked(CHAT)) as answer:
+        endless = asked(CHAT, max_tokens=1_000, ignore_eos=True)
+        async with served.client.stream("POST", CHAT, json=endless) as answer:
             lines = answer.aiter_lines()
             texts = 0
             while texts < 6:

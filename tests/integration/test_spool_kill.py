@@ -17,7 +17,7 @@ from metering.spool import Spool
 from metering.sqlite_ledger import SqliteLedger
 
 TESTS = Path(__file__).parents[1]
-READY_S = 30
+READY_S = 120
 
 CHILD = """
 import os, queue, sys

@@ -28,8 +28,7 @@ OURS = {
     "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/rerank",
     "/v2/rerank", "/v1/score", "/score", "/v1/models", "/v1/messages", "/v1/messages/count_tokens",
     "/tokenize", "/detokenize", "/v1/responses", "/v1/responses/{response_id}",
-    "/v1/responses/{response_id}/cancel", "/metrics", "/docs", "/openapi.json",
-    "/readyz",
+    "/v1/responses/{response_id}/cancel", "/metrics", "/readyz",
 }  # fmt: skip
 """Answered by the gateway: by itself, or by asking a node for what it was asked."""
 

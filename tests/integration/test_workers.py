@@ -19,7 +19,16 @@ import httpx
 import msgspec
 import pytest
 from served import eventually, sample_sum
-from together import REDIS, Together, children_of, command, lives, together, write_config
+from together import (
+    REDIS,
+    WAIT_S,
+    Together,
+    children_of,
+    command,
+    lives,
+    together,
+    write_config,
+)
 
 from gateway.home import Home
 from gateway.telemetry.reports import Report
@@ -189,7 +198,7 @@ def test_kill_9_of_the_supervisor_ends_a_worker_that_has_not_begun(tmp_path):
         while not (children := children_of(supervisor.pid)):
             assert supervisor.poll() is None
         supervisor.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while lives(children[0]):
         assert time.monotonic() < deadline
 

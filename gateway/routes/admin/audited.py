@@ -7,7 +7,6 @@ The routes that change something are made of `route_class(trail, authorize)`; on
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -100,7 +99,7 @@ def _named(change: Change, *told: Mapping[str, Any]) -> str:
 def _object(body: bytes) -> dict[str, Any]:
     """What a JSON body holds; nothing if it is none: the route itself says what is wrong."""
     try:
-        found = json.loads(body or b"{}")
-    except ValueError:
+        found = msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
