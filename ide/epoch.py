@@ -100,8 +100,7 @@ class PayoutColumns(NamedTuple):
 
     def together(self) -> Payout:
         """All of them added up, as a payout to nobody."""
-        _, *amounts = self
-        return Payout("", *map(sum, amounts))
+        return Payout("", *map(sum, self[1:]))
 
 
 class Alarm(StrEnum):

@@ -115,7 +115,7 @@ def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
     earned = payouts.earned(inputs, params)
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
     stipends = earned.stipend
-    if not (earned.usage.keys() | debts.keys()) <= stipends.keys():
+    if not earned.usage.keys() <= stipends.keys() >= debts.keys():
         everyone = sorted({**stipends, **earned.usage, **debts})
         stipends = {supplier: stipends.get(supplier, 0) for supplier in everyone}
     obligations = {**stipends}
