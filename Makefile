@@ -14,6 +14,7 @@
 # make chaos   200 rounds of SIGKILL under load, streams cut; half an hour; ARGS='--ledger postgres'
 # make resume  real engines killed in 50 streams, which go on as if nothing had happened; ten minutes; ARGS='--streams 50'
 # make rolling   two gateways on PostgreSQL restarted under 200 streams: none may notice; two minutes
+# make alerts   the five worst faults under a real Prometheus, ten times as fast as real: when each alert fires; a minute
 # make structured  400 tool calls and JSON answers of a gateway that runs; ARGS='--url ... --key ... --model ...'
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes

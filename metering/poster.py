@@ -282,8 +282,11 @@ class Poster:
                 change_of(self._untold, account)
 
     def _tell(self) -> None:
-        """Hand over the balances of all accounts that changed, with what changed them."""
-        if not self._untold:
+        """Hand over the balances of all accounts that changed, with what changed them; none before
+        all is booked that was there at the start: those rows change nothing, and a balance without
+        them would stay wrong.
+        """
+        if not self._untold or self._seq < self._recovered_seq:
             return
         purses = [name for name in self._untold if is_purse(name)]
         ids = {accounts.customer(name): name for name in self._untold if not is_purse(name)}

@@ -35,15 +35,19 @@ def wait_ns(view: NodeView, ask: Ask) -> float:
     beside = view.beside
     if beside is not None:
         wait += int(beside.pending_tokens * view.pace.prefill.slope)
-    load = view.load
-    if load is not None and load.kv_tokens:
-        tokens = view.tokens + ask.prompt_tokens + ask.expected_tokens
-        if tokens > load.kv_tokens:
-            line = view.pace.decode
-            step = line.base + line.slope * in_flight(view)
-            share = (tokens - load.kv_tokens) / tokens
-            return wait + share * ask.expected_tokens * step
+    if view.load is not None and view.load.kv_tokens:
+        return wait + _room_ns(view, ask, view.load.kv_tokens)
     return wait
+
+
+def _room_ns(view: NodeView, ask: Ask, kv_tokens: int) -> float:
+    """Until enough of what it runs has ended, if its cache has no room for one more."""
+    tokens = view.tokens + ask.prompt_tokens + ask.expected_tokens
+    if tokens <= kv_tokens:
+        return 0.0
+    line = view.pace.decode
+    step = line.base + line.slope * in_flight(view)
+    return (tokens - kv_tokens) / tokens * ask.expected_tokens * step
 
 
 def in_flight(view: NodeView) -> int:
@@ -110,16 +114,21 @@ def nearness(view: NodeView, ask: Ask) -> float:
     own = computed * slope
     if pace.slowdown > 1.01:
         own *= pace.slowdown_at(now_ns)
-    running = view.in_flight
-    if load is None and view.beside is None:
-        wait = view.clear_at_ns - now_ns
-        if wait < now_ns - view.due_ns:
-            wait = now_ns - view.due_ns
-        if wait > 0:
-            own += wait
-    else:
-        own += wait_ns(view, ask)
-        running = in_flight(view)
+    running, beside = view.in_flight, view.beside
+    wait: float = view.clear_at_ns - now_ns
+    if wait < now_ns - view.due_ns:
+        wait = now_ns - view.due_ns
+    if wait < 0:
+        wait = 0
+    if beside is not None:
+        wait += int(beside.pending_tokens * slope)
+        running += beside.in_flight
+    if (
+        load is not None
+        and 0 < load.kv_tokens < view.tokens + ask.prompt_tokens + ask.expected_tokens
+    ):
+        wait += _room_ns(view, ask, load.kv_tokens)
+    own += wait
     decode = pace.decode
     step = decode.base + decode.slope * running
     own += pace.prefill.base + DECODE_WEIGHT * ask.expected_tokens * step

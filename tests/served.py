@@ -130,6 +130,12 @@ def configuration(
     return parse(text)
 
 
+def stranger(gateway: Served) -> str:
+    """The key of another account."""
+    with contextlib.closing(open_database(gateway.home / "ledger.db")) as database:
+        return KeyStore(database).create("globex", "other")[1]
+
+
 def open_account(home: Path, credit_usd: str) -> str:
     """An account `acme` with this credit; returns an API key of it."""
     return open_account_at(home / "ledger.db", credit_usd)

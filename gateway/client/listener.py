@@ -1,4 +1,7 @@
-"""Whom a connection tells of its requests; one for all connections of a gateway."""
+"""Whom a connection tells of its requests; one for all connections of a gateway.
+
+`drivers/listener.py` is it.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ an answer was passed on.
 What the client is owed last (`[DONE]`, a whole answer, an error) leaves only when the closing row
 of the charge is durable, and nothing leaves before the opening row is. Rows become durable in their
 order, so an answer that is not streamed waits for its closing row alone. A charge is closed exactly
-once, whatever happens: `_settle` is the only place that does it.
+once, whatever happens: `_settle` is the only place that does it. It is in `tries.py`, below the
+events, with an exchange's fields and all that is done about nodes that fail.
 """
 
 from __future__ import annotations

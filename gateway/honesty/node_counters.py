@@ -68,21 +68,21 @@ def counters_in(exposition: str, model: str) -> Counters:
     """The counters of a model in Prometheus's text. Raises CountersUnreadError if it has none."""
     lines = [line for line in exposition.splitlines() if line.startswith((_PROMPT, _COMPLETION))]
     totals: dict[str, float] = {}
-    began = 0.0
+    began_s = 0.0
     try:
         for family in text_string_to_metric_families("\n".join([*lines, ""])):
             for sample in family.samples:
                 if sample.labels.get("model_name", model) != model:
                     continue
                 if sample.name in (f"{_PROMPT}_created", f"{_COMPLETION}_created"):
-                    began = max(began, sample.value)
+                    began_s = max(began_s, sample.value)
                 elif sample.name in (f"{_PROMPT}_total", f"{_COMPLETION}_total"):
                     totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
         return msgspec.convert(
             {
                 "prompt_tokens": int(totals[f"{_PROMPT}_total"]),
                 "completion_tokens": int(totals[f"{_COMPLETION}_total"]),
-                "epoch": int(began * 1e9),
+                "epoch": int(began_s * 1e9),
             },
             Counters,
         )

@@ -178,9 +178,9 @@ class Supervisor:
                 self._engine_port = free_ports(1)[0]
             engine = kind(self._options.spec, Pool(), home=self._home.path, port=self._engine_port)
             self._engine = engine
-            deadline = time.monotonic() + ENGINE_START_TIMEOUT_S
+            deadline_s = time.monotonic() + ENGINE_START_TIMEOUT_S
             while (progress := engine.progress()).phase is not Phase.SERVING:
-                if progress.phase is Phase.FAILED or time.monotonic() > deadline:
+                if progress.phase is Phase.FAILED or time.monotonic() > deadline_s:
                     raise UpError(
                         f"{progress.step}: {progress.detail or 'see its log'}",
                         engine.log_tail(),
@@ -211,9 +211,9 @@ class Supervisor:
                 # streams fail. Killed, it bills them at the next start as far as was recorded.
                 kill_orphan=True,
             )
-            deadline = time.monotonic() + GATEWAY_START_TIMEOUT_S
+            deadline_s = time.monotonic() + GATEWAY_START_TIMEOUT_S
             while not _answers(f"{self._options.origin}/readyz"):
-                if gateway.poll() is not None or time.monotonic() > deadline:
+                if gateway.poll() is not None or time.monotonic() > deadline_s:
                     raise UpError(
                         "the gateway does not serve",
                         log_tail(gateway.log),

@@ -11,7 +11,7 @@ import msgspec
 from router.policy import Policy, learned_policy
 from router.registry import Registry
 from router.router import Lease, Router
-from router.types import NodeRecord, RequestFeatures, Termination
+from router.types import Load, NodeRecord, RequestFeatures, Termination
 
 _MS = 1_000_000
 _PROMPTS = 300
@@ -35,14 +35,19 @@ def measure_choices(nodes: int, requests: int = 1000) -> list[Cost]:
         _cost("free-share", Policy(), nodes, 0, requests),
         _cost("forecast", learned_policy(), nodes, 0, requests),
         _cost("forecast, prompts of 8 blocks", learned_policy(), nodes, _BLOCKS, requests),
+        _cost("the same, loads read", learned_policy(), nodes, _BLOCKS, requests, loads=True),
     ]
 
 
-def _cost(name: str, policy: Policy, nodes: int, blocks: int, requests: int) -> Cost:
+def _cost(
+    name: str, policy: Policy, nodes: int, blocks: int, requests: int, *, loads: bool = False
+) -> Cost:
     router, running, now_ns = _router(policy, nodes), deque[Lease](), 0
     asks = [_features(number, blocks) for number in range(_PROMPTS)]
     wholes, choices = [], []
     for round_ in range(_ROUNDS + 1):
+        if loads:
+            _read_loads(router, now_ns)
         began = time.process_time_ns()
         for number in range(2 * nodes if round_ == 0 else requests):
             now_ns += _MS
@@ -80,6 +85,13 @@ def _router(policy: Policy, nodes: int) -> Router:
         ],
     )
     return Router(registry, policy, random.Random(1))
+
+
+def _read_loads(router: Router, now_ns: int) -> None:
+    """Each node has two requests more than are ours, and one that waits."""
+    for view in router.nodes(now_ns):
+        load = Load(waiting=1, running=view.in_flight + 2, kv_use=0.3, kv_tokens=100_000)
+        router.report_load(view.node.node_id, load)
 
 
 def _features(number: int, blocks: int) -> RequestFeatures:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 import socket
@@ -204,16 +203,18 @@ class _Client:
 
     async def read(self, size: int, silent_after: int = 0) -> None:
         """So many bytes; of a node that fell silent after so many events, once they all are here:
-        what is not read lies in the socket.
+        what is not read lies in the socket. Looked for again and again: a `sock_recv` that is given
+        up as something comes has taken it, and loses it.
         """
-        loop = asyncio.get_running_loop()
         while len(self._seen) < size:
-            if silent_after and self._events_here() >= silent_after and not self._waiting():
+            await eventually(lambda: self._waiting() or self._is_all(silent_after), bool)
+            if not self._waiting():
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1 if silent_after else 10):
-                    self._seen += await loop.sock_recv(self._socket, size - len(self._seen))
+            self._seen += self._socket.recv(size - len(self._seen))
         await eventually(self._events_here, lambda events: events >= silent_after)
+
+    def _is_all(self, silent_after: int) -> bool:
+        return 0 < silent_after <= self._events_here()
 
     def _waiting(self) -> bytes:
         try:

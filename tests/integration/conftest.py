@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from customer_api import ADMIN_KEY
 from postgres_process import PostgresProcess
 from redis_process import RedisProcess
 
@@ -14,6 +15,13 @@ from redis_process import RedisProcess
 @pytest.fixture
 def anyio_backend():
     return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A gateway's home that has `customer_api.ADMIN_KEY`."""
+    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
+    return tmp_path
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import configuration, serve
 
 from gateway.config import ConfigError, parse
@@ -12,13 +13,6 @@ from gateway.home import Home
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
-
-
-@pytest.fixture
-def home(tmp_path):
-    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
-    return tmp_path
 
 
 def bearer(secret: str) -> dict[str, str]:

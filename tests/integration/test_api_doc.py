@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from api_page import PAGE, SECTION, examples, wrong
+from customer_api import ADMIN_KEY
 from served import Served, configuration, serve
 
 from gateway.enrolment.enrolment import invitation
@@ -23,7 +24,6 @@ from serving.enrolment.messages import Hardware, Lease
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 ENROLMENT = '[enrolment]\nauthority = "gw.example"\n'
 OTHER_NAMES = {"POST /rerank", "POST /v2/rerank", "POST /score"}
 

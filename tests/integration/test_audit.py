@@ -8,6 +8,7 @@ import json
 import httpx
 import pytest
 from click.testing import CliRunner
+from customer_api import ADMIN_KEY
 from served import Served, configuration, serve
 
 from gateway.cli import main
@@ -15,7 +16,6 @@ from gateway.routes.admin.audited import CHANGES, PREFIX
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 ENROLMENT = '[enrolment]\nauthority = "gw.example"\n'
 ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}

@@ -9,7 +9,7 @@ import msgspec
 import openai
 import pytest
 from batch_lines import check_once, create, jsonl, line, lines_of, sdk, until_over
-from served import Served, configuration, eventually, serve
+from served import Served, configuration, eventually, serve, stranger
 
 from gateway.config import Config
 from metering.charge import ChargeRecord
@@ -39,12 +39,6 @@ def client_of(gateway: Served, key: str | None = None) -> openai.AsyncOpenAI:
 def new_key(gateway: Served, **terms) -> str:
     with contextlib.closing(SqliteDatabase(gateway.home / "ledger.db")) as database:
         return KeyStore(database).create("acme", "batches", KeyTerms(**terms))[1]
-
-
-def stranger(gateway: Served) -> str:
-    """The key of another account."""
-    with contextlib.closing(SqliteDatabase(gateway.home / "ledger.db")) as database:
-        return KeyStore(database).create("globex", "other")[1]
 
 
 async def paid(gateway: Served, count: int) -> list[ChargeRecord]:

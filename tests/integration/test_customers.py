@@ -17,12 +17,6 @@ from serving.fake_node import FakeNode
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def home(tmp_path):
-    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
-    return tmp_path
-
-
 async def test_an_account_is_opened_lent_to_and_closed(home):
     async with gateway(home) as (served, admin):
         new = {"account": "bob", "credit_line_nano_usd": 10**9, "warn_below_nano_usd": 5}

@@ -6,6 +6,7 @@ import contextlib
 import time
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import configuration, eventually, serve
 
 from metering.backend import open_database
@@ -15,7 +16,6 @@ from metering.month import month_at
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 USDC = {"method": "usdc", "amount_usd": "100", "id": "tx1", "reference": "5Kx"}
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
 

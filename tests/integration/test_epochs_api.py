@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import Served, configuration, serve
 
 from ide.params import IdeParams
@@ -15,7 +16,6 @@ from ide.settlement import settle
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
 CENTS_16 = 160_000_000
 

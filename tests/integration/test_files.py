@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import httpx
@@ -10,10 +9,8 @@ import msgspec
 import openai
 import pytest
 from batch_lines import create, line, sdk, until_over
-from served import Served, configuration, eventually, serve
+from served import Served, configuration, eventually, serve, stranger
 
-from metering.key_store import KeyStore
-from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
 
@@ -22,12 +19,6 @@ pytestmark = pytest.mark.anyio
 
 def client_of(gateway: Served, key: str | None = None) -> openai.AsyncOpenAI:
     return sdk(gateway.base_url, key or gateway.secret)
-
-
-def stranger(gateway: Served) -> str:
-    """The key of another account."""
-    with contextlib.closing(SqliteDatabase(gateway.home / "ledger.db")) as database:
-        return KeyStore(database).create("globex", "other")[1]
 
 
 async def test_files_are_uploaded_listed_read_and_deleted(tmp_path: Path) -> None:

@@ -67,7 +67,9 @@ async def ask(served, rng: random.Random, name: str) -> int:
     return answer.status_code
 
 
-async def test_liars_are_found_and_honest_nodes_are_not(tmp_path):
+@pytest.mark.parametrize("policy", ["free-share", "forecast"])
+async def test_liars_are_found_and_honest_nodes_are_not(tmp_path, monkeypatch, policy):
+    monkeypatch.setattr("gateway.canaries.canaries.APART_S", 0.0)
     nodes = [FakeNode(pace=Pace(ttft_ms=60 * (kind == "slow"))) for kind in KINDS]
     await asyncio.gather(*(node.start() for node in nodes))
     for node, kind in zip(nodes, KINDS, strict=True):
@@ -78,7 +80,7 @@ async def test_liars_are_found_and_honest_nodes_are_not(tmp_path):
         capacity=32,
         server=IDLE_TIMEOUT,
         node="trusted = false\n",
-        model=f'tokenizer_file = "{tokenizer}"\n',
+        model=f'tokenizer_file = "{tokenizer}"\n[router]\npolicy = "{policy}"\n',
     )
     rng, below = random.Random(1), dict[str, int]()
     async with serve(tmp_path, config) as served:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from customer_api import ADMIN_KEY
 from msgspec import structs
 from served import configuration, serve
 
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 CHAT = "/v1/chat/completions"
 FACTS = (
     {"region": "eu", "tier": 2},

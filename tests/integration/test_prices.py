@@ -7,6 +7,7 @@ import contextlib
 import time
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import configuration, eventually, serve
 
 from metering.backend import open_database
@@ -99,7 +100,6 @@ async def test_a_price_ahead_is_listed_with_its_time(tmp_path):
         assert found[1]["effective_ns"] == effective_ns
 
 
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PRICES = "/admin/v1/prices"
 SET = {

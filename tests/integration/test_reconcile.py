@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from customer_api import ADMIN_KEY
 from served import MODEL, NODE, configuration, eventually, serve
 
 from gateway.cli import main
@@ -26,7 +27,6 @@ from serving.fake_node import FakeNode
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
 ASKED = {"model": "fake", "messages": [{"role": "user", "content": "hi there"}], "max_tokens": 30}
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 
 
 def record(node: FakeNode, node_id: str = "node-0") -> NodeRecord:

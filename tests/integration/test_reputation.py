@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from customer_api import ADMIN_KEY
 from served import configuration, eventually, serve
 
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 20}
 
 

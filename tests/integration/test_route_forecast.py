@@ -7,6 +7,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from customer_api import ADMIN_KEY
 from msgspec import structs
 from served import configuration, serve
 
@@ -16,7 +17,6 @@ from gateway.config_error import ConfigError
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 CHAT = "/v1/chat/completions"
 
 
@@ -26,12 +26,6 @@ def asked(text: str, **more: object) -> dict:
         "max_tokens": 8,
         "messages": [{"role": "user", "content": text}],
     } | more
-
-
-@pytest.fixture
-def home(tmp_path):
-    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
-    return tmp_path
 
 
 def forecasting(nodes):

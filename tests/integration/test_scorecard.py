@@ -7,6 +7,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from customer_api import ADMIN_KEY
 from served import Served, configuration, eventually, serve
 
 from gateway.cli import main
@@ -14,17 +15,10 @@ from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
 pytestmark = pytest.mark.anyio
-ADMIN_KEY = "sk-tg-admin-0123456789abcdef"
 CHAT = "/v1/chat/completions"
 ASKED = {"model": "fake", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello."}]}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}]
-
-
-@pytest.fixture
-def home(tmp_path):
-    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
-    return tmp_path
 
 
 async def told(gateway: Served) -> dict:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from customer_api import ADMIN_KEY, ASKED, CHAT, Api, gateway
+from customer_api import ASKED, CHAT, Api, gateway
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def home(tmp_path):
-    (tmp_path / "admin_key").write_text(ADMIN_KEY + "\n")
-    return tmp_path
 
 
 async def test_usage_adds_up_to_the_charges_by_day_model_and_key(home):

@@ -22,34 +22,46 @@ def limiter():
 
 
 def taken(limiter, key_id: str, own: Limits, tokens: int = 1):
-    """The pools if the request was let through, else what it was short of."""
+    """The pools and the slot of a request that is let through."""
+    pools, slot = asked(limiter, key_id, own, tokens)
+    assert slot != REFUSED
+    return pools, slot
+
+
+def refused(limiter, key_id: str, own: Limits, tokens: int = 1):
+    """What a request is short of that is not."""
+    pools, slot = asked(limiter, key_id, own, tokens)
+    assert slot == REFUSED
+    return pools.shortage(tokens, NOW_NS)
+
+
+def asked(limiter, key_id: str, own: Limits, tokens: int):
     is_child = isinstance(own, SubKeyLimits)
     pools = pools_of(limiter, key_id, own) if is_child else limiter.of(key_id, own)
-    slot = pools.take(tokens, NOW_NS)
-    return pools.shortage(tokens, NOW_NS) if slot == REFUSED else (pools, slot)
+    return pools, pools.take(tokens, NOW_NS)
 
 
 def test_all_sub_keys_together_have_what_their_parent_has(limiter):
     for number in range(5):
         taken(limiter, f"child-{number}", child(concurrent_requests=3))
-    refused = taken(limiter, "child-9", child(concurrent_requests=3))
-    assert (refused.kind, refused.limit) == ("concurrency", 5)
-    refused = taken(limiter, "parent", PARENT)
-    assert (refused.kind, refused.limit) == ("concurrency", 5)
+    short = refused(limiter, "child-9", child(concurrent_requests=3))
+    assert (short.kind, short.limit) == ("concurrency", 5)
+    short = refused(limiter, "parent", PARENT)
+    assert (short.kind, short.limit) == ("concurrency", 5)
 
 
 def test_a_sub_keys_own_limit_holds_for_it_alone(limiter):
     taken(limiter, "a", child(requests_per_minute=1))
-    refused = taken(limiter, "a", child(requests_per_minute=1))
-    assert (refused.kind, refused.limit) == ("requests", 1)
+    short = refused(limiter, "a", child(requests_per_minute=1))
+    assert (short.kind, short.limit) == ("requests", 1)
     taken(limiter, "b", child(requests_per_minute=1))
 
 
 def test_a_refused_request_leaves_both_as_they_were(limiter):
     own = child(tokens_per_minute=2000)
     for _ in range(3):
-        refused = taken(limiter, "a", own, tokens=1500)
-        assert (refused.kind, refused.limit) == ("tokens", 1000)
+        short = refused(limiter, "a", own, tokens=1500)
+        assert (short.kind, short.limit) == ("tokens", 1000)
     assert [pools.own for pools in each_of(limiter, "a", own)] == [own, PARENT]
     for pools in each_of(limiter, "a", own):
         assert pools.take(1000, NOW_NS) != REFUSED
@@ -74,7 +86,7 @@ def test_the_gateways_default_holds_for_the_family(limiter):
     limiter = local_limiter(Limits(concurrent_requests=1))
     own = SubKeyLimits(parent_key_id="parent", parent=UNLIMITED)
     taken(limiter, "a", own)
-    assert taken(limiter, "b", own).limit == 1
+    assert refused(limiter, "b", own).limit == 1
 
 
 def test_leased_limits_are_asked_for_each_by_itself():

@@ -260,6 +260,19 @@ def test_a_ledger_that_was_away_gets_everything_when_it_is_back(flaky):
     assert flaky.ledger.verify().ok
 
 
+def test_no_balance_is_told_between_batches_of_what_a_dead_gateway_left(flaky, monkeypatch):
+    monkeypatch.setattr(poster_module, "BATCH_ROWS", 2)
+    for name in ("c1", "c2"):
+        flaky.spool.commit([opened(name), closed(name, used(5))])
+    flaky.ledger.away = True
+    flaky.start()
+    with pytest.raises(LedgerError, match="refused"):
+        flaky.poster.refresh("alice").result(DEADLINE_S)
+    flaky.ledger.away = False
+    flaky.poster.refresh("alice").result(DEADLINE_S)
+    assert {told.available_nano_usd for told in flaky.told} == {10**9 - 10_000}
+
+
 def test_an_answer_that_got_lost_does_not_book_twice(flaky):
     flaky.start()
     flaky.poster.refresh("alice").result(DEADLINE_S)
