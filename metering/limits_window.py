@@ -13,6 +13,11 @@ SLOT_NS = 1_000_000_000
 WINDOW_SLOTS = 61
 """Sixty seconds that begin inside a slot end inside the sixty-first."""
 
+HELD_NS_AT_FIRST = 1_000_000_000
+"""What a place is taken to be held for until some were given back: whoever were told to come again
+in no time would have used up its tries before one was.
+"""
+
 NO_LIMIT = 1 << 60
 """More than anybody can take: what has no limit needs no branch on the way of every request."""
 
@@ -84,7 +89,7 @@ class Places:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.free = limit
-        self._mean_ns = 0
+        self._mean_ns = HELD_NS_AT_FIRST
         """How long a place was held, lately."""
 
     def give_back(self, held_ns: int) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import msgspec
 
-from metering.limits_window import WINDOW_SLOTS
+from metering.limits_window import HELD_NS_AT_FIRST, WINDOW_SLOTS
 
 SHARED_WINDOW_SLOTS = WINDOW_SLOTS + 1
 NOWHERE = -1
@@ -213,7 +213,7 @@ class PlaceShare(Share):
         self.limit = limit
         self.free = 0
         self._leased = 0
-        self._mean_ns = 0
+        self._mean_ns = HELD_NS_AT_FIRST
 
     @property
     def idle(self) -> bool:

@@ -13,6 +13,7 @@ from metering.limits import (
     Shortage,
     local_limiter,
 )
+from metering.shared_limits import SharedKeyLimits
 
 S = 1_000_000_000
 
@@ -87,6 +88,20 @@ def test_the_wait_for_a_place_is_learnt_from_how_long_places_are_held():
     key.take(0, 0)
     key.take(0, 0)
     assert 7 * S // 2 < refused(key, 0, 0).wait_ns <= 4 * S
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_while_nothing_is_known_of_places_nobody_is_told_to_come_at_once(shared):
+    """SDKs try twice more, after as long as they are told: in no time, and that was all."""
+    if shared:
+        limits = Limits(concurrent_requests=2)
+        wait_ns = SharedKeyLimits("key", Limits(), limits, set()).shortage(0, 0).wait_ns
+    else:
+        key = key_with(concurrent_requests=2)
+        key.take(0, 0)
+        key.take(0, 0)
+        wait_ns = refused(key, 0, 0).wait_ns
+    assert wait_ns == S // 2
 
 
 def test_what_is_given_back_after_its_minute_counts_nowhere():
