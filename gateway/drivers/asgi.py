@@ -77,7 +77,7 @@ class InferenceApp:
                 if all(name != _REQUEST_ID for name, _ in headers):
                     request_id = self._admission.new_request_id()
                     message = {**message, "headers": [*headers, (_REQUEST_ID, request_id.encode())]}
-                    if message["status"] >= 500:
+                    if message["status"] == 500:
                         _logger.error("%s: %s %s", request_id, scope["method"], scope["path"])
             await send(message)
 
