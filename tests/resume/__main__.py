@@ -21,7 +21,7 @@ def main(streams: int, seed: int) -> None:
     Example: make resume ARGS='--streams 50'
     """
     with tempfile.TemporaryDirectory(prefix="tollgate-resume-") as folder:
-        report = uvloop.run(prove(Path(folder), streams, seed, click.echo, unheard=1))
+        report = uvloop.run(prove(Path(folder), streams, seed, click.echo))
     click.echo("\n".join(lines(report)))
     sys.exit(bool(report.failures))
 

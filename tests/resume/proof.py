@@ -23,8 +23,6 @@ from .engines import Engine, engines
 CHAT = "/v1/chat/completions"
 TOKENS = 400
 AT_ONCE = 32
-LATE = 4
-"""Asked so late that the engine is killed before it says anything of those that it got."""
 SPREAD_S = 1.0
 """The streams of a round begin within so long, so that a kill meets each at another token."""
 QUESTIONS = (
@@ -73,16 +71,9 @@ class Report(msgspec.Struct):
 
 
 async def prove(
-    folder: Path,
-    streams: int,
-    seed: int,
-    tell: Callable[[str], None] = lambda line: None,
-    *,
-    unheard: int = 0,
+    folder: Path, streams: int, seed: int, tell: Callable[[str], None] = lambda line: None
 ) -> Report:
-    """Rounds until so many streams were broken and so many were not heard of yet, or one was not as
-    it had to be.
-    """
+    """Rounds until so many streams were broken, or one was not as it had to be."""
     report, rng, began_s = Report(), random.Random(seed), time.monotonic()
     async with engines(folder) as made:
         config = configuration(made, capacity=64)  # type: ignore[arg-type]
@@ -92,9 +83,7 @@ async def prove(
             unbroken = [await _ask(served, Asked(question=each)) for each in QUESTIONS]
             texts = {each.question: each.text for each in unbroken}
             _check(report, unbroken, texts, await served.charges(len(unbroken)))
-            while not report.failures and (
-                report.broken < streams or report.before_first < unheard
-            ):
+            while report.broken < streams and not report.failures:
                 if report.rounds:
                     await _again(served, made[(report.rounds - 1) % 2])
                 await _round(served, made, rng, report, texts)
@@ -122,10 +111,6 @@ async def _round(
         lambda heard: heard >= characters,
         within_s=WAIT_S,
     )
-    seen += (late := [Asked(question=rng.choice(QUESTIONS)) for _ in range(LATE)])
-    before_late = _in_flight(served, victim)
-    asking += [asyncio.create_task(_ask(served, each)) for each in late]
-    await eventually(lambda: _in_flight(served, victim), lambda count: count > before_late)
     report.before_first += sum(not each.text for each in seen)
     victim.kill(part)
     answers = await asyncio.gather(*asking)
@@ -134,11 +119,6 @@ async def _round(
     report.gap_s = max(report.gap_s, *(each.gap_s for each in answers))
     charges = await _charges_of(served, before, answers)
     _check(report, answers, texts, charges)
-
-
-def _in_flight(served: Served, engine: Engine) -> int:
-    views = served.server._gateway._router.nodes(time.monotonic_ns())
-    return next(view.in_flight for view in views if view.node.node_id == engine.node_id)
 
 
 async def _charges_of(served: Served, before: int, answers: list[Asked]) -> list[ChargeRecord]:
