@@ -86,7 +86,9 @@ class ClientConnection(asyncio.Protocol):
     transport: asyncio.Transport
     flow: FlowControl
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, listener: Listener[ClientConnection], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.request: Request | None = None
         self.keep_alive = True
         self.origin = b""

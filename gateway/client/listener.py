@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from gateway.client.answer import Headers
 from gateway.client.head import Head
 from gateway.errors import ApiError
 from gateway.timeouts import ClientTimeouts
 
-if TYPE_CHECKING:
-    from gateway.client.connection import ClientConnection
+Connection = TypeVar("Connection", contravariant=True)
 
 
-class Listener(Protocol):
+class Listener(Protocol[Connection]):
     body_bytes_max: int
     timeouts: ClientTimeouts
     now_ns: int
@@ -24,11 +23,11 @@ class Listener(Protocol):
     def body_bytes_max_of(self, head: Head) -> int:
         """Of a body that does not come with its head."""
 
-    def opened(self, connection: ClientConnection) -> None: ...
+    def opened(self, connection: Connection) -> None: ...
 
-    def closed(self, connection: ClientConnection) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
 
-    def begin(self, connection: ClientConnection, head: Head, body: bytes | None) -> None:
+    def begin(self, connection: Connection, head: Head, body: bytes | None) -> None:
         """Start to answer a request; `body` None: it follows in parts."""
 
     def refused(self, endpoint: str, error: ApiError) -> None: ...
