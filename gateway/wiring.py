@@ -247,8 +247,8 @@ class Gateway:
         rest = fastapi_app(self._routers(desk, told_once, shelf), self._lifespan)
         cors = Cors(self.config.server.cors_origins)
         quiet_desk = DeskOf(self.admission, held_driver, lambda *_: None)  # the app tells
-        once = Idempotency(quiet_desk, *keeping)
-        self.app = InferenceApp(self.admission, asgi_driver, refused, cors, once, rest)
+        idempotency = Idempotency(quiet_desk, *keeping)
+        self.app = InferenceApp(self.admission, asgi_driver, refused, cors, idempotency, rest)
         self.listener = ClientListener(
             self.admission,
             protocol_driver,
@@ -259,7 +259,7 @@ class Gateway:
         )
         self._watch.also_sweep(self.listener.sweep)
 
-    def _routers(self, desk: Desk, once: Idempotency, shelf: Shelf) -> list[APIRouter]:
+    def _routers(self, desk: Desk, idempotency: Idempotency, shelf: Shelf) -> list[APIRouter]:
         """Every route but inference."""
         books, catalogue, admission = self._books, self._catalogue, self.admission
         batching = self._batches
@@ -279,9 +279,9 @@ class Gateway:
                 telemetry=self._telemetry,
             ),
             models.routes(catalogue, authenticate),
-            messages.routes(admission, desk, once, aside, authenticate),
+            messages.routes(admission, desk, idempotency, aside, authenticate),
             responses.routes(
-                admission, desk, once, shelf, self._background, catalogue, authenticate
+                admission, desk, idempotency, shelf, self._background, catalogue, authenticate
             ),
             tokens.routes(admission, aside, authenticate),
             key.routes(authenticate, books.keys, books.usage, books.customers, catalogue),

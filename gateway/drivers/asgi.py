@@ -40,14 +40,14 @@ class InferenceApp:
         new_driver: NewDriver,
         refused: Refused,
         cors: Cors,
-        once: Idempotency,
+        idempotency: Idempotency,
         rest: App,
     ) -> None:
         self._admission = admission
         self._new_driver = new_driver
         self._refused = refused
         self._cors = cors
-        self._once = once
+        self._idempotency = idempotency
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +122,7 @@ class InferenceApp:
             asked=endpoint.value.encode() + b"\0" + body,
             request_id=request_id,
         )
-        await self._once.answer(request, ask, AsgiListener(send))
+        await self._idempotency.answer(request, ask, AsgiListener(send))
 
     async def _admit(self, request_id: str, scope: Scope, receive: Receive) -> Exchange:
         if scope["method"] != "POST":

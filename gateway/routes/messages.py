@@ -33,7 +33,11 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def routes(
-    admission: Admission, desk: Desk, once: Idempotency, aside: Aside, authenticate: Authenticate
+    admission: Admission,
+    desk: Desk,
+    idempotency: Idempotency,
+    aside: Aside,
+    authenticate: Authenticate,
 ) -> APIRouter:
     router = APIRouter(prefix="/v1/messages", tags=["anthropic"])
 
@@ -49,7 +53,7 @@ def routes(
 
             again = repeatable(request, key, body, request_id)
             if again is not None:
-                return ToldOnce(once, again, ask, form)
+                return ToldOnce(idempotency, again, ask, form)
             return Told(desk, key, form.asked(body), request_id, form)
         except ApiError as error:
             return form.refusal(error)

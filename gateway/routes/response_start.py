@@ -78,9 +78,9 @@ class Start:
         body = msgspec.json.encode(run.queued)
         return Response(body, 200, {"x-request-id": request_id}, _JSON)
 
-    async def told_once(self, once: Idempotency, request: Repeatable) -> Response:
+    async def told_once(self, idempotency: Idempotency, request: Repeatable) -> Response:
         """The same response again: as it was begun, or its events."""
-        asking, begun = self._asking, await once.begun(request, self._begin)
+        asking, begun = self._asking, await idempotency.begun(request, self._begin)
         headers = {"idempotent-replayed": "true"} if begun.again else {}
         if not asking.wanted.stream:
             headers["x-request-id"] = begun.request_id

@@ -43,7 +43,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 def routes(
     admission: Admission,
     desk: Desk,
-    once: Idempotency,
+    idempotency: Idempotency,
     shelf: Shelf,
     background: Background,
     catalogue: Catalogue,
@@ -61,9 +61,10 @@ def routes(
             again = repeatable(request, key, body, request_id)
             if asked.wanted.background:
                 start = Start(asked, background)
-                return await (start.told() if again is None else start.told_once(once, again))
+                told = start.told() if again is None else start.told_once(idempotency, again)
+                return await told
             if again is not None:
-                return ToldOnce(once, again, asked.chat, asked.form)
+                return ToldOnce(idempotency, again, asked.chat, asked.form)
             return Told(desk, key, await asked.chat(), request_id, asked.form)
         except ApiError as error:
             return refusal(error, request_id)

@@ -68,13 +68,13 @@ class ToldOnce(Response):
 
     def __init__(
         self,
-        once: Idempotency,
+        idempotency: Idempotency,
         request: Repeatable,
         ask: Callable[[], Awaitable[Asked]],
         form: RefusingForm,
     ) -> None:
         super().__init__()
-        self._once = once
+        self._idempotency = idempotency
         self._request = request
         self._ask = ask
         self._form = form
@@ -82,7 +82,7 @@ class ToldOnce(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         listener = AsgiListener(send, self._form.id_headers)
         try:
-            await self._once.answer(self._request, self._ask, listener)
+            await self._idempotency.answer(self._request, self._ask, listener)
         except ApiError as error:
             await self._form.refusal(error)(scope, receive, send)
 
