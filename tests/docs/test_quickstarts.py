@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving.free_ports import free_ports
+from held_port import held_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = DOCS.parent
@@ -36,7 +36,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+        self._ports = {port: str(held_port()) for port in PORTS}
         python = Path(sys.executable).parent
         self._environment = {
             **os.environ,
