@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from held_port import held_port
+from up_stack import stays_open
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = DOCS.parent
@@ -72,6 +73,8 @@ class Reader:
 
 def test_all_four_people_come_to_their_goal(tmp_path):
     reader = Reader(tmp_path)
+    (tmp_path / "gw").mkdir()
+    (tmp_path / "gw" / "ide.toml").write_text(stays_open())  # if an hour ends while they read
     *operator, stop = blocks("operator")
     try:
         said = reader.types(operator)
