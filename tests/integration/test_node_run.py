@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from held_port import held_port
 from served import MODEL, Served, eventually, serve
 
 from gateway.cli import main
@@ -26,7 +27,6 @@ from metering.backend import open_database
 from metering.gpu_time_store import GpuTimeStore
 from serving.enrolment.key_files import write_secret
 from serving.fake_node import FakeNode
-from serving.free_ports import free_ports
 from serving.simulated_engine import Pace
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ def nodes_of(home: Path):
 @contextlib.asynccontextmanager
 async def node_run(served: Served, engine: FakeNode, home: Path, *more: str) -> AsyncIterator[Node]:
     prepare(home, served)
-    (port,) = free_ports(1)
+    port = held_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "node", "run", "--gateway", served.base_url),
         *("--authority", GATEWAY, "--invitation-file", str(home / "invitation")),
