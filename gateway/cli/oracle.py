@@ -10,24 +10,24 @@ from pathlib import Path
 import click
 import msgspec
 
-from gateway.cli.home import echo_json, echo_table, json_option
+from gateway.cli.home import config_file, echo_json, echo_table, home_option, json_option
 from ide.oracle import median_nano_usd, next_rounds, price_nano_usd
 from ide.price_sources import OracleConfig, read_quotes
 from metering.money import format_usd
 
 
-@click.command(epilog="Example: tollgate oracle --config oracle.toml --json")
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="TOML with [[sources]] (name, url or file, price_at) and the oracle's limits.",
-)
+@click.command()
 @json_option
-def command(file: Path, as_json: bool) -> None:
-    """Read every source once. Exits 1 if they do not make a price."""
-    config = _config(file)
+@home_option
+def command(as_json: bool, home: Path) -> None:
+    """Read every source of [oracle] once. Exits 1 if they do not make a price.
+
+    --config may also name a file of that section alone: [[sources]] (name, url or file, price_at)
+    and the oracle's limits.
+
+    Example: tollgate oracle --json
+    """
+    config = _config(home)
     now_ns = time.time_ns()
     quotes, failures = read_quotes(config.sources, now_ns)
     price = price_nano_usd(next_rounds((), quotes, now_ns, config), now_ns, config)
@@ -55,8 +55,15 @@ def command(file: Path, as_json: bool) -> None:
     sys.exit(0 if price is not None else 1)
 
 
-def _config(file: Path) -> OracleConfig:
+def _config(home: Path) -> OracleConfig:
+    file = config_file(home)
+    if file is None:
+        raise click.ClickException(f"'{home}' has no configuration: name one with --config")
     try:
-        return msgspec.convert(tomllib.loads(file.read_text()), OracleConfig)
+        told = tomllib.loads(file.read_text())
+        section = told if "sources" in told else told.get("oracle")
+        if section is None:
+            raise click.ClickException(f"{file} has no [oracle]: docs/settlement.md shows one")
+        return msgspec.convert(section, OracleConfig)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise click.ClickException(f"{file}: {error}") from error

@@ -124,6 +124,10 @@ def test_the_command_says_what_they_agree_on(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["oracle", "--config", str(config), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.output)["price_nano_usd"] == 180_000_000
+    text = config.read_text().replace("[[sources]]", "[[oracle.sources]]")
+    (tmp_path / "tollgate.toml").write_text(text)
+    result = CliRunner().invoke(main, ["oracle", "--home", str(tmp_path)])
+    assert "Price: 0.18 USD" in result.output
     (tmp_path / "a.json").unlink()
     (tmp_path / "b.json").unlink()
     result = CliRunner().invoke(main, ["oracle", "--config", str(config)])
