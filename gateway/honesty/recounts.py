@@ -3,7 +3,7 @@
     admission   sample(node) -> Sample or None      by chance, so that no node can tell which
     exchange    keeps the node's bytes in it        not sampled: one `is None` an event
     its end     ended(exchange) -> queue            bounded; what does not fit is counted
-    run()       a thread counts, the desk hears     findings, and checks that were passed
+    run()       a thread counts                     findings, and checks that were passed
 
 All of a node's first answers are checked, and all again after a finding: who begins with a lie is
 found within `ALL_ANSWERS` checks. Checks take at most `CPU_SHARE` of a core, whatever comes: while
@@ -23,7 +23,7 @@ from math import log
 from gateway.admission.catalogue import Catalogue
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.sample import Sample, SampleRoom
-from gateway.honesty.desk import Desk
+from gateway.honesty.findings import Findings
 from gateway.honesty.judge import Job, NodeChecks, impossible, judge
 from metering.charge import ChargeOutcome
 from metering.finding import Finding
@@ -80,7 +80,7 @@ class Recounts:
         *,
         one_in: int,
         catalogue: Catalogue,
-        desk: Desk,
+        findings: Findings,
         router: Router,
         count: Callable[[str, str], None],
         rng: random.Random,
@@ -89,7 +89,7 @@ class Recounts:
         """`one_in` 0: nothing is sampled. `count` hears of each sample its node and a `Checked`."""
         self._one_in = one_in
         self._catalogue = catalogue
-        self._desk = desk
+        self._findings = findings
         self._router = router
         self._count = count
         self._rng = rng
@@ -171,7 +171,7 @@ class Recounts:
                 most = min(len(self._queue), BATCH)
                 cpu_s = await self._check([self._queue.popleft() for _ in range(most)])
                 await asyncio.sleep(cpu_s / CPU_SHARE - cpu_s)
-            await self._desk.write()
+            await self._findings.write()
 
     async def _check(self, ended: list[tuple[Exchange, Sample]]) -> float:
         """The seconds of CPU that it took."""
@@ -211,7 +211,7 @@ class Recounts:
         if finding.found_ns - known.found_ns >= ALL_AGAIN_NS:
             known.found_ns = finding.found_ns
             known.all_left, known.until_next = ALL_ANSWERS, 1
-        self._desk.take(finding)
+        self._findings.take(finding)
 
 
 def _judged(

@@ -225,7 +225,7 @@ async def test_fewer_workers_book_what_the_absent_ones_left(tmp_path):
 
 
 async def test_a_second_signal_cuts_and_charges_what_was_delivered(tmp_path):
-    async with FakeNode(pace=Pace(token_ms=10)) as node:
+    async with FakeNode(pace=Pace(token_ms=100)) as node:
         write_config(tmp_path, [node])
         async with together(tmp_path, *TWO) as running:
             asked = chat(stream=True, max_tokens=1500, ignore_eos=True)

@@ -11,7 +11,7 @@ from unit.gateway.test_exchange import ANSWER, CLOSING, DONE, Play, event
 from gateway.admission.catalogue import Catalogue
 from gateway.config import ModelConfig
 from gateway.exchange.sample import Sample
-from gateway.honesty.desk import Desk
+from gateway.honesty.findings import Findings
 from gateway.honesty.recounts import ALL_ANSWERS, QUEUE_MAX, Checked, Recounts
 from metering.finding_store import FindingStore
 from metering.sqlite_database import SqliteDatabase
@@ -34,7 +34,7 @@ class Bench:
         self.recounts = Recounts(
             one_in=one_in,
             catalogue=Catalogue((MODEL,)),
-            desk=Desk(self.store, self.router, lambda *_: None),
+            findings=Findings(self.store, self.router, lambda *_: None),
             router=self.router,
             count=self._count,
             rng=random.Random(seed),
