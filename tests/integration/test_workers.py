@@ -193,11 +193,14 @@ async def test_kill_9_of_the_supervisor_drains_its_workers(tmp_path):
 
 def test_kill_9_of_the_supervisor_ends_a_worker_that_has_not_begun(tmp_path):
     write_config(tmp_path, [])
-    with subprocess.Popen(command(tmp_path, *TWO), stdout=subprocess.DEVNULL) as supervisor:
-        while not (children := children_of(supervisor.pid)):
-            assert supervisor.poll() is None
-        supervisor.kill()
     deadline = time.monotonic() + WAIT_S
+    with subprocess.Popen(command(tmp_path, *TWO), stdout=subprocess.DEVNULL) as supervisor:
+        try:
+            while not (children := children_of(supervisor.pid)):
+                assert supervisor.poll() is None
+                assert time.monotonic() < deadline
+        finally:
+            supervisor.kill()
     while lives(children[0]):
         assert time.monotonic() < deadline
 
