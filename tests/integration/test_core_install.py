@@ -19,7 +19,14 @@ from served import MODEL, NODE
 ROOT = Path(__file__).parents[2]
 ROOMS = ("gateway", "ide", "metering", "router", "serving")
 HEAVY = ("ray", "solders", "vllm", "torch", "transformers")
-RARE = ("cryptography", "gateway.canaries.canaries", "jinja2", "redis")
+RARE = (
+    "cryptography",
+    "gateway.canaries.canaries",
+    "jinja2",
+    "jsonschema_rs",
+    "redis",
+    "tiktoken",
+)
 """Loaded only where the configuration, or whoever opens a page, asks for what needs it."""
 
 

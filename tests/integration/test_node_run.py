@@ -14,9 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from held_port import held_port
 from served import MODEL, Served, eventually, serve
 
+from gateway.cli import main
 from gateway.config import parse
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Terms
@@ -137,6 +139,9 @@ async def test_it_enrols_serves_through_its_own_door_and_drains(tmp_path):
         node_run(served, engine, tmp_path / "node") as node,
     ):
         await node.says("is listed")
+        audit = CliRunner().invoke(main, ["node", "audit", "--home", str(served.home)])
+        assert "leased" in audit.output
+        assert "CERTIFICATE" not in audit.output
         await answered(served)
         (charge,) = await served.charges(1)
         assert (charge.node_id, charge.supplier_id) == (node.node_id, "alice")
