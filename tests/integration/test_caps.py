@@ -19,7 +19,7 @@ from metering.purse import FREE
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 CHAT = "/v1/chat/completions"
 TOKENS = 12
 DAY_NS = 86_400_000_000_000

@@ -14,7 +14,7 @@ from metering.cycle import Cycle, cycle_end_ns
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "hi there"}]
 ASKED = {"model": "fake", "messages": HI, "max_tokens": 12}

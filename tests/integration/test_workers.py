@@ -88,8 +88,7 @@ async def ask(running: Together, answered: list[str]) -> bool:
 
 async def until_refused(running: Together) -> None:
     """Until nobody listens any more: the first signal has come to all."""
-    while await running.once("/healthz"):
-        pass
+    await eventually(lambda: running.once("/healthz"), lambda told: told is None)
 
 
 async def last_of(lines: AsyncIterator[str]) -> str:
