@@ -142,7 +142,7 @@ async def test_hang_up_stops_the_node_and_charges_what_was_generated(tmp_path, d
                 seen += line.startswith("data: ")
                 if seen == 10 * choices:
                     break
-        await eventually(lambda: node.engine.running, lambda running: running == 0, within_s=5)
+        await eventually(lambda: node.engine.running, lambda running: running == 0)
         (charge,) = await served.charges(1)
         assert charge.outcome is ChargeOutcome.CLIENT_GONE
         assert charge.usage_source is UsageSource.COUNTED
