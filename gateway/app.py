@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from gateway import errors
 from gateway.errors import ApiError
-from gateway.routes.refusals import REFUSALS
+from gateway.routes.refusals import REFUSALS, refusal_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -27,9 +27,7 @@ def fastapi_app(routers: list[APIRouter], lifespan: Lifespan) -> FastAPI:
         return _answer(error)
 
     async def refusal(_: Request, error: Exception) -> Response:
-        return _answer(
-            next(say(error) for kind, say in REFUSALS.items() if isinstance(error, kind))
-        )
+        return _answer(refusal_of(error))
 
     for kind in REFUSALS:
         app.add_exception_handler(kind, refusal)

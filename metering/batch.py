@@ -38,6 +38,10 @@ _REPLACE_ACCOUNT = (
     " credits_pending = excluded.credits_pending, credits_posted = excluded.credits_posted"
 )
 
+_PENDING = TransferKind.PENDING
+
+_SORTED_CHARGES = 1024
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,17 +57,14 @@ class Batch:
         self._books = Books()
         self._books.now_ns = self._now_ns = now_ns
         self._bookings: list[Booking] = []
-        self._held: list[Transfer] = []  # what makes a hold, or ends one
         self._balances_before: dict[str, list[int]] = {}
 
     def load(self, groups: Sequence[Group], *, careful: bool) -> None:
         """Read the balances and holds that these groups touch; careful, also what exists."""
-        ids: set[str] = set()
         pending_ids: set[str] = set()
         touched: set[str] = set()
         for group in groups:
             for transfer in group.transfers:
-                ids.add(transfer.id)
                 touched.add(transfer.debit)
                 touched.add(transfer.credit)
                 if transfer.pending_id is not None:
@@ -72,11 +73,12 @@ class Batch:
                 touched.add(group.bearer)
         books = self._books
         if careful:
+            ids = {transfer.id for group in groups for transfer in group.transfers}
             books.transfers.update(self._transfers(ids | pending_ids))
             books.resolved.update(self._resolutions(pending_ids))
             books.charges.update(self._charges(ids))
         else:
-            self._load_holds(pending_ids - ids)
+            self._load_holds(pending_ids)
         for known in books.transfers.values():
             touched.add(known.debit)
             touched.add(known.credit)
@@ -115,8 +117,6 @@ class Batch:
             for transfer in booking.transfers:
                 link = chain.link(link, seq, booked_ns, transfer, record)
                 record = None
-                if transfer.pending_id is not None or transfer.kind is TransferKind.PENDING:
-                    self._held.append(transfer)
                 transfers += (seq, *transfer_values(transfer), booked_ns, writer, bytearray(link))
                 seq += 1
         self._db.insert("transfer", _TRANSFER_PLACES, transfers)
@@ -132,11 +132,13 @@ class Batch:
 
     def remember_holds(self, most: int) -> None:
         """After the commit: keep new holds for the batch that will resolve them."""
-        for transfer in self._held:
-            if transfer.pending_id is not None:
-                self._holds.pop(transfer.pending_id, None)
-            elif len(self._holds) < most:
-                self._holds[transfer.id] = transfer
+        holds = self._holds
+        for booking in self._bookings:
+            for transfer in booking.transfers:
+                if transfer.pending_id is not None:
+                    holds.pop(transfer.pending_id, None)
+                elif transfer.kind is _PENDING and len(holds) < most:
+                    holds[transfer.id] = transfer
 
     def _write_balances(self) -> None:
         before = self._balances_before
@@ -176,10 +178,14 @@ class Batch:
 
 
 def _by_account(charges: list[tuple[str, int, ChargeRecord]]) -> list[object]:
-    """Their values, account after account: each page of an index by account is looked for once."""
+    """Their values, account after account: each page of an index by account is looked for once.
+
+    But only so many in one go: of more, the pages of the table itself are looked for again.
+    """
     values: list[object] = []
-    for _, seq, charge in sorted(charges):
-        values += (seq, *charge_values(charge))
+    for start in range(0, len(charges), _SORTED_CHARGES):
+        for _, seq, charge in sorted(charges[start : start + _SORTED_CHARGES]):
+            values += (seq, *charge_values(charge))
     return values
 
 

@@ -36,8 +36,8 @@ class Session(Protocol):
 
 
 class Database(Session, Protocol):
-    """Thread-safe. Methods raise LedgerError when the database cannot answer, and its ConflictError
-    when it refuses a row.
+    """Thread-safe. Methods raise LedgerError when the database cannot answer, its ConflictError
+    when it refuses a row, and its TextError for a text that it cannot keep.
 
     A statement outside of a transaction is one of its own, and durable once it returns.
     """

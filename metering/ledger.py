@@ -41,6 +41,10 @@ class ConflictError(LedgerError):
     """A row of that key exists, or a value is not allowed. What was asked for left no trace."""
 
 
+class TextError(LedgerError):
+    """A text has a NUL, of which PostgreSQL keeps none: nothing is named so, and nothing can be."""
+
+
 class DamagedError(LedgerError):
     """What is stored cannot be read as what was written."""
 

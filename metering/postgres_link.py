@@ -19,7 +19,7 @@ import psycopg
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from metering.ledger import ConflictError, LedgerError
+from metering.ledger import ConflictError, LedgerError, TextError
 from metering.postgres_watch import ANSWER_S, Plug
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "postgres"
@@ -98,6 +98,9 @@ class PostgresLink:
                 yield self._connection
         except psycopg.IntegrityError as error:
             raise ConflictError(f"ledger {self.name}: {str(error).strip()}") from error
+        except psycopg.DataError as error:
+            kind = TextError if error.sqlstate is None else LedgerError  # None: it was never sent
+            raise kind(f"ledger {self.name}: {str(error).strip()}") from error
         except psycopg.Error as error:
             raise LedgerError(f"ledger {self.name}: {str(error).strip()}") from error
 

@@ -65,8 +65,12 @@ def make_ready(
         groups += booked
         if seq > untold_seq:
             _count_close(changes, charge, row, booked)
-    held = [hold_group(each) if isinstance(each, OpenCharge) else each for each in groups]
-    return ReadyRows([group for group in held if group is not None], changes, seq)
+    made = [
+        hold_group(each) if isinstance(each, OpenCharge) else each
+        for each in groups
+        if each is not None
+    ]
+    return ReadyRows(made, changes, seq)
 
 
 def change_of(changes: dict[str, Change], name: str) -> Change:
@@ -81,7 +85,10 @@ def _count_close(
     changes: dict[str, Change], charge: OpenCharge, close: CloseCharge, booked: list[Group]
 ) -> None:
     """What its end gives back of its hold, and takes of what its account and purses have."""
-    charged = sum(group.charge.charged_nano_usd for group in booked if group.charge is not None)
+    charged = 0
+    for group in booked:
+        if group.charge is not None:
+            charged += group.charge.charged_nano_usd
     released = charge.hold_nano_usd - charged
     change = change_of(changes, charge.account)
     change.available += released

@@ -14,7 +14,7 @@ from metering.customer_store import CustomerError
 from metering.deposit import ConflictError, DepositError, UnknownDepositError
 from metering.key_store import KeyRefusedError
 from metering.keys import KeyTermsError
-from metering.ledger import LedgerError
+from metering.ledger import LedgerError, TextError
 from metering.money import MoneyError
 from metering.month import MonthError
 from metering.prices import PriceError, PriceTakenError
@@ -37,6 +37,10 @@ def _own_fault(error: Exception) -> ApiError:
     return ApiError(500, f"{error}.", type="server_error")
 
 
+def _no_text(_: Exception) -> ApiError:
+    return errors.bad_request("No id and no name has a NUL character.", code="invalid_value")
+
+
 def _away(_: Exception) -> ApiError:
     return errors.limits_unknown()
 
@@ -57,5 +61,11 @@ REFUSALS: dict[type[Exception], Callable[[Exception], ApiError]] = {  # the firs
     PriceError: _invalid,
     MoneyError: _invalid,
     UnknownNodeError: _unknown,
+    TextError: _no_text,
     LedgerError: _away,
 }
+
+
+def refusal_of(error: Exception) -> ApiError:
+    """What is said of an error that is among them."""
+    return next(say(error) for kind, say in REFUSALS.items() if isinstance(error, kind))

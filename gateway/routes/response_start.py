@@ -7,7 +7,6 @@ import secrets
 import msgspec
 from fastapi import Response
 
-from gateway import errors
 from gateway.admission.catalogue import Catalogue
 from gateway.drivers.form import Asked
 from gateway.drivers.idempotency import Idempotency, Repeatable
@@ -18,6 +17,7 @@ from gateway.responses.items import ItemIds
 from gateway.responses.making import Making
 from gateway.responses.schema import ResponsesRequest, responses_request
 from gateway.responses.shelf import Shelf
+from gateway.routes.refusals import refusal_of
 from gateway.routes.response_events import events_here, events_of
 from gateway.routes.response_form import Followed, ResponseForm
 from metering.keys import ApiKey
@@ -60,8 +60,8 @@ class Asking:
         """Raises ApiError."""
         try:
             return self.form.asked(await self.making())
-        except LedgerError:
-            raise errors.limits_unknown() from None
+        except LedgerError as error:
+            raise refusal_of(error) from None
 
 
 class Start:

@@ -18,6 +18,7 @@ from gateway.responses.items import Json
 from gateway.responses.shelf import Shelf, answer_of, asked_of
 from gateway.routes.auth import Authenticate
 from gateway.routes.body import query_of
+from gateway.routes.refusals import refusal_of
 from gateway.routes.response_events import after, events_of
 from gateway.routes.response_form import Followed, refusal
 from gateway.routes.response_start import Asking, Start, read
@@ -68,8 +69,8 @@ def routes(
             return Told(desk, key, await asked.chat(), request_id, asked.form)
         except ApiError as error:
             return refusal(error, request_id)
-        except LedgerError:
-            return refusal(errors.limits_unknown(), request_id)
+        except LedgerError as error:
+            return refusal(refusal_of(error), request_id)
 
     @api.get("/{response_id}")
     async def retrieve(

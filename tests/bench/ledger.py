@@ -12,9 +12,10 @@ import msgspec
 import uvloop
 
 from metering.backend import open_ledger
+from metering.poster import BATCH_ROWS
 
 from . import ledger_file
-from .ledger_pace import LAG_RATE, booked, lag
+from .ledger_pace import LAG_RATE, OPEN_CHARGES, booked, lag
 from .ledger_posts import STREAMS, durable_posts
 from .ledger_queries import ask
 from .screen import Status
@@ -24,6 +25,11 @@ POSTGRES_CHARGES_PER_S_MIN = 5_000
 POST_S_MAX = 0.002
 QUERY_S_MAX = 0.020
 LAG_S_MAX = 2.0
+FORMS = (
+    ("one transfer each", 0),
+    (f"{OPEN_CHARGES:,} under way", OPEN_CHARGES),
+    ("hold, then post", 2 * BATCH_ROWS),
+)
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -103,9 +109,9 @@ def _booking(
     fresh: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Figure]:
     """`fresh` makes a place on a server; in a file without."""
-    for name, held in (("one transfer each", False), ("hold, then post", True)):
+    for name, under_way in FORMS:
         status(f"charges booked, {name}")
-        pace = booked(work / f"pace-{held}", charges, held=held, url=fresh())
+        pace = booked(work / f"pace-{under_way}", charges, under_way=under_way, url=fresh())
         cpu_us = pace.cpu_s / pace.charges * 1e6
         yield Figure(
             f"charges booked, {name}",

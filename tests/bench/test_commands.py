@@ -73,7 +73,7 @@ def test_the_books_are_measured_and_right_afterwards(open_folder):
     ended = CliRunner().invoke(main, ["ledger", "--quick", "--folder", str(open_folder), "--json"])
     assert ended.exit_code == 0, ended.output
     figures = {figure["name"]: figure for figure in json.loads(ended.stdout)}
-    assert len(figures) == 17 + 14
+    assert len(figures) == 18 + 15
     assert figures["verification"]["met"]
     assert figures["PostgreSQL: verification"]["met"]
     assert list(open_folder.iterdir()) == []

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from metering.backend import open_database, open_ledger
-from metering.ledger import LedgerError
+from metering.ledger import LedgerError, TextError
 
 COLUMNS = "key_id, account, name, digest, created_ns, revoked_ns"
 ENTER = "INSERT INTO gateway_register VALUES (?, ?)"
@@ -117,3 +117,12 @@ def test_a_note_neither_waits_for_the_books_nor_tells_of_a_change(postgres_url):
         assert noted == [("r",)]
         assert database.query("SELECT response_id FROM response") == [("r",)]
         assert ledger.data_version() == before + 1  # the transaction's, which told of nothing
+
+
+def test_a_text_with_a_nul_is_refused_as_such_and_the_next_statement_is_answered(postgres_url):
+    with contextlib.closing(open_database(postgres_url)) as database:
+        with pytest.raises(TextError, match="NUL"):
+            database.query("SELECT id FROM account WHERE id = ?", "a\0b")
+        with pytest.raises(TextError, match="NUL"), database.transaction() as session:
+            session.insert("model_drain", 2, ["whole", 1, "a\0b", 1])
+        assert database.query("SELECT model FROM model_drain") == []

@@ -111,6 +111,34 @@ def test_a_charge_that_ends_before_its_hold_is_booked_is_one_transfer(gateway):
     assert gateway.ledger.verify().ok
 
 
+def test_of_a_backlog_each_charge_that_has_ended_is_one_transfer(gateway):
+    names = [f"c{i}" for i in range(poster_module.GATHER_ROWS + 1)]
+    gateway.spool.commit([opened(name) for name in names])
+    gateway.spool.commit([closed(name, used(5)) for name in names])
+    gateway.start()
+    assert gateway.poster.drain(DEADLINE_S)
+    assert gateway.ledger.last_seq() == 1 + len(names)
+    assert gateway.ledger.balance("usd:fee_vault").posted == 5000 * len(names)
+    assert gateway.ledger.verify().ok
+
+
+def test_a_backlog_is_booked_in_transactions_of_so_many_rows(gateway, monkeypatch):
+    monkeypatch.setattr(poster_module, "BATCH_ROWS", 4)
+    batches = []
+    post = gateway.ledger.post
+
+    def counted(writer, groups, watermark):
+        batches.append(len(groups))
+        return post(writer, groups, watermark)
+
+    monkeypatch.setattr(gateway.ledger, "post", counted)
+    for name in ("c1", "c2", "c3"):
+        gateway.spool.commit([opened(name), closed(name, used(5))])
+    gateway.start()
+    assert gateway.poster.drain(DEADLINE_S)
+    assert batches == [2, 1]
+
+
 def test_only_the_first_close_counts(gateway):
     gateway.start()
     gateway.write(opened("c"), closed("c"), closed("c", used(5)), opened("c"))
