@@ -69,7 +69,7 @@ def token_nearness(views: Sequence[NodeView], ask: Ask) -> list[float]:
     scores: list[float] = []
     for view in views:
         first_ns, _, waste_ns = _parts_ns(view, ask)
-        cost = (first_ns + WASTE_WEIGHT * waste_ns) / view.standing
+        cost = (first_ns + WASTE_WEIGHT * waste_ns) / standing(view, ask)
         scores.append(_unused_ns(view, ask) - cost)
     return scores
 
@@ -79,8 +79,8 @@ def token_pace(views: Sequence[NodeView], ask: Ask) -> list[float]:
     scores: list[float] = []
     for view in views:
         first_ns, rest_ns, waste_ns = _parts_ns(view, ask)
-        cost = (rest_ns + FIRST_WEIGHT * (first_ns + WASTE_WEIGHT * waste_ns)) / view.standing
-        scores.append(_unused_ns(view, ask) * FIRST_WEIGHT - cost)
+        cost = rest_ns + FIRST_WEIGHT * (first_ns + WASTE_WEIGHT * waste_ns)
+        scores.append(_unused_ns(view, ask) * FIRST_WEIGHT - cost / standing(view, ask))
     return scores
 
 
@@ -97,6 +97,16 @@ def _parts_ns(view: NodeView, ask: Ask) -> tuple[float, float, float]:
 
 def _unused_ns(view: NodeView, ask: Ask) -> float:
     return min((ask.now_ns - view.sent_ns) * UNUSED_WEIGHT, UNUSED_NS_MAX)
+
+
+def standing(view: NodeView, ask: Ask) -> float:
+    """A doubt counts less, the longer the node was sent nothing: nothing else clears it, or proves
+    it.
+    """
+    if view.standing == 1.0:
+        return 1.0
+    unused = (ask.now_ns - view.sent_ns) * UNUSED_WEIGHT / UNUSED_NS_MAX
+    return min(view.standing * max(unused, 1.0), 1.0)
 
 
 def nearness(views: Sequence[NodeView], ask: Ask) -> list[float]:
@@ -143,5 +153,5 @@ def nearness(views: Sequence[NodeView], ask: Ask) -> list[float]:
             if pace.samples < HARDLY_KNOWN:
                 own *= UNUSED_NS_MAX / unused
             unused = UNUSED_NS_MAX
-        scores.append(unused - own / view.standing)
+        scores.append(unused - own / (1.0 if view.standing == 1.0 else standing(view, ask)))
     return scores

@@ -10,11 +10,13 @@ from router.forecast import (
     UNUSED_NS_MAX,
     UNUSED_WEIGHT,
     nearness,
+    standing,
     token_nearness,
     token_pace,
 )
 from router.pace import UNKNOWN, Line, Pace
 from router.prefix_index import Match
+from router.scorers import Scorer
 from router.types import Ask, Beside, Load, NodeRecord, NodeView, RequestFeatures
 
 SILENT_NS = int(10 * UNUSED_NS_MAX / UNUSED_WEIGHT)
@@ -38,6 +40,18 @@ def test_what_few_samples_said_of_a_node_counts_less_the_longer_it_was_sent_noth
     known, hardly = nearness([silent(HARDLY_KNOWN), silent(HARDLY_KNOWN - 1)], ASK)
     assert known == UNUSED_NS_MAX - own_ns
     assert hardly == pytest.approx(UNUSED_NS_MAX - own_ns / 10)
+
+
+@pytest.mark.parametrize("score", [nearness, token_nearness, token_pace])
+def test_a_doubted_node_is_asked_again_once_it_was_sent_nothing_for_long(score: Scorer) -> None:
+    trusted = replace(silent(HARDLY_KNOWN), pace=KNOWN)
+    doubted = replace(trusted, standing=0.25)
+    for silent_ns, stands in ((0, 0.25), (20, 0.25), (40, 0.5), (80, 1), (10_000, 1)):
+        ask = replace(ASK, now_ns=silent_ns * 10**9)
+        assert standing(doubted, ask) == stands
+        assert standing(trusted, ask) == 1
+        scores = score([doubted, trusted], ask)
+        assert scores[0] == scores[1] if stands == 1 else scores[0] < scores[1]
 
 
 @pytest.mark.parametrize(
