@@ -115,9 +115,11 @@ class GatewayServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining: what is under way has %d s", self._gateway.config.server.drain_s)
         await super().shutdown(sockets)
         if self.force_exit:  # then uvicorn leaves this out, and the books with it
             await self.lifespan.shutdown()
+        log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         admission = self._gateway.admission

@@ -257,8 +257,11 @@ def audit(node: str | None, limit: int, as_json: bool, home: Path) -> None:
 
 
 def _brief(detail: str) -> str:
-    """A node's certificate would fill the screen with what nobody reads."""
-    said = msgspec.json.decode(detail) if detail else None
+    """Without the certificate, which would fill the screen. Of a refusal it is a word, no JSON."""
+    try:
+        said = msgspec.json.decode(detail)
+    except msgspec.DecodeError:
+        return detail
     if not isinstance(said, dict):
         return detail
     for name in said.keys() & {"certificate", "certificate_proof"}:

@@ -82,5 +82,7 @@ class Honesty:
     def _hear(self, found: Comparison) -> None:
         if found.finding is not None:
             self._findings.take(found.finding)
-        elif found.verdict in (Verdict.UNREAD, Verdict.RESTARTED):
-            log.info("counters of node %s: %s %s", found.node_id, found.verdict, found.problem)
+        elif found.verdict is Verdict.UNREAD:
+            log.info("the counters of node %s cannot be read: %s", found.node_id, found.problem)
+        elif found.verdict is Verdict.RESTARTED:
+            log.info("node %s has restarted: its counters begin anew", found.node_id)

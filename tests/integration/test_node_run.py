@@ -234,3 +234,6 @@ async def test_it_says_what_is_wrong_and_what_to_do(tmp_path):
         with nodes_of(served.home) as store:
             refused = await eventually(lambda: store.audit(limit=9), bool)
         assert [(entry.action, entry.detail) for _, entry in refused] == [("refused", "invitation")]
+        audit = CliRunner().invoke(main, ["node", "audit", "--home", str(served.home)])
+        assert "refused" in audit.output
+        assert audit.exit_code == 0
