@@ -343,9 +343,8 @@ class Gateway:
             ]
             if self._worker == 0:
                 going_on.append(self._batches.keep_files())
-                going_on += canaries.running(
-                    self.config, self._router, self._upstream, self._telemetry.canary
-                )
+                seen = (self._telemetry.canary, self._telemetry.canary_gap)
+                going_on += canaries.running(self.config, self._router, self._upstream, *seen)
             parts = (self._router, self._upstream, self._listed, self._books.ledger_name)
             going_on += news(self.config, *parts)
             if self.config.ray is not None:

@@ -1,5 +1,7 @@
 """When a node would have answered a request: what the choice is made by. Pure."""
 
+from collections.abc import Sequence
+
 from router.types import Ask, NodeView
 
 DECODE_WEIGHT = 0.1
@@ -62,19 +64,24 @@ def late_ns(view: NodeView, ask: Ask) -> float:
     return wait_ns(view, ask) - ask.prompt_tokens * view.pace.prefill.slope
 
 
-def token_nearness(view: NodeView, ask: Ask) -> float:
+def token_nearness(views: Sequence[NodeView], ask: Ask) -> list[float]:
     """A scorer of requests to which their first token is all."""
-    first_ns, _, waste_ns = _parts_ns(view, ask)
-    return _unused_ns(view, ask) - (first_ns + WASTE_WEIGHT * waste_ns) / view.standing
+    scores: list[float] = []
+    for view in views:
+        first_ns, _, waste_ns = _parts_ns(view, ask)
+        cost = (first_ns + WASTE_WEIGHT * waste_ns) / standing(view, ask)
+        scores.append(_unused_ns(view, ask) - cost)
+    return scores
 
 
-def token_pace(view: NodeView, ask: Ask) -> float:
+def token_pace(views: Sequence[NodeView], ask: Ask) -> list[float]:
     """A scorer of requests to which counts how fast the tokens come after the first."""
-    first_ns, rest_ns, waste_ns = _parts_ns(view, ask)
-    return (
-        _unused_ns(view, ask) * FIRST_WEIGHT
-        - (rest_ns + FIRST_WEIGHT * (first_ns + WASTE_WEIGHT * waste_ns)) / view.standing
-    )
+    scores: list[float] = []
+    for view in views:
+        first_ns, rest_ns, waste_ns = _parts_ns(view, ask)
+        cost = rest_ns + FIRST_WEIGHT * (first_ns + WASTE_WEIGHT * waste_ns)
+        scores.append(_unused_ns(view, ask) * FIRST_WEIGHT - cost / standing(view, ask))
+    return scores
 
 
 def _parts_ns(view: NodeView, ask: Ask) -> tuple[float, float, float]:
@@ -92,50 +99,59 @@ def _unused_ns(view: NodeView, ask: Ask) -> float:
     return min((ask.now_ns - view.sent_ns) * UNUSED_WEIGHT, UNUSED_NS_MAX)
 
 
-def nearness(view: NodeView, ask: Ask) -> float:
+def standing(view: NodeView, ask: Ask) -> float:
+    """A doubt counts less, the longer the node was sent nothing: nothing else clears it, or proves
+    it.
+    """
+    if view.standing == 1.0:
+        return 1.0
+    unused = (ask.now_ns - view.sent_ns) * UNUSED_WEIGHT / UNUSED_NS_MAX
+    return min(view.standing * max(unused, 1.0), 1.0)
+
+
+def nearness(views: Sequence[NodeView], ask: Ask) -> list[float]:
     """A scorer: the less the whole answer costs by the forecast, the better; less for a node whose
     word is doubted. In ns, below 0. Written out in one: it is most of what a choice takes.
     """
-    features, now_ns = ask.features, ask.now_ns
-    pace, load = view.pace, view.load
-    slope = pace.prefill.slope
-    computed = ask.prompt_tokens
-    wasted = 0
-    if ask.matches:
-        slot, cached = view.slot, 0
-        for blocks, mask in ask.matches:
-            if mask >> slot & 1:
-                cached = blocks * features.block_tokens
-                if cached > computed:
-                    cached = computed
-                break
-        wasted = ask.cached_most - cached
-        computed -= cached
-    own = computed * slope
-    if pace.slowdown > 1.01:
-        own *= pace.slowdown_at(now_ns)
-    running, beside = view.in_flight, view.beside
-    wait: float = view.clear_at_ns - now_ns
-    if wait < now_ns - view.due_ns:
-        wait = now_ns - view.due_ns
-    if wait < 0:
-        wait = 0
-    if beside is not None:
-        wait += int(beside.pending_tokens * slope)
-        running += beside.in_flight
-    if (
-        load is not None
-        and 0 < load.kv_tokens < view.tokens + ask.prompt_tokens + ask.expected_tokens
-    ):
-        wait += _room_ns(view, ask, load.kv_tokens)
-    own += wait
-    decode = pace.decode
-    step = decode.base + decode.slope * running
-    own += pace.prefill.base + DECODE_WEIGHT * ask.expected_tokens * step
-    own += WASTE_WEIGHT * wasted * slope
-    unused = (now_ns - view.sent_ns) * UNUSED_WEIGHT
-    if unused > UNUSED_NS_MAX:
-        if pace.samples < HARDLY_KNOWN:
-            own *= UNUSED_NS_MAX / unused
-        unused = UNUSED_NS_MAX
-    return unused - own / view.standing
+    now_ns, matches = ask.now_ns, ask.matches
+    longest, some = (matches[0][1], matches[-1][1]) if matches else (0, 0)
+    # Floats: Python multiplies them by each other faster than integers by floats.
+    prompt, most = float(ask.prompt_tokens), float(ask.cached_most)
+    decoding = DECODE_WEIGHT * ask.expected_tokens
+    ample = ask.prompt_tokens + int(ask.expected_tokens) + 1
+    """Of room in a cache; where there is less, `_room_ns` looks closer."""
+    scores: list[float] = []
+    for view in views:
+        pace, load, beside = view.pace, view.load, view.beside
+        prefill, decode = pace.prefill, pace.decode
+        slope = prefill.slope
+        computed, wasted = prompt, most
+        if some and some >> view.slot & 1:
+            cached = most if longest >> view.slot & 1 else ask.cached_tokens(view.slot)
+            computed -= cached
+            wasted -= cached
+        own = computed * slope
+        if pace.slowdown > 1.01:
+            own *= pace.slowdown_at(now_ns)
+        wait: float = view.clear_at_ns - now_ns
+        if view.due_ns < now_ns and wait < now_ns - view.due_ns:
+            wait = now_ns - view.due_ns
+        if wait < 0:
+            wait = 0
+        running = view.in_flight
+        if beside is not None:
+            wait += int(beside.pending_tokens * slope)
+            running += beside.in_flight
+        if load is not None and 0 < load.kv_tokens < view.tokens + ample:
+            wait += _room_ns(view, ask, load.kv_tokens)
+        own += wait
+        own += prefill.base + decoding * (decode.base + decode.slope * running)
+        if wasted:
+            own += WASTE_WEIGHT * wasted * slope
+        unused = (now_ns - view.sent_ns) * UNUSED_WEIGHT
+        if unused > UNUSED_NS_MAX:
+            if pace.samples < HARDLY_KNOWN:
+                own *= UNUSED_NS_MAX / unused
+            unused = UNUSED_NS_MAX
+        scores.append(unused - own / (1.0 if view.standing == 1.0 else standing(view, ask)))
+    return scores

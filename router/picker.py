@@ -29,7 +29,7 @@ as long as it has not a quarter of its capacity more in use, its prefix cache is
 DRAW_BITS = 192
 """Random bits that a choice is given; each pair takes 64 of them."""
 
-_BLIND_PAIRS = 2
+_BLIND_PAIRS = range(2)
 _INDEX_MASK = (1 << 32) - 1
 _PAIR_MASK = (1 << 64) - 1
 
@@ -50,8 +50,9 @@ def same_node_or_power_of_two(
     if last is picked or (why_not is not anyone and why_not(last, ask) is not None):
         return picked
     if picked_score is None:
-        picked_score = score(picked, ask)
-    return last if score(last, ask) >= picked_score - SESSION_MARGIN else picked
+        (picked_score,) = score((picked,), ask)
+    (last_score,) = score((last,), ask)
+    return last if last_score >= picked_score - SESSION_MARGIN else picked
 
 
 def power_of_two(
@@ -76,10 +77,10 @@ def _better(
 ) -> tuple[NodeView | None, float | None]:
     """With its score, if that was asked for."""
     if len(views) > 1:
-        for _ in range(_BLIND_PAIRS):
+        for _ in _BLIND_PAIRS:
             one, other = _pair(views, draw)
             if why_not is anyone or (why_not(one, ask) is None and why_not(other, ask) is None):
-                ones, others = score(one, ask), score(other, ask)
+                ones, others = score((one, other), ask)
                 return (one, ones) if ones >= others else (other, others)
             draw >>= 64
     # Few are allowed: find them all and draw from those.
@@ -89,7 +90,7 @@ def _better(
     if len(views) < 2:
         return (views[0] if views else None), None
     one, other = _pair(views, draw)
-    ones, others = score(one, ask), score(other, ask)
+    ones, others = score((one, other), ask)
     return (one, ones) if ones >= others else (other, others)
 
 
@@ -138,22 +139,21 @@ def _best(
     views: Sequence[NodeView], ask: Ask, why_not: Filter, score: Scorer, draw: int
 ) -> NodeView | None:
     """The best of the allowed; of equals, any."""
-    best: NodeView | None = None
-    best_score = 0.0
     first = draw % len(views) if views else 0
-    for view in (*views[first:], *views[:first]):
-        if why_not is anyone or why_not(view, ask) is None:
-            value = score(view, ask)
-            if best is None or value > best_score:
-                best, best_score = view, value
-    return best
+    allowed = [*views[first:], *views[:first]]
+    if why_not is not anyone:
+        allowed = [view for view in allowed if why_not(view, ask) is None]
+    if not allowed:
+        return None
+    scores = score(allowed, ask)
+    return allowed[scores.index(max(scores))]
 
 
 def _some(count: int, wanted: int, draw: int) -> list[int]:
     """So many distinct places, from a random one on in steps of a random length."""
     strides = _strides(count)
     place, stride = (draw >> 64) % count, strides[(draw >> 128) % len(strides)]
-    return [(place + number * stride) % count for number in range(wanted)]
+    return [each % count for each in range(place, place + wanted * stride, stride)]
 
 
 @cache

@@ -191,7 +191,7 @@ class Policy:
             in_flight=view.in_flight,
             capacity=view.node.capacity,
             left_out=left_out,
-            score=None if left_out else score(view, decision.ask),
+            score=None if left_out else score((view,), decision.ask)[0],
             chosen=view.node.node_id == decision.node_id,
         )
 

@@ -31,6 +31,11 @@ class PrefixIndex:
 
     def matches(self, blocks: Sequence[int]) -> tuple[Match, ...]:
         """Who has how much of the chain, the longest first; who has nothing is in none."""
+        if not blocks:
+            return ()
+        most = self._holders.get(blocks[-1], 0)
+        if most and most == self._holders.get(blocks[0]):  # nobody has only a part
+            return ((len(blocks), most),)
         found: list[Match] = []
         have = -1
         for depth, block in enumerate(blocks):
@@ -41,7 +46,7 @@ class PrefixIndex:
                 have = still
                 if not have:
                     break
-        if have and blocks:
+        if have:
             found.append((len(blocks), have))
         found.reverse()
         return tuple(found)

@@ -16,7 +16,7 @@ from random import Random
 
 from gateway.canaries.asker import Asker
 from gateway.canaries.config import CanariesConfig
-from gateway.canaries.greedy import Asked, Likeness, quote, read_greedy, verdicts
+from gateway.canaries.greedy import Asked, Likeness, gaps_nats, quote, read_greedy, verdicts
 from gateway.canaries.prompts import question
 from gateway.nodes.upstream import Upstream
 from router.reputation import Evidence
@@ -43,7 +43,9 @@ class Result(StrEnum):
 
 
 class Canaries:
-    """`models`: those that chat. `count` hears of each canary its node and a `Result`."""
+    """`models`: those that chat. `count` hears of each canary its node and a `Result`, `measure`
+    its node and how far its logprobs were from the right ones, in nats.
+    """
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Canaries:
         upstream: Upstream,
         models: Iterable[str],
         count: Callable[[str, str], None],
+        measure: Callable[[str, float], None],
         request_id: Callable[[], str],
         rng: Random | None = None,
     ) -> None:
@@ -60,6 +63,7 @@ class Canaries:
         self._router = router
         self._models = sorted(models)
         self._count = count
+        self._measure = measure
         self._request_id = request_id
         self._rng = rng or Random()
         self._asker = Asker(router, upstream, TIMEOUT_S)
@@ -158,6 +162,8 @@ class Canaries:
         found = verdicts(answers, self._config.logprob_gap_max)
         if len(answers) > 1 and not found:
             log.warning("answers of %s differ, and nobody can say whose: %s", model, quote(answers))
+        for node_id, gap in gaps_nats(answers, self._config.logprob_gap_max).items():
+            self._measure(node_id, gap)
         results = {}
         for node in nodes:
             likeness = found.get(node.node_id)

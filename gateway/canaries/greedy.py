@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -122,18 +122,30 @@ def likeness(one: Greedy, other: Greedy, gap_max: float) -> Likeness:
     """`gap_max`: nats between logprobs of the same tokens, in the mean."""
     if not one.steps or not other.steps:
         return _of_texts(one.text, other.text)
-    gaps: list[float] = []
-    for mine, its in zip_longest(one.steps, other.steps):
-        if mine is None or its is None:
-            break  # that one ended here is a token that nobody is shown
-        if mine.token != its.token:
-            if not _is_tie(mine, its):
-                return Likeness.DIFFERENT
-            break
-        gaps.append(abs(mine.logprob - its.logprob))
-    if len(gaps) < STEPS_MIN:
+    same = _same(one, other)
+    # That one ended there is a token that nobody is shown.
+    for mine, its in zip(one.steps[same : same + 1], other.steps[same : same + 1], strict=False):
+        if not _is_tie(mine, its):
+            return Likeness.DIFFERENT
+    gap = gap_nats(one, other)
+    if gap is None:
         return Likeness.UNSURE
-    return Likeness.SAME if sum(gaps) / len(gaps) <= gap_max else Likeness.DIFFERENT
+    return Likeness.SAME if gap <= gap_max else Likeness.DIFFERENT
+
+
+def gap_nats(one: Greedy, other: Greedy) -> float | None:
+    """Between the logprobs of the tokens that both begin with, in the mean; None: too few."""
+    same = _same(one, other)
+    if same < STEPS_MIN:
+        return None
+    pairs = zip(one.steps[:same], other.steps[:same], strict=True)
+    return sum(abs(mine.logprob - its.logprob) for mine, its in pairs) / same
+
+
+def _same(one: Greedy, other: Greedy) -> int:
+    """How many tokens are the same, before the first that is not."""
+    pairs = zip(one.steps, other.steps, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].token == pair[1].token, pairs))
 
 
 def _is_tie(mine: Step, its: Step) -> bool:
@@ -175,6 +187,20 @@ def verdicts(asked: Mapping[str, Asked], gap_max: float) -> dict[str, Likeness]:
         for node_id, each in asked.items()
         if node_id != right or not each.trusted
     }
+
+
+def gaps_nats(asked: Mapping[str, Asked], gap_max: float) -> dict[str, float]:
+    """How far from the right answer's logprobs each node's are that told enough of them."""
+    right = _right(asked, gap_max)
+    if right is None:
+        return {}
+    answer = asked[right].answer
+    gaps = {
+        node_id: gap_nats(answer, each.answer)
+        for node_id, each in asked.items()
+        if node_id != right
+    }
+    return {node_id: gap for node_id, gap in gaps.items() if gap is not None}
 
 
 def _right(asked: Mapping[str, Asked], gap_max: float) -> str | None:

@@ -13,7 +13,11 @@ from router.router import Router
 
 
 def running(
-    config: Config, router: Router, upstream: Upstream, count: Callable[[str, str], None]
+    config: Config,
+    router: Router,
+    upstream: Upstream,
+    count: Callable[[str, str], None],
+    measure: Callable[[str, float], None],
 ) -> list[Coroutine[Any, Any, None]]:
     """What goes on for the gateway's lifetime, in one of its workers."""
     if config.canaries is None:
@@ -26,6 +30,7 @@ def running(
         upstream=upstream,
         models=[model.id for model in config.model if Endpoint.CHAT in model.kinds],
         count=count,
+        measure=measure,
         request_id=Ids().request_id,
     )
     return [canaries.run()]

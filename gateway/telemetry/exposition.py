@@ -40,6 +40,7 @@ EVENTS: tuple[Definition, ...] = (
     node.RECOUNTS,
     node.FINDINGS,
     node.CANARIES,
+    node.CANARY_GAPS,
 )
 """What `Telemetry.count` counts."""
 

@@ -103,6 +103,13 @@ CANARIES = counter(
     "node",
     "result",
 )
+GAPS_NATS = ("0.002", "0.005", "0.01", "0.02", "0.05")
+CANARY_GAPS = counter(
+    "tollgate_canary_gaps",
+    "Their answers, by how many nats at most the logprobs are off the right ones in the mean",
+    "node",
+    "within",
+)
 
 NODE_METRICS = (
     NODE_STATE,
@@ -122,4 +129,5 @@ NODE_METRICS = (
     RECOUNTS,
     FINDINGS,
     CANARIES,
+    CANARY_GAPS,
 )

@@ -32,7 +32,14 @@ from gateway.telemetry.counts import (
 )
 from gateway.telemetry.definition import Definition
 from gateway.telemetry.gauges import Gauges, Tills
-from gateway.telemetry.node_metrics import CANARIES, FINDINGS, NODE_GIVEN_UP, RECOUNTS
+from gateway.telemetry.node_metrics import (
+    CANARIES,
+    CANARY_GAPS,
+    FINDINGS,
+    GAPS_NATS,
+    NODE_GIVEN_UP,
+    RECOUNTS,
+)
 from gateway.telemetry.report_files import ReportFiles, encode
 from gateway.telemetry.reports import Report, as_one, family_of
 from gateway.telemetry.scorecard_series import series
@@ -146,6 +153,11 @@ class Telemetry:
     def canary(self, node_id: str, result: str) -> None:
         """A node was asked what others were asked too."""
         self.count(CANARIES, node_id, result)
+
+    def canary_gap(self, node_id: str, nats: float) -> None:
+        """How far the logprobs of its answer were from the right ones, in the mean."""
+        within = next((bound for bound in GAPS_NATS if nats <= float(bound)), "more")
+        self.count(CANARY_GAPS, node_id, within)
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange ended; called once for each. 5 us of every request: keep it at that."""

@@ -69,9 +69,9 @@ def least_in_flight(allowed: list[NodeView], ask: Ask) -> NodeView:
     return min(allowed, key=lambda view: view.in_flight)
 
 
-def fewest(view: NodeView, ask: Ask) -> float:
+def fewest(views: Sequence[NodeView], ask: Ask) -> list[float]:
     """A scorer, for power of two choices."""
-    return -view.in_flight
+    return [-view.in_flight for view in views]
 
 
 @among_allowed

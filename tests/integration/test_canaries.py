@@ -43,12 +43,14 @@ class Bench:
         self.router = Router(registry, Policy(), Random(1))
         self.upstream = Upstream({}, {})
         self.told: list[tuple[str, str]] = []
+        self.gaps: list[tuple[str, float]] = []
         self.canaries = Canaries(
             CanariesConfig(**{"node_interval_s": 0, **settings}),
             router=self.router,
             upstream=self.upstream,
             models=["fake"],
             count=lambda *seen: self.told.append(seen),
+            measure=lambda *seen: self.gaps.append(seen),
             request_id=lambda: "req_000000000000000000000001",
             rng=Random(2),
         )
@@ -85,6 +87,10 @@ async def test_another_model_is_below_the_bound_after_two_rounds(fault):
         scores = bench.scores()
         assert scores["n2"] < 900 < scores["n0"]
         assert len(liar.received) == 4, "each failure is confirmed by a second question"
+        if fault.logprob_shift:
+            liars = [gap for node_id, gap in bench.gaps if node_id == "n2"]
+            assert liars == pytest.approx([fault.logprob_shift] * 4)
+            assert {gap for node_id, gap in bench.gaps if node_id != "n2"} == {0.0}
 
 
 async def test_a_trusted_node_settles_it_where_there_are_only_two():
@@ -149,6 +155,7 @@ async def test_a_gateway_with_the_section_asks_by_itself(tmp_path):
                 lambda told: told >= 2,
                 within_s=30,
             )
+            assert await served.metric("tollgate_canary_gaps_total", within="0.002")
 
 
 async def test_a_node_sees_no_difference_and_nobody_pays(tmp_path):

@@ -55,6 +55,7 @@ def canaries_of(served) -> Canaries:
         upstream=gateway._upstream,
         models=["fake"],
         count=gateway._telemetry.canary,
+        measure=gateway._telemetry.canary_gap,
         request_id=Ids().request_id,
         rng=random.Random(2),
     )

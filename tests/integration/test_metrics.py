@@ -68,6 +68,7 @@ async def test_what_is_told_is_what_is_listed(tmp_path) -> None:
         "tollgate_node_requests_running",
         "tollgate_node_kv_cache_usage_ratio",
         "tollgate_canaries",
+        "tollgate_canary_gaps",
         "tollgate_findings",
         "tollgate_hedges",
         "tollgate_resumes",

@@ -11,17 +11,21 @@ import uvloop
 
 from .proof import Report, prove
 
+UNHEARD = 4
+"""Requests that an engine has read nothing of when it is killed, in each round."""
+
 
 @click.command()
 @click.option("--streams", default=50, show_default=True, help="Broken, at least.")
 @click.option("--seed", default=0, show_default=True)
 def main(streams: int, seed: int) -> None:
-    """Kill real engines in their streams. Ends with 1 if one was not as if nothing had happened.
+    """Kill real engines in their streams, and before the first byte of some. Ends with 1 if one was
+    not as if nothing had happened.
 
     Example: make resume ARGS='--streams 50'
     """
     with tempfile.TemporaryDirectory(prefix="tollgate-resume-") as folder:
-        report = uvloop.run(prove(Path(folder), streams, seed, click.echo))
+        report = uvloop.run(prove(Path(folder), streams, seed, click.echo, unheard=UNHEARD))
     click.echo("\n".join(lines(report)))
     sys.exit(bool(report.failures))
 
@@ -31,7 +35,7 @@ def lines(report: Report) -> list[str]:
     places = len(report.places)
     return [
         f"{report.asked} streams asked, {report.broken} broken after {places} different numbers of "
-        f"tokens, {report.before_first} not heard of yet; engines killed: {killed}",
+        f"tokens, {report.before_first} before their first byte; engines killed: {killed}",
         f"longest silence of a stream: {report.gap_s:.2f} s; {report.seconds:.0f} s in all",
         *report.failures,
         "each was one answer, equal to the unbroken one, and charged once"

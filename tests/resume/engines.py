@@ -19,6 +19,7 @@ from serving.guard import descendants
 from serving.model_files import DEMO_MODEL
 from serving.vllm_process import VLLMProcess
 
+_ESTABLISHED = "01"
 START_S = 600
 END_S = 30
 
@@ -27,8 +28,8 @@ class Engine:
     def __init__(self, folder: Path, name: str, port: int) -> None:
         self._folder = folder / name
         self._port = port
-        self.node_id = ""
-        """As the gateway calls it."""
+        self.node_id = self.supplier_id = ""
+        """As the gateway calls it, and who runs it."""
         self.begin()
 
     def begin(self) -> None:
@@ -58,10 +59,27 @@ class Engine:
             assert time.monotonic() < deadline, log
             await asyncio.sleep(0.5)
 
+    def halt(self) -> None:
+        """SIGSTOP to the server: it reads nothing and says nothing any more."""
+        os.kill(self._running.process.pid, signal.SIGSTOP)
+
+    def unread(self) -> int:
+        """Connections on which something was sent that its server has not taken."""
+        port, count = f":{self._port:04X}", 0
+        for row in Path("/proc/net/tcp").read_text().splitlines():
+            _, local, _, state, queues, *_ = row.split()
+            if local.endswith(port) and state == _ESTABLISHED:
+                count += not queues.endswith(":00000000")
+        return count
+
     def kill(self, part: str) -> None:
-        """SIGKILL to the `server` that answers, or to the `core` behind it that computes."""
+        """SIGKILL to the `server` that answers, or to the `core` behind it that computes; a server
+        that was halted and lives goes on.
+        """
         server = self._running.process.pid
         os.kill(server if part == "server" else self._core(server), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGCONT)
 
     def _core(self, server: int) -> int:
         for pid in descendants(server):
@@ -85,7 +103,7 @@ async def engines(folder: Path) -> AsyncIterator[list[Engine]]:
         made = []
         for index, port in enumerate(ports):
             engine = Engine(folder, f"engine-{index}", port)
-            engine.node_id = f"node-{index}"
+            engine.node_id, engine.supplier_id = f"node-{index}", f"supplier-{index}"
             running.push_async_callback(engine.end)
             made.append(engine)
         await asyncio.gather(*(engine.serves() for engine in made))

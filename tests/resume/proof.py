@@ -23,6 +23,8 @@ from .engines import Engine, engines
 CHAT = "/v1/chat/completions"
 TOKENS = 400
 AT_ONCE = 32
+CAPACITY = 256
+"""Of which so few requests are a small part: a session stays where it is, however they spread."""
 SPREAD_S = 1.0
 """The streams of a round begin within so long, so that a kill meets each at another token."""
 QUESTIONS = (
@@ -44,6 +46,7 @@ class Asked(msgspec.Struct):
     """One stream as its client saw it."""
 
     question: str
+    session_id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     request_id: str = ""
     text: str = ""
     usages: list[dict[str, Any]] = []
@@ -60,7 +63,7 @@ class Report(msgspec.Struct):
     broken: int = 0
     """Streams that another node went on with."""
     before_first: int = 0
-    """Streams of which nothing was heard when an engine was killed."""
+    """Requests that an engine had when it was killed, and of which it had said nothing."""
     places: set[int] = msgspec.field(default_factory=set)
     """Tokens after which they were broken."""
     killed: Counter[str] = msgspec.field(default_factory=Counter)
@@ -71,12 +74,19 @@ class Report(msgspec.Struct):
 
 
 async def prove(
-    folder: Path, streams: int, seed: int, tell: Callable[[str], None] = lambda line: None
+    folder: Path,
+    streams: int,
+    seed: int,
+    tell: Callable[[str], None] = lambda line: None,
+    *,
+    unheard: int = 0,
 ) -> Report:
-    """Rounds until so many streams were broken, or one was not as it had to be."""
+    """Rounds until so many streams were broken, or one was not as it had to be. In each an engine
+    is killed that has `unheard` requests of which it has said nothing.
+    """
     report, rng, began_s = Report(), random.Random(seed), time.monotonic()
     async with engines(folder) as made:
-        config = configuration(made, capacity=64)  # type: ignore[arg-type]
+        config = configuration(made, capacity=CAPACITY)  # type: ignore[arg-type]
         async with serve(folder, config, credit_usd=CREDIT_USD) as served:
             timeout = httpx.Timeout(120)
             served.client.timeout = timeout
@@ -86,9 +96,10 @@ async def prove(
             while report.broken < streams and not report.failures:
                 if report.rounds:
                     await _again(served, made[(report.rounds - 1) % 2])
-                await _round(served, made, rng, report, texts)
+                await _round(served, made, rng, report, texts, unheard)
                 tell(
-                    f"round {report.rounds}: {report.broken} streams broken, longest silence "
+                    f"round {report.rounds}: {report.broken} streams broken, "
+                    f"{report.before_first} before their first byte, longest silence "
                     f"{report.gap_s:.2f} s, failed: {len(report.failures)}"
                 )
             with served.ledger() as ledger:
@@ -99,9 +110,15 @@ async def prove(
 
 
 async def _round(
-    served: Served, made: list[Engine], rng: random.Random, report: Report, texts: dict[str, str]
+    served: Served,
+    made: list[Engine],
+    rng: random.Random,
+    report: Report,
+    texts: dict[str, str],
+    unheard: int,
 ) -> None:
     victim, part = made[report.rounds % 2], PARTS[report.rounds // 2 % 2]
+    sessions = await _sessions(served, victim, unheard)
     before = len(await served.charges(1))
     seen = [Asked(question=rng.choice(QUESTIONS)) for _ in range(AT_ONCE)]
     asking = [asyncio.create_task(_ask(served, each, rng.uniform(0, SPREAD_S))) for each in seen]
@@ -111,7 +128,12 @@ async def _round(
         lambda heard: heard >= characters,
         within_s=WAIT_S,
     )
-    report.before_first += sum(not each.text for each in seen)
+    sent_again = await _sent_again(served)
+    if sessions:
+        victim.halt()
+        late = [Asked(question=rng.choice(QUESTIONS), session_id=each) for each in sessions]
+        asking += [asyncio.create_task(_ask(served, each)) for each in late]
+        await eventually(victim.unread, lambda count: count >= len(late))
     victim.kill(part)
     answers = await asyncio.gather(*asking)
     report.rounds += 1
@@ -119,6 +141,23 @@ async def _round(
     report.gap_s = max(report.gap_s, *(each.gap_s for each in answers))
     charges = await _charges_of(served, before, answers)
     _check(report, answers, texts, charges)
+    sent_again = await _sent_again(served) - sent_again
+    report.before_first += sent_again
+    if sent_again < len(sessions):
+        report.failures.append(f"only {sent_again} of {len(sessions)} were sent again")
+
+
+async def _sent_again(served: Served) -> int:
+    """Requests that another node answered, because one failed before the first byte."""
+    failovers = await served.metric("tollgate_failovers_total")
+    return int(failovers - await served.metric("tollgate_resumes_total"))
+
+
+async def _sessions(served: Served, engine: Engine, count: int) -> list[str]:
+    """Sessions that this engine has served, whose next request it is sent too."""
+    begun = [Asked(question=QUESTIONS[0]) for _ in range(count)]
+    await asyncio.gather(*(_ask(served, each, only=engine.supplier_id) for each in begun))
+    return [each.session_id for each in begun]
 
 
 async def _charges_of(served: Served, before: int, answers: list[Asked]) -> list[ChargeRecord]:
@@ -183,7 +222,10 @@ def _fault(asked: Asked, text: str, charges: list[ChargeRecord]) -> str:
     return ""
 
 
-async def _ask(served: Served, asked: Asked, after_s: float = 0.0) -> Asked:
+async def _ask(
+    served: Served, asked: Asked, after_s: float = 0.0, only: str | None = None
+) -> Asked:
+    """`only`: by this supplier's nodes."""
     await asyncio.sleep(after_s)
     body = {
         "model": "fake",
@@ -191,7 +233,8 @@ async def _ask(served: Served, asked: Asked, after_s: float = 0.0) -> Asked:
         "max_tokens": TOKENS,
         # what follows an answer's end: text that it goes on with, or tokens without any
         **({"min_tokens": TOKENS} if asked.question.endswith("?") else {"ignore_eos": True}),
-        "session_id": uuid.uuid4().hex,
+        "session_id": asked.session_id,
+        **({"provider": {"only": [only]}} if only else {}),
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},

@@ -7,7 +7,16 @@ from random import Random
 
 import pytest
 
-from gateway.canaries.greedy import Asked, Greedy, Likeness, Step, likeness, read_greedy, verdicts
+from gateway.canaries.greedy import (
+    Asked,
+    Greedy,
+    Likeness,
+    Step,
+    gaps_nats,
+    likeness,
+    read_greedy,
+    verdicts,
+)
 from gateway.canaries.prompts import question
 from gateway.openai.request import Endpoint, read
 
@@ -120,6 +129,17 @@ def test_of_two_that_differ_nobody_knows():
     one_supplier = asked(a=("s", False, RIGHT), b=("s", False, RIGHT))
     assert verdicts(one_supplier, GAP) == {}
     assert verdicts({}, GAP) == {}
+
+
+def test_how_far_each_is_from_the_right_one_is_told_of_those_that_told_enough():
+    near, far = answer(WORDS, shift=0.01), answer(at(9, "a"), shift=0.3)
+    of_few, parted = answer(WORDS[:7]), answer(at(7, "zebra"))
+    told = asked(
+        own=("o", True, RIGHT), x=("x", False, near), y=("y", False, far), z=("z", False, of_few)
+    )
+    assert gaps_nats(told, GAP) == pytest.approx({"x": 0.01, "y": 0.3})
+    assert gaps_nats(asked(own=("o", True, RIGHT), x=("x", False, parted)), GAP) == {}
+    assert gaps_nats(asked(a=("a", False, RIGHT), b=("b", False, WRONG)), GAP) == {}
 
 
 def test_questions_are_no_list_and_are_what_the_gateway_takes_of_clients():

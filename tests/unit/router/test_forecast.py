@@ -10,10 +10,13 @@ from router.forecast import (
     UNUSED_NS_MAX,
     UNUSED_WEIGHT,
     nearness,
+    standing,
     token_nearness,
     token_pace,
 )
 from router.pace import UNKNOWN, Line, Pace
+from router.prefix_index import Match
+from router.scorers import Scorer
 from router.types import Ask, Beside, Load, NodeRecord, NodeView, RequestFeatures
 
 SILENT_NS = int(10 * UNUSED_NS_MAX / UNUSED_WEIGHT)
@@ -23,6 +26,7 @@ ASK = Ask(
     prompt_tokens=1_000,
 )
 SLOW = Line(3e9, 0.0, 0.0, 0.0, 0.0)
+KNOWN = replace(UNKNOWN, samples=HARDLY_KNOWN)
 
 
 def silent(samples: int) -> NodeView:
@@ -33,9 +37,21 @@ def silent(samples: int) -> NodeView:
 
 def test_what_few_samples_said_of_a_node_counts_less_the_longer_it_was_sent_nothing() -> None:
     own_ns = 3e9
-    assert nearness(silent(HARDLY_KNOWN), ASK) == UNUSED_NS_MAX - own_ns
-    hardly = nearness(silent(HARDLY_KNOWN - 1), ASK)
+    known, hardly = nearness([silent(HARDLY_KNOWN), silent(HARDLY_KNOWN - 1)], ASK)
+    assert known == UNUSED_NS_MAX - own_ns
     assert hardly == pytest.approx(UNUSED_NS_MAX - own_ns / 10)
+
+
+@pytest.mark.parametrize("score", [nearness, token_nearness, token_pace])
+def test_a_doubted_node_is_asked_again_once_it_was_sent_nothing_for_long(score: Scorer) -> None:
+    trusted = replace(silent(HARDLY_KNOWN), pace=KNOWN)
+    doubted = replace(trusted, standing=0.25)
+    for silent_ns, stands in ((0, 0.25), (20, 0.25), (40, 0.5), (80, 1), (10_000, 1)):
+        ask = replace(ASK, now_ns=silent_ns * 10**9)
+        assert standing(doubted, ask) == stands
+        assert standing(trusted, ask) == 1
+        scores = score([doubted, trusted], ask)
+        assert scores[0] == scores[1] if stands == 1 else scores[0] < scores[1]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +66,19 @@ def test_what_few_samples_said_of_a_node_counts_less_the_longer_it_was_sent_noth
     ],
     ids=["idle", "busy", "late", "others there", "room", "no room"],
 )
-def test_what_is_written_out_in_one_is_the_sum_of_its_parts(seen: dict[str, object]) -> None:
-    view = replace(silent(HARDLY_KNOWN), standing=0.5, **seen)
-    ask = replace(ASK, expected_tokens=100)
-    first, rest = token_nearness(view, ask), token_pace(view, ask)
-    assert nearness(view, ask) == pytest.approx(
-        first + DECODE_WEIGHT * (rest - FIRST_WEIGHT * first)
+@pytest.mark.parametrize("matches", [(), ((9, 0b001), (5, 0b011))], ids=["nothing", "prefix"])
+def test_what_is_written_out_in_one_is_the_sum_of_its_parts(
+    seen: dict[str, object], matches: tuple[Match, ...]
+) -> None:
+    view = replace(silent(HARDLY_KNOWN), standing=0.5, pace=KNOWN, **seen)
+    views = [replace(view, slot=slot) for slot in range(3)]
+    features = replace(ASK.features, block_tokens=128)
+    ask = replace(ASK, features=features, expected_tokens=100, matches=matches)
+    ask = replace(ask, cached_most=max(ask.cached_tokens(slot) for slot in range(3)))
+    firsts, rests = token_nearness(views, ask), token_pace(views, ask)
+    assert nearness(views, ask) == pytest.approx(
+        [
+            first + DECODE_WEIGHT * (rest - FIRST_WEIGHT * first)
+            for first, rest in zip(firsts, rests, strict=True)
+        ]
     )

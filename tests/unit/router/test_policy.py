@@ -4,7 +4,6 @@ import pytest
 
 from router.picker import DRAW_BITS
 from router.policy import RETRY_AFTER_NS, Policy
-from router.scorers import weighted
 from router.types import Ask, NodeRecord, NodeState, NodeView, Reason, RequestFeatures
 
 FEATURES = RequestFeatures(model="m", prompt_tokens=1, completion_tokens_max=1, stream=True)
@@ -136,9 +135,3 @@ def test_a_decision_explains_itself() -> None:
     assert verdicts["a"].chosen
     assert verdicts["a"].score == 0.75
     assert verdicts["busy"].score is None
-
-
-def test_scorers_are_clamped_and_weighted() -> None:
-    policy = Policy(score=weighted((2.0, lambda view, ask: 9.0), (1.0, lambda view, ask: -9.0)))
-    decision = policy.choose(Ask(FEATURES, NOW, NONE), (view("a"),), bits(random.Random(1)))
-    assert policy.explain(decision)[0].score == 2.0

@@ -11,6 +11,15 @@ def test_the_longest_match_comes_first_and_counts_whom_it_counts() -> None:
     assert index.matches(()) == ()
 
 
+def test_nodes_that_have_all_of_a_prompt_hide_none_that_have_a_part() -> None:
+    index = PrefixIndex()
+    index.add(0, (1, 2, 3))
+    index.add(1, (1, 2, 3))
+    assert index.matches((1, 2, 3)) == ((3, 0b011),)
+    index.add(2, (1, 2))
+    assert index.matches((1, 2, 3)) == ((3, 0b011), (2, 0b111))
+
+
 def test_a_block_in_the_middle_does_not_count_without_those_before() -> None:
     index = PrefixIndex()
     index.add(0, (1, 2))
