@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -27,6 +28,28 @@ class SupplierUsage(msgspec.Struct, frozen=True, gc=False):
     charges: int
 
 
+class UsageColumns(NamedTuple):
+    """The usage of an epoch as columns: one for each field of `SupplierUsage`, in its order, with
+    an entry for each row."""
+
+    supplier_id: tuple[str, ...]
+    model: tuple[str, ...]
+    prompt_tokens: Sequence[int]
+    completion_tokens: Sequence[int]
+    cost_nano_usd: Sequence[int]
+    charged_nano_usd: Sequence[int]
+    charges: Sequence[int]
+
+    @classmethod
+    def of(cls, rows: Iterable[SupplierUsage]) -> UsageColumns:
+        """The columns of these rows."""
+        columns = tuple(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        return cls(*columns) if columns else NO_USAGE
+
+
+NO_USAGE = UsageColumns((), (), (), (), (), (), ())
+
+
 class SupplierTime(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """How long one supplier's GPUs of one class were verified to be there, and how good they were.
 
@@ -47,18 +70,23 @@ class SlashBurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     io: int
 
 
-class EpochInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an epoch learns from outside: usage, availability, slashes that are final, and the
-    price of a whole IO.
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What an epoch learns beside usage: the price of a whole IO, availability, and slashes that
+    are final.
 
     `gpu_time_to` is the last period of verified GPU time that some epoch has paid for.
     """
 
-    usage: tuple[SupplierUsage, ...]
     io_price_nano_usd: int | None
     availability: tuple[SupplierTime, ...] = ()
     gpu_time_to: int = 0
     slashed: tuple[SlashBurn, ...] = ()
+
+
+class EpochInputs(Outside, frozen=True, kw_only=True):
+    """All that an epoch learns: what it is stored with, and replayed from."""
+
+    usage: tuple[SupplierUsage, ...]
 
 
 class Payout(msgspec.Struct, frozen=True, gc=False):
