@@ -18,8 +18,6 @@ from ide.simulator.run import Plan, process_pool, simulate
 from ide.simulator.scenario import NAMES, built_in
 from metering.money import IO_UNIT
 
-from .hostile import play
-
 ROOT = Path(__file__).parents[2]
 MODEL = Path(__file__).with_name("radcad_model.py")
 
@@ -126,6 +124,8 @@ def _percent(ppm: int) -> str:
 @click.option("--sequences", default=20_000, show_default=True)
 def hostile(sequences: int) -> None:
     """Sequences of epochs with inputs nobody should send: every invariant, and replay."""
+    from .hostile import play  # Hypothesis, which each process of `pace` would import too
+
     started = time.process_time()
     counts = play(sequences)
     click.echo(
