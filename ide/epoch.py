@@ -50,7 +50,7 @@ class UsageColumns(NamedTuple):
 NO_USAGE = UsageColumns((), (), (), (), (), (), ())
 
 
-class SupplierTime(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
+class SupplierTime(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """How long one supplier's GPUs of one class were verified to be there, and how good they were.
 
     `gpu_s` is seconds times GPUs, `quality_ppm` the part of the stipend that they earned.

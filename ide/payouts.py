@@ -48,7 +48,14 @@ def earned(
     stipends = _stipends(availability, params)
     obligations = {**stipends}
     list_share = 0
-    for supplier, model, prompts, completions, cost, _, _ in zip(*usage, strict=True):
+    for supplier, model, prompts, completions, cost in zip(
+        usage.supplier_id,
+        usage.model,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cost_nano_usd,
+        strict=True,
+    ):
         if (rate := rates.get(model)) is None:
             value = cost * params.usage_share_ppm // PPM
             list_share += value
@@ -61,10 +68,10 @@ def earned(
 @lru_cache(maxsize=4)
 def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapping[str, int]:
     """Kept, since the same fleet is often there for many epochs on end."""
-    hourly, scale = stipend_rates(params), PPM * HOUR_S
+    hourly = stipend_rates(params)
     stipends: dict[str, int] = {}
     for row in availability:
-        value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
+        value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // PPM // HOUR_S
         stipends[row.supplier_id] = stipends.get(row.supplier_id, 0) + value
     return dict(sorted(stipends.items()))
 

@@ -170,16 +170,10 @@ def _availability(
     counts: tuple[tuple[str, int], ...], epoch_s: int, there_ppm: int
 ) -> tuple[SupplierTime, ...]:
     """Kept, so that the paths of a process share these rows, and what is known of them."""
-    return tuple(
-        SupplierTime(
-            supplier_id=name,
-            gpu_class=name,
-            gpu_s=count * epoch_s * there_ppm // PPM,
-            quality_ppm=PPM,
-        )
-        for name, count in counts
-        if there_ppm
-    )
+    if not there_ppm:
+        return ()
+    each_s = epoch_s * there_ppm
+    return tuple([SupplierTime(name, name, count * each_s // PPM, PPM) for name, count in counts])
 
 
 def epochs_a_day(epoch_s: int) -> int:
