@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -110,7 +111,7 @@ class Payout(msgspec.Struct, frozen=True, gc=False):
 
 class PayoutColumns(NamedTuple):
     """The payouts of an epoch before they are rows: a list for each field of `Payout`, in its
-    order, with an entry for each supplier."""
+    order, with an entry for each supplier; empty where it is 0 for all of them."""
 
     supplier_id: list[str]
     stipend_nano_usd: list[int]
@@ -124,7 +125,8 @@ class PayoutColumns(NamedTuple):
 
     def rows(self) -> tuple[Payout, ...]:
         """The payouts themselves."""
-        return tuple(map(Payout, *self))
+        suppliers, *amounts = self
+        return tuple(map(Payout, suppliers, *(column or repeat(0) for column in amounts)))
 
     def together(self) -> Payout:
         """All of them added up, as a payout to nobody."""

@@ -219,28 +219,24 @@ def _check_release(before: IdeState, params: IdeParams, result: EpochResult) -> 
 
 
 def _check_payouts(columns: PayoutColumns, sums: Payout, report: EpochReport) -> None:
-    suppliers, *amounts = columns
-    nothing = [0] * len(suppliers)
-    _, obligation, debt, _, value, usd, rounding, unpaid = amounts
-    owed = _added(nothing, obligation, debt)
-    met = _added(nothing, value, usd, rounding, unpaid)
+    suppliers, _, obligation, debt, _, value, usd, rounding, unpaid = columns
+    owed = _added(obligation, debt)
+    met = _added(value, usd, rounding, unpaid)
     if owed != met or len(met) != len(suppliers):
         raise InvariantError(f"payouts do not add up to what is owed, {owed}: {columns}")
-    filled = [column for column in amounts if column != nothing]
-    if min(map(min, filled), default=0) < 0:
+    if min(map(min, filter(None, columns[1:])), default=0) < 0:
         raise InvariantError(f"a payout has an amount below 0: {columns}")
-    worst = max(rounding) if rounding != nothing else 0
+    worst = max(rounding, default=0)
     if worst and worst * IO_UNIT >= (report.io_price_nano_usd or 0):
         raise InvariantError(f"a payee lost {worst} nano-USD, a whole base unit, to rounding")
     if _SUMS(sums) != _SUMS(report):
         raise InvariantError(f"all payouts add up to {sums}, which is not what the epoch says")
 
 
-def _added(nothing: list[int], *columns: list[int]) -> list[int]:
-    added = nothing
-    for column in columns:
-        if column != nothing:
-            added = column if added is nothing else list(map(add, added, column))
+def _added(*columns: list[int]) -> list[int]:
+    added: list[int] = []
+    for column in filter(None, columns):
+        added = list(map(add, added, column)) if added else column
     return added
 
 

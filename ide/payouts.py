@@ -29,7 +29,8 @@ class Earned(msgspec.Struct, frozen=True, gc=False):
 
 
 class IoPayment(msgspec.Struct, frozen=True, gc=False):
-    """What the Reward Vault pays and what is left to pay, one entry per payee in each list."""
+    """What the Reward Vault pays and what is left to pay, one entry per payee in each list, or an
+    empty list where it is 0 for all."""
 
     needed_io: int
     released_io: int
@@ -111,14 +112,14 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
         needed = budget = checked(total * IO_UNIT // price)
         io = [usd * IO_UNIT // price for usd in owed]
         value = _worth(io, price)
-        rounding, left = list(map(sub, owed, value)), [0] * len(owed)
+        rounding, left = list(map(sub, owed, value)), []
     else:
         covered = cap_io * price <= total * IO_UNIT
         needed = cap_io if covered else mul_div_floor(total, IO_UNIT, price)
         budget = limit_io
         io = _split_limit(limit_io, owed, total, price)
         value = _worth(io, price)
-        rounding, left = [0] * len(owed), list(map(sub, owed, value))
+        rounding, left = [], list(map(sub, owed, value))
     return IoPayment(needed, max(0, budget - vault_io), io, value, rounding, left)
 
 
@@ -148,9 +149,9 @@ def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list
 
 
 def pay_usd(owed: list[int], spendable_nano_usd: int) -> tuple[list[int], list[int]]:
-    """What is paid in nano-USD and what stays unpaid: all and nothing, or pro rata where the sum
-    is above `spendable_nano_usd`."""
+    """What is paid in nano-USD and what stays unpaid: all and nothing (an empty list), or pro rata
+    where the sum is above `spendable_nano_usd`."""
     if sum(owed) <= spendable_nano_usd:
-        return owed, [0] * len(owed)
+        return owed, []
     paid = split_by_weight(spendable_nano_usd, owed)
     return paid, list(map(sub, owed, paid))

@@ -127,7 +127,7 @@ def _owed(state: IdeState, earned: payouts.Earned) -> _Owed:
         stipends = {supplier: stipends.get(supplier, 0) for supplier in everyone}
         obligations = {supplier: obligations.get(supplier, 0) for supplier in everyone}
     obligation = list(obligations.values())
-    debt = [debts.get(supplier, 0) for supplier in stipends] if debts else [0] * len(stipends)
+    debt = [debts.get(supplier, 0) for supplier in stipends] if debts else []
     return _Owed(
         suppliers=list(stipends),
         stipend=list(stipends.values()),
@@ -153,8 +153,7 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
     if price is None:
-        nothing = [0] * len(owed)
-        return payouts.IoPayment(0, 0, nothing, nothing, nothing, owed)
+        return payouts.IoPayment(0, 0, [], [], [], owed)
     return payouts.pay_io(owed, limit, state.reward_vault_io, price, state.cap_io)
 
 

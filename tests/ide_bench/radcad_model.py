@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from functools import partial
-from operator import add, sub
+from operator import add
 from random import Random
 from typing import Any
 
@@ -73,8 +73,7 @@ def pay(params: Values, _substep: int, _history: object, state: Values) -> Value
         0, state["fee_vault_nano_usd"] - state["buyback_due_nano_usd"] + state["revenue"]
     )
     io = payouts.pay_io(state["owed"], limit, state["reward_vault_io"], state["price"], now.cap_io)
-    left = list(map(sub, map(sub, state["owed"], io.value_nano_usd), io.rounding_nano_usd))
-    usd, unpaid = payouts.pay_usd(left, spendable)
+    usd, unpaid = payouts.pay_usd(io.left_nano_usd, spendable)
     released, paid = io.released_io, sum(io.io)
     return {
         "retiring": payouts.retired_io(now, ide),
@@ -83,10 +82,10 @@ def pay(params: Values, _substep: int, _history: object, state: Values) -> Value
         "reward_vault_io": state["reward_vault_io"] + released - paid,
         "supplier_io": state["supplier_io"] + paid,
         "fee_vault_nano_usd": state["fee_vault_nano_usd"] + state["revenue"] - sum(usd),
-        "paid": list(map(add, io.value_nano_usd, usd)),
+        "paid": list(map(add, io.value_nano_usd, usd)) if usd else io.value_nano_usd,
         "usd_paid": sum(usd),
         "left": spendable - sum(usd),
-        "debts": {name: due for name, due in zip(state["suppliers"], unpaid, strict=True) if due},
+        "debts": dict(zip(state["suppliers"], unpaid, strict=True)) if unpaid else {},
     }
 
 

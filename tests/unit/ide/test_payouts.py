@@ -97,7 +97,7 @@ def test_the_limit_is_shared_pro_rata_to_the_base_unit() -> None:
     assert paid.io == [76, 25]
     assert paid.released_io == 101
     assert paid.needed_io == 2_500
-    assert paid.rounding_nano_usd == [0, 0]
+    assert paid.rounding_nano_usd == []
     assert paid.value_nano_usd == [122, 40]
 
 
@@ -114,7 +114,7 @@ def test_a_need_beyond_all_io_is_reported_as_the_cap() -> None:
 
 
 def test_usd_pro_rata_sums_to_what_there_is() -> None:
-    assert pay_usd([5, 7], 12) == ([5, 7], [0, 0])
+    assert pay_usd([5, 7], 12) == ([5, 7], [])
     assert pay_usd([1, 1, 1], 2) == ([1, 1, 0], [0, 0, 1])
     assert pay_usd([10, 20], 0) == ([0, 0], [10, 20])
     assert pay_usd([], 0) == ([], [])
