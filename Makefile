@@ -19,10 +19,11 @@
 # make contract    schemathesis with OpenAI's own API document; ARGS='--url ...' for a gateway that runs
 # make solana  1,000 suppliers paid on the embedded VM, and a payer killed at every statement; ten minutes
 # make pools   models on four labelled Ray nodes: placed, scaled, woken, rolled, a node killed; minutes; ARGS=--no-vllm
+# make config-page   docs/configuration.md anew, of the code
 # make ide-bench   20 simulated years hourly, 1,000 paths, and the same under radCAD; minutes
 # make ide-scenarios   what every built-in scenario comes to; a minute
 # make ide-fuzz    20,000 sequences of hostile epochs; minutes
-.PHONY: help install resume run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim pools route-liars alerts rolling
+.PHONY: help install resume run test check bench endurance overload ledger-bench batch-bench fuzz sim chaos contract structured settle-bench solana ide-bench ide-fuzz ide-scenarios route-sim pools route-liars alerts rolling config-page
 
 ARGS ?=
 TRACE ?=
@@ -95,6 +96,9 @@ solana: install
 
 pools: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.pools $(ARGS)
+
+config-page: install
+	@PYTHONPATH=tests $(BIN)/python -m tests.config_page
 
 build/radcad:
 	@python3 -m venv $@ && $@/bin/pip install --quiet radcad msgspec typing_extensions || { rm -rf $@; exit 1; }

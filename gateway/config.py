@@ -11,7 +11,7 @@ import re
 import ssl
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -21,7 +21,7 @@ from gateway.billing.config import BillingConfig
 from gateway.billing.sla_config import SlaConfig
 from gateway.canaries.config import CanariesConfig
 from gateway.config_error import ConfigError as ConfigError
-from gateway.config_error import read_secret, url_of
+from gateway.config_error import read_secret
 from gateway.config_hint import hint
 from gateway.console.config import ConsoleConfig
 from gateway.enrolment.config import EnrolmentConfig
@@ -35,6 +35,7 @@ from gateway.openrouter.listing import Listing
 from gateway.pools.config import GpuClassConfig, PoolConfig, RayConfig, check_pools
 from gateway.price_terms import PriceTerms
 from gateway.quota_config import QuotaConfig, check_quotas
+from gateway.redis_config import RedisConfig
 from gateway.reputation.config import ReputationConfig
 from gateway.responses.config import ResponsesConfig
 from gateway.routing.config import RouterConfig
@@ -55,11 +56,15 @@ _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
+    """Address or name to listen on; "0.0.0.0" is every one of the machine."""
     port: _Port = 8080
+    """0: any that is free."""
     workers: _Positive = 1
     """Processes on the one port. More than one need [redis]."""
     body_bytes_max: _Positive = 4 * 1024 * 1024
+    """Of a request; a larger one is refused (413)."""
     open_requests_max: _Positive = 2048
+    """Of each worker at one time; what is beyond is refused (429)."""
     leave_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Told to stop, it serves on for so long while /readyz says that it leaves: load balancers send
     it nothing more by the time that its port closes.
@@ -67,10 +72,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_s: _Positive = 30
     """Then open streams have so long to finish."""
     node_first_byte_timeout_s: _Positive = 300
+    """From a node's being asked to its first byte."""
     node_idle_timeout_s: _Positive = 60
+    """Between two bytes of a node's answer."""
     stream_keep_alive_s: Annotated[int, msgspec.Meta(ge=0)] = 5
     """A stream that is silent for so long gets a comment, from its acceptance on; 0: never."""
     client_stall_timeout_s: _Positive = 120
+    """A client that takes nothing of its answer for so long is taken for gone."""
     client_head_timeout_s: _Positive = 20
     """From the first byte of a request's head to its last."""
     client_body_timeout_s: _Positive = 20
@@ -114,8 +122,11 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Of every key that has no own. Without any there is no limit."""
 
     requests_per_minute: _Positive | None = None
+    """Accepted ones."""
     tokens_per_minute: _Positive | None = None
+    """Of prompt and answer."""
     concurrent_requests: _Positive | None = None
+    """Under way at one time."""
 
     def limits(self) -> Limits:
         return Limits(**msgspec.structs.asdict(self))
@@ -123,9 +134,13 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
+    """Its name for customers."""
     context_tokens_max: _Positive
+    """Of prompt and answer together."""
     kinds: tuple[Endpoint, ...] = (Endpoint.CHAT, Endpoint.COMPLETIONS)
+    """What it can be asked for."""
     description: str = ""
+    """For people, where models are listed."""
     free_tokens_per_day: _Positive | None = None
     """Of each account, on each UTC day; what does not fit into the rest is paid."""
     demo: bool = False
@@ -135,6 +150,7 @@ class ModelConfig(PriceTerms, frozen=True, kw_only=True, forbid_unknown_fields=T
     created: int = 0
     """Unix seconds, for /v1/models."""
     owned_by: str = "tollgate"
+    """For /v1/models."""
     tokenizer_file: str | None = None
     """The model's tokenizer.json, for exact counts before dispatch; without it bounds are used."""
     listing: Listing = Listing()
@@ -154,16 +170,23 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A node that is always there. Any server with OpenAI's API will do."""
 
     id: str
+    """Its name in the books, other than any node's."""
     supplier: str
+    """Who is paid for it."""
     url: str
     """Up to where `/v1/...` begins: `https://host:port`, or `unix:/path/of/a.sock`."""
     model: str
+    """The `id` of the [[model]] that it serves."""
     served_model: str | None = None
+    """What the node itself calls the model, if otherwise."""
     capacity: _Positive = 256
+    """Requests that it can run at one time."""
     engine: str = "openai"
     """"vllm" reports usage as it runs, so that a cut stream is billed to the token."""
     gpu: str = ""
+    """As the price list and the router call it, such as "H100"."""
     region: str = ""
+    """Where it stands: requests may name it."""
     tier: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     """What requests may ask for at least."""
     price_ppm: Annotated[int, msgspec.Meta(ge=1, le=PPM)] = PPM
@@ -226,23 +249,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 "put the node's API key into it"
             )
         return key
-
-
-class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What gateways share: limits and balances that hold over all of them."""
-
-    url: str | None = None
-    """Only if it holds no password."""
-    url_env: str | None = None
-    url_file: str | None = None
-    timeout_ms: _Positive = 250
-    """After so long without an answer Redis is taken for gone."""
-    when_away: Literal["lease", "refuse"] = "lease"
-    """Serve on what is leased until that is used up, or nothing."""
-
-    def address(self) -> str:
-        """Raises ConfigError if there is none, or one with a password in the configuration."""
-        return url_of("redis", self.url, self.url_env, self.url_file, "redis://127.0.0.1:6379/0")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from metering.prices import PriceError
 
 class PriceTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prompt_usd_per_million: str
+    """USD for a million tokens of the prompt."""
     completion_usd_per_million: str
     """Reasoning tokens are completion tokens."""
     cached_prompt_usd_per_million: str | None = None
@@ -23,6 +24,7 @@ class PriceTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     request_usd: str = "0"
     """For each request that is charged, besides its tokens."""
     batch_discount_ppm: Annotated[int, msgspec.Meta(ge=0, le=PPM)] = 0
+    """What a batch costs less, in millionths of the price."""
     off_peak: tuple[OffPeakWindow, ...] = ()
 
     def tariff_of(self, model: str, effective_ns: int) -> Tariff:

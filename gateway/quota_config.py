@@ -18,6 +18,7 @@ class QuotaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     category: str
     """Its name, such as api_completions or embeddings."""
     models: tuple[str, ...]
+    """The `id`s of those that it counts."""
     tokens_per_day: Annotated[int, msgspec.Meta(ge=1)]
     """Of each account, on each UTC day: prompt and completion."""
     per_model: bool = False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -20,6 +23,10 @@ from gateway.wiring import Gateway
 log = logging.getLogger("tollgate")
 
 BACKLOG = 4096
+ACCEPTED_AT_ONCE = 32
+"""Connections taken from a socket in one turn of the event loop. libuv takes one, and when the
+gateway is busy a turn lasts up to 0.1 s: so each socket is listened on so many times over.
+"""
 STOP_MARGIN_S = int(DRAIN_S) + 15
 """How much longer than the drain a stop may take: what is recorded goes into the ledger then."""
 
@@ -77,9 +84,26 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await self._accept_many()
         _spare_the_collector()
         if self.started:
             self._on_serving(self.port)
+
+    async def _accept_many(self) -> None:
+        """Nobody who connects waits a turn of the loop for each who came before."""
+        loop = asyncio.get_running_loop()
+        new_connection = functools.partial(
+            cast(Any, self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        for listening in [one for server in self.servers for one in server.sockets]:
+            for _ in range(ACCEPTED_AT_ONCE - 1):
+                again = socket.socket(fileno=os.dup(listening.fileno()))
+                self.servers.append(
+                    await loop.create_server(new_connection, sock=again, backlog=BACKLOG)
+                )
 
     async def on_tick(self, counter: int) -> bool:
         if self.lifespan.error_occurred and not self.should_exit:
@@ -91,9 +115,11 @@ class GatewayServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("draining: what is under way has %d s", self._gateway.config.server.drain_s)
         await super().shutdown(sockets)
         if self.force_exit:  # then uvicorn leaves this out, and the books with it
             await self.lifespan.shutdown()
+        log.info("stopped")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         admission = self._gateway.admission

@@ -35,7 +35,9 @@ class SolanaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     compute_unit_price_micro_lamports: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Offered beside the fee when the chain is busy."""
     request_timeout_s: _Positive = 10
+    """For each answer of the RPC node."""
     poll_interval_s: _Positive = 2
+    """Between two looks at what was sent."""
     finalize_timeout_s: _Positive = 180
     """A run gives up waiting after so long; the next one goes on."""
 

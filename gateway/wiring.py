@@ -33,7 +33,7 @@ from gateway.client.answer import Headers
 from gateway.client.connection import ClientConnection
 from gateway.client.cors import Cors
 from gateway.config import Config
-from gateway.console import door as console
+from gateway.console import entrance as console
 from gateway.customers import Customers
 from gateway.draining import Draining
 from gateway.drivers.asgi import AsgiDriver, InferenceApp

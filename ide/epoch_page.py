@@ -9,7 +9,7 @@ import msgspec
 
 from ide.commitment import EpochHead
 from ide.epoch import EpochReport, EpochResult, Payout
-from ide.explain import explain, io, payout_lines, usd
+from ide.explain import explain, io, payout_lines, runway, usd
 from ide.invariants import supply_io
 from ide.params import IdeParams
 from metering.epoch_seal import EpochSeal
@@ -98,7 +98,7 @@ def _tiles(report: EpochReport) -> str:
         ("Unpaid", usd(report.unpaid_nano_usd)),
         ("Burned", io(report.io_burned)),
         ("Revenue / obligation, smoothed", "none owed" if psi is None else f"{psi // 10_000} %"),
-        ("Runway", f"{report.runway_months} months"),
+        ("Runway", runway(report.runway_months)),
         ("IO price", "none" if price is None else usd(price)),
     )
     shown = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in tiles)

@@ -229,7 +229,7 @@ def _slashed_lines(report: EpochReport) -> list[Line]:
 
 def _health_lines(result: EpochResult, params: IdeParams) -> list[Line]:
     report, kept = result.report, result.state.unemitted_io
-    psi, at_most = report.psi_smoothed_ppm, report.runway_months == RUNWAY_MONTHS_MAX
+    psi = report.psi_smoothed_ppm
     lines = [
         Line(
             "IO retired",
@@ -244,7 +244,7 @@ def _health_lines(result: EpochResult, params: IdeParams) -> list[Line]:
         ),
         Line(
             "runway",
-            f"{report.runway_months} months" + (" or more" if at_most else ""),
+            runway(report.runway_months),
             "until something stays unpaid, if nothing changes",
         ),
         *(Line("alarm", alarm, _ALARMS[alarm]) for alarm in report.alarms),
@@ -287,6 +287,11 @@ _ALARMS = {
 def usd(nano_usd: int) -> str:
     """An exact amount of USD, such as "$1,234.5"."""
     return f"${_grouped(format_usd(nano_usd))}"
+
+
+def runway(months: int) -> str:
+    """A runway as `health.runway_months` found it: it looks no further than its most."""
+    return f"{months} months" + (" or more" if months == RUNWAY_MONTHS_MAX else "")
 
 
 def io(units: int) -> str:

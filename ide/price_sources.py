@@ -33,11 +33,17 @@ class PriceSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
+    """Other than that of any other source."""
     url: str | None = None
+    """To be asked over HTTP."""
     file: str | None = None
+    """To be read, instead of a URL."""
     price_at: str
+    """Where in the answer the price in USD is."""
     at_s: str | None = None
+    """Where its time is."""
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
+    """For the whole answer."""
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.file is None):

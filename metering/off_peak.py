@@ -43,9 +43,13 @@ class OffPeakWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`utc_from` and `utc_until` are HH:MM, until also 24:00. Raises PriceError."""
 
     utc_from: str
+    """When it begins."""
     utc_until: str
+    """When it ends; before `utc_from`: on the next day."""
     discount_ppm: int
+    """What it costs less, in millionths of the price."""
     days: tuple[Weekday, ...] = EVERY_DAY
+    """Those on which it begins."""
 
     def __post_init__(self) -> None:
         if not 0 < self.discount_ppm <= PPM:

@@ -22,7 +22,7 @@ from metering.refund import CODE_REFUND, refund_of
 from metering.sla import CODE_SLA_CREDIT, verdict_of
 from metering.transfer import BookedTransfer
 
-_BY = {
+PAID_BY = {
     DepositMethod.MANUAL: "hand",
     DepositMethod.USDC: "USDC",
     DepositMethod.IO: "IO",
@@ -207,7 +207,7 @@ def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
         return EntryKind.CREDIT_LINE, "Credit line"
     if transfer.code == CODE_DEPOSIT:
         deposit = deposit_of(transfer, row.booked_ns)
-        text = f"Deposit {deposit.deposit_id} by {_BY[deposit.method]}"
+        text = f"Deposit {deposit.deposit_id} by {PAID_BY[deposit.method]}"
         if deposit.io_price is not None:
             price = deposit.io_price
             text += f": {format_io(deposit.io)} IO at {format_usd(price.nano_usd)} ({price.source})"
@@ -216,7 +216,8 @@ def _describe(account: str, row: BookedTransfer) -> tuple[EntryKind, str]:
         return EntryKind.FEE, f"Fee of deposit {transfer.id.partition(':')[2]}"
     if transfer.code == CODE_REFUND:
         refund = refund_of(transfer, row.booked_ns)
-        text = f"Refund {refund.refund_id} of deposit {refund.deposit_id} by {_BY[refund.method]}"
+        by = PAID_BY[refund.method]
+        text = f"Refund {refund.refund_id} of deposit {refund.deposit_id} by {by}"
         if refund.io:
             text += f": {format_io(refund.io)} IO"
         if refund.fee_back_nano_usd:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import tiktoken
+
+if TYPE_CHECKING:
+    import tiktoken
 
 _GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _ANYTHING = r"|[\s\S]"
@@ -62,6 +64,8 @@ class TokenCounter:
     @classmethod
     def from_tokenizer_json(cls, path: Path) -> TokenCounter:
         """Raises OSError, TokenizerError."""
+        import tiktoken  # here, because without a tokenizer of its own no model needs it
+
         try:
             file = msgspec.json.decode(path.read_bytes(), type=_TokenizerFile)
         except msgspec.MsgspecError as error:

@@ -5,6 +5,7 @@ node and decision, and the views that changed since: 1,000 decisions over 64 nod
 """
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from router.types import Decision
@@ -32,11 +33,25 @@ class DecisionLog:
 
     def of(self, request_id: str) -> list[Decision]:
         """Of one request, the first try first; none if they were never noted, or are gone."""
-        return [each for each in self._decisions if each.ask.features.request_id == request_id]
+        noted = [each for each in self._decisions if each.ask.features.request_id == request_id]
+        return [*_acted_on(reversed(noted))][::-1]
 
     def latest(self, most: int) -> list[Decision]:
         """The newest first."""
-        return list(islice(reversed(self._decisions), most))
+        return [*islice(_acted_on(reversed(self._decisions)), most)]
 
     def __len__(self) -> int:
         return len(self._decisions)
+
+
+def _acted_on(newest_first: Iterable[Decision]) -> Iterator[Decision]:
+    """Without the nodes that were chosen, and chosen again because a key or a balance had to be
+    looked up before anything was sent.
+    """
+    later = set()
+    for decision in newest_first:
+        ask = decision.ask
+        which = (ask.features.request_id, ask.excluded)
+        if decision.node is None or which not in later:
+            yield decision
+        later.add(which)

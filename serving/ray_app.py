@@ -38,8 +38,11 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An engine without a model that answers words at a pace: to try a cluster without GPUs."""
 
     ttft_ms: float = 0.0
+    """Until the first token."""
     token_ms: float = 0.0
+    """For each further one."""
     seed: int = 0
+    """Of the words' chance."""
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 from metering.backend import open_database
 from metering.database import Database
 
+DAY_S = 86_400
+TEST_S = 60
+"""No test that counts by the day takes longer."""
 ENGINES = ("tests/e2e/", "tests/pools/", "tests/resume/")
 """What starts Ray or engines, and looks at the whole machine for what they leave."""
 
@@ -50,6 +54,16 @@ def postgres_server() -> Iterator[PostgresProcess]:
 def postgres_url(postgres_server) -> str:
     """An empty database of the test's own."""
     return postgres_server.fresh()
+
+
+@pytest.fixture
+def same_day() -> None:
+    """For who counts what was used of a day or a month: in UTC none ends in the next minute.
+
+    In the last one of a day it waits for the next, whose coming is sure.
+    """
+    while time.time() % DAY_S > DAY_S - TEST_S:
+        time.sleep(0.05)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

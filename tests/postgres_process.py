@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: made in a folder, on a free port, killed and started at will."""
+"""A real PostgreSQL for tests: made in a folder, on its own port, killed and started at will."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+from held_port import held_port
 from psycopg import sql
 
 USER = "tollgate"
@@ -43,12 +43,9 @@ class PostgresProcess:
         self._user = "nobody" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count()
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        self.port = port
+        self.port = held_port()
         password = PASSWORD.replace(" ", "%20")
-        self.url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
+        self.url = f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres"
         self._make()
 
     def __enter__(self) -> PostgresProcess:

@@ -1,13 +1,13 @@
-"""A real Redis for a test: started on a free port, flushed, killed and restarted at will."""
+"""A real Redis for a test: on its own port, flushed, killed and restarted at will."""
 
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 
+from held_port import held_port
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -19,9 +19,7 @@ class RedisProcess:
         self._server = found
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = held_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> RedisProcess:
@@ -36,13 +34,12 @@ class RedisProcess:
             self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
             "--dir", str(self._folder),
         ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
         with Redis(port=self.port) as client:
             while not self._answers(client):
                 assert time.monotonic() < deadline, "redis-server does not answer"
-                if self._process is None or self._process.poll() is not None:
-                    # at first, or again: a connection of somebody else had the port for a moment
-                    self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+                assert self._process.poll() is None, "redis-server ended"
                 time.sleep(0.01)
 
     def _answers(self, client: Redis) -> bool:

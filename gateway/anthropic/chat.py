@@ -1,9 +1,11 @@
 """A Messages request told as a chat completion, and a chat completion told as a Message. Pure.
 
 system                    the first message
-tool_result blocks        messages of the role `tool`, before the rest of their turn
+tool_result blocks        messages of the role `tool`, before the rest of their turn, which their
+                          images begin: a message of that role holds text alone
 tool_use blocks           the assistant's `tool_calls`
 thinking blocks           left out: a chat template puts no reasoning of former turns back
+thinking                  `thinking_token_budget`, `include_reasoning`
 tools, tool_choice        functions; `any` is `required`
 """
 
@@ -51,6 +53,8 @@ def chat_request(request: MessagesRequest) -> Json:
     body["max_completion_tokens"] = request.max_tokens
     if request.thinking is not None:
         body["include_reasoning"] = request.thinking.type != "disabled"
+        if request.thinking.budget_tokens is not None:
+            body["thinking_token_budget"] = request.thinking.budget_tokens
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
@@ -79,9 +83,11 @@ def _system(system: str | list[TextBlock]) -> str:
 def _messages(turn: Turn, where: str) -> list[Json]:
     if isinstance(turn.content, str):
         return [{"role": turn.role, "content": turn.content}]
-    results = [_result(block) for block in turn.content if isinstance(block, ToolResultBlock)]
+    answers = [block for block in turn.content if isinstance(block, ToolResultBlock)]
+    results = [_result(block) for block in answers]
     calls = [_call(block) for block in turn.content if isinstance(block, ToolUseBlock)]
-    parts = [part for block in turn.content if (part := _part(block, where)) is not None]
+    blocks = [*(image for block in answers for image in _images(block)), *turn.content]
+    parts = [part for block in blocks if (part := _part(block, where)) is not None]
     if results and turn.role != "user":
         raise errors.bad_request(
             f"A tool_result block is only allowed in a turn of the user, not in {where}.",
@@ -133,6 +139,12 @@ def _result(block: ToolResultBlock) -> Json:
     if not isinstance(content, str):
         content = "".join(part.text for part in content if isinstance(part, TextBlock))
     return {"role": "tool", "tool_call_id": block.tool_use_id, "content": content}
+
+
+def _images(block: ToolResultBlock) -> list[ImageBlock]:
+    if isinstance(block.content, str):
+        return []
+    return [part for part in block.content if isinstance(part, ImageBlock)]
 
 
 def _call(block: ToolUseBlock) -> Json:

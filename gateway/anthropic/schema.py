@@ -77,6 +77,7 @@ class ToolChoice(Struct):
 
 class Thinking(Struct):
     type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: _Count | None = None
 
 
 class Metadata(Struct):

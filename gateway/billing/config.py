@@ -16,6 +16,7 @@ class BillingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     usdc_fee_percent: str = "2"
     """What io.net asks of payments in USDC."""
     card_fee_percent: str = "0"
+    """Of payments by card."""
     card_fee_usd: str = "0"
     """For each payment, beside the percentage."""
     refunds_return_fee: bool = False

@@ -18,6 +18,7 @@ _NAME = re.compile(r"[a-z0-9._-]{1,32}", re.ASCII)
 
 class SlaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
+    """On credits and statements."""
     since: str
     """The first day (UTC) that it holds, such as 2026-11-01: no earlier period is judged."""
     credit_percent: str
@@ -27,7 +28,9 @@ class SlaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model: str | None = None
     """All models together, if not given."""
     period: SlaPeriod = SlaPeriod.MONTH
+    """What it is judged over."""
     availability_percent: str | None = None
+    """Of the requests, answered; at least."""
     ttft_p95_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Over each hour."""
     requests_min: Annotated[int, msgspec.Meta(ge=1)] = 20

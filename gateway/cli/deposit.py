@@ -27,6 +27,7 @@ from metering.ledger import PostResult
 from metering.money import MoneyError, format_io, format_usd, parse_io, parse_usd
 from metering.month import time_text
 from metering.refund import RefundOrder
+from metering.statement import PAID_BY
 
 _NS = 1_000_000_000
 _METHODS = click.Choice([method.value for method in DepositMethod])
@@ -170,7 +171,8 @@ def refund(
     done = "Refunded" if is_new else "Was refunded before; nothing changed:"
     click.echo(
         f"{done} {format_usd(made.nano_usd)} USD of deposit '{deposit_id}': pay {pay} back by "
-        f"{made.method}. '{made.account}' has {format_usd(balance.available)} USD available."
+        f"{PAID_BY[made.method]}. '{made.account}' has {format_usd(balance.available)} USD "
+        "available."
     )
 
 

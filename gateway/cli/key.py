@@ -111,7 +111,7 @@ def show(key_id: str, as_json: bool, home: Path) -> None:
     for name, value in key_json(key).items():
         if name not in ("object", "spend_cap_nano_usd") and value not in (None, ""):
             shown = _when(value * 10**9) if name.endswith(("_at", "_until")) else value
-            click.echo(f"{name:22} {', '.join(shown) if isinstance(shown, tuple) else shown}")
+            click.echo(f"{name:25} {', '.join(shown) if isinstance(shown, tuple) else shown}")
 
 
 @command.command()
@@ -122,6 +122,7 @@ def show(key_id: str, as_json: bool, home: Path) -> None:
 def update(key_id: str, as_json: bool, home: Path, **terms: Any) -> None:
     """Change what a key may do; what is not given stays. `none` takes a limit away.
 
+    \b
     Example: tollgate key update key_1f2e3d4c5b6a7988 --cap 100 --cycle monthly --rpm none
     """
     patch = patch_of(**terms)

@@ -77,6 +77,7 @@ def command(
     A range is of transfers and charges. Accounts are as they are now, epochs are all of them. With
     --json, what was written is told afterwards; that needs --output.
 
+    \b
     Example: tollgate ledger export transfers --since 2026-01-01 --output january.jsonl
     """
     if as_json and output is None:

@@ -19,6 +19,7 @@ from gateway.cli.home import (
     json_option,
     open_stores,
 )
+from gateway.cli.known import remark_gpu, remark_invitation
 from gateway.cli.node_reputation import reputation
 from gateway.cli.node_run import rotate, run
 from gateway.cli.node_time import gpu_time
@@ -26,6 +27,7 @@ from gateway.cli.terms import Duration
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Node, Terms
 from gateway.enrolment.node_store import NodeStore, UnknownNodeError
+from gateway.home import Home
 from gateway.views.fields import seconds
 from gateway.views.nodes import audit_json, node_json, state_of
 from router.types import NodeRecord
@@ -84,6 +86,7 @@ def invite(
 ) -> None:
     """Let one node enrol; the invitation is shown once, and is good for one key.
 
+    \b
     Example: tollgate node invite --supplier alice --gpu H100-PCIe --gpus 8 --region eu-west
     """
     terms = Terms(
@@ -99,6 +102,7 @@ def invite(
         now_ns = time.time_ns()
         secret, made = invitation(terms, now_ns + expires * 10**9)
         store.invite(made, now_ns)
+    remark_invitation(Home(home), gpu)
     if as_json:
         told = {"object": "node_invitation", "invitation": secret}
         echo_json({**told, **msgspec.structs.asdict(terms), "expires_at": seconds(made.expires_ns)})
@@ -175,6 +179,7 @@ def set_terms(
         raise click.UsageError(f"nothing to change: give {wanted}")
     with _nodes(home) as store, audited(home, "update-node", node_id):
         node = store.set_terms(node_id, time.time_ns(), **given)
+    remark_gpu(Home(home), gpu)
     _show(node, as_json)
 
 
@@ -227,6 +232,8 @@ def thaw(home: Path) -> None:
 def audit(node: str | None, limit: int, as_json: bool, home: Path) -> None:
     """Who did what to which node, and what was refused; the newest first.
 
+    --json has the certificates that nodes told, too.
+
     Example: tollgate node audit --limit 20
     """
     with _nodes(home) as store:
@@ -236,10 +243,30 @@ def audit(node: str | None, limit: int, as_json: bool, home: Path) -> None:
             echo_json(audit_json(seq, entry))
         return
     rows = [
-        [_text(each.at_ns), each.actor, each.action, each.node_id, each.detail, str(each.times)]
+        [
+            _text(each.at_ns),
+            each.actor,
+            each.action,
+            each.node_id,
+            _brief(each.detail),
+            str(each.times),
+        ]
         for _, each in found
     ]
     echo_table("Audit log", ["at", "by", "did", "to", "what", "times "], rows)
+
+
+def _brief(detail: str) -> str:
+    """Without the certificate, which would fill the screen. Of a refusal it is a word, no JSON."""
+    try:
+        said = msgspec.json.decode(detail)
+    except msgspec.DecodeError:
+        return detail
+    if not isinstance(said, dict):
+        return detail
+    for name in said.keys() & {"certificate", "certificate_proof"}:
+        said[name] = said[name] and "..."
+    return msgspec.json.encode(said).decode()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import logging
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.cli.node_engine import start_engine
+from gateway.cli.node_engine import await_engine, start_engine
 from gateway.cli.up import EngineMissingError
 from serving.enrolment.agent import ENROLLED, Agent, AgentSettings, NodeEndedError, Serving
 from serving.enrolment.client import AwayError, GatewayClient, RefusedError
@@ -40,6 +41,7 @@ _FAILURES = (
 )
 START_TIMEOUT_S = 1800
 _POLL_S = 0.5
+_INVITATION = re.compile(r"invite-[\w-]{20,}")
 
 _gateway = click.option(
     "--gateway", required=True, metavar="URL", help="The gateway: https://host[:port]."
@@ -111,10 +113,11 @@ def run(
     home.mkdir(parents=True, exist_ok=True)
     if engine_url is not None and model is None:
         raise click.UsageError("--engine-url needs --model: the name that the engine serves")
-    if invitation_file is None and not (home / ENROLLED).exists():
+    is_new = not (home / ENROLLED).exists()
+    if invitation_file is None and is_new:
         raise click.UsageError("this node has not enrolled yet: give --invitation-file")
     with _told_as_errors():
-        invitation = "" if invitation_file is None else invitation_file.read_text().strip()
+        invitation = _invitation(invitation_file) if invitation_file and is_new else ""
         front = None if listen is None else _front(listen, home)
         identity = home / "node_identity.pem"
         name = public_name(node_key(home / "node_key").public_key())
@@ -139,6 +142,7 @@ def run(
 def rotate(gateway: str, authority: str, gateway_ca: Path | None, home: Path) -> None:
     """Replace this node's key by a new one; the node keeps its id, and goes on when started again.
 
+    \b
     Example: tollgate node rotate --gateway https://gw.example --home .tollgate-node
     """
     fresh, current = home / "node_key.next", home / "node_key"
@@ -184,6 +188,16 @@ def _client(gateway: str, authority: str, ca: Path | None, home: Path) -> Gatewa
     return GatewayClient(gateway, authority, key, counter, ca)
 
 
+def _invitation(file: Path) -> str:
+    found = file.read_text().strip()
+    if _INVITATION.fullmatch(found) is None:
+        raise click.BadParameter(
+            f"'{file}' holds no invitation: it is the one line that `tollgate node invite` prints",
+            param_hint="--invitation-file",
+        )
+    return found
+
+
 def _front(listen: str, home: Path) -> Front:
     parts = urlsplit(f"//{listen}")
     if parts.hostname is None or parts.port is None:
@@ -199,6 +213,7 @@ def _engine(
     if url is not None:
         assert model is not None
         given = Serving(url=url.rstrip("/"), model=model, capacity=capacity)
+        await_engine(given.url, model)
         yield lambda: given
         return
     engine, serving = start_engine(model, capacity, no_ray, home)

@@ -66,8 +66,10 @@ def set_price(
     It takes effect in 5 s at the earliest, and then in every gateway at once, without a restart. A
     price not yet in force is taken back by another one for the same moment.
 
-    Example: tollgate price set llama-3.3-70b --prompt 0.13 --completion 0.38 --cached-prompt 0.05
-    --batch-discount-ppm 500000 --off-peak 'daily 22:00-06:00 250000' --from 2027-01-01T00:00:00Z
+    \b
+    Example: tollgate price set llama-3.3-70b --prompt 0.13 --completion 0.38 \\
+                 --cached-prompt 0.05 --batch-discount-ppm 500000 \\
+                 --off-peak 'daily 22:00-06:00 250000' --from 2027-01-01T00:00:00Z
     """
     with _errors():
         tariff = NewPrice(

@@ -85,6 +85,7 @@ def simulate(
     With --json, one object a line, for each policy and seed; times are in ms. docs/routing.md says
     what the worlds are made of.
 
+    \b
     Example: tollgate route simulate --trace azure.csv --scenario wan --seeds 5 --json
     """
     try:

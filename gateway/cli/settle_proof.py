@@ -17,9 +17,7 @@ from ide.proving import prove
 from ide.settlement import SettlementError
 
 
-@click.command(
-    "proof", epilog="Example: tollgate settle proof --supplier acme --epoch 12 --output proof.json"
-)
+@click.command("proof", epilog="Example: tollgate settle proof --supplier acme --output proof.json")
 @click.option("--supplier", required=True, help="Whose payout.")
 @click.option("--epoch", type=int, help="The last one, if not given.")
 @click.option("--without-charges", is_flag=True, help="Leave out the charges behind the tokens.")

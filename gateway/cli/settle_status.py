@@ -14,7 +14,7 @@ from gateway.home import Home
 from gateway.settlement.params_file import params_of_file
 from gateway.settlement.settler import LEASE
 from ide.closing_time import next_epoch
-from ide.explain import Line, io, usd
+from ide.explain import Line, io, runway, usd
 from ide.outside import gpu_time_to
 from ide.params import IdeParams
 from ide.settlement import stored_result, unsettled_span, usage_over
@@ -131,7 +131,11 @@ def _health_lines(facts: dict[str, Any]) -> list[Line]:
     smoothed, raw = _ratio(facts["psi_smoothed_ppm"]), _ratio(facts["psi_raw_ppm"])
     lines = [
         Line("psi", smoothed, f"smoothed; the last epoch's own is {raw}"),
-        Line("runway", f"{facts['runway_months']} months", "all is paid for so long, at today's"),
+        Line(
+            "runway",
+            runway(facts["runway_months"]),
+            "until something stays unpaid, if nothing changes",
+        ),
         Line("alarms", ", ".join(facts["alarms"]) or "none", "of the last epoch"),
     ]
     if facts["proposal"] is not None:

@@ -19,6 +19,7 @@ from ide.simulator.files import run_json, write_files
 from ide.simulator.run import Plan, Run, process_pool, simulate
 from ide.simulator.scenario import NAMES, Scenario, ScenarioError, built_in, scenario_from_toml
 from ide.simulator.summary import Summary
+from ide.simulator.words import percent_text, ratio_text
 from metering.money import IO_UNIT
 
 _EPOCHS = {"1h": HOUR_S, "1d": DAY_S}
@@ -127,21 +128,17 @@ def _print(run: Run) -> None:
     echo_table(title, ["", "IDE ", "fixed schedule "], rows)
 
 
-def _percent(ppm: int | None) -> str:
-    return "" if ppm is None else f"{ppm // 1_000 / 10:+.1f}%"
-
-
 def _or_never(day: int | None) -> str:
     return "never" if day is None else f"day {day:,}"
 
 
 _ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
-    ("suppliers' income", lambda row: _percent(row.supplier_income_change_ppm)),
-    ("of it for availability", lambda row: _percent(row.availability_income_change_ppm)),
+    ("suppliers' income", lambda row: percent_text(row.supplier_income_change_ppm)),
+    ("of it for availability", lambda row: percent_text(row.availability_income_change_ppm)),
     ("first warning", lambda row: _or_never(row.first_warning_day)),
     ("first proposal", lambda row: _or_never(row.first_proposal_day)),
     ("first shortfall", lambda row: _or_never(row.first_shortfall_day)),
-    ("least psi", lambda row: "" if row.psi_min_ppm is None else f"{row.psi_min_ppm / 1e6:.3f}"),
+    ("least psi", lambda row: ratio_text(row.psi_min_ppm)),
     (
         "least runway, months",
         lambda row: "" if row.runway_months_min is None else str(row.runway_months_min),

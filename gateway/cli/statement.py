@@ -53,6 +53,7 @@ def statement(
 
     A month that is over has an invoice number, given when it is first asked for.
 
+    \b
     Example: tollgate account statement alice --month 2026-10 --html invoice.html
     """
     now_ns = time.time_ns()

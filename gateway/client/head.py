@@ -1,8 +1,8 @@
 """The head of a client's request: judged by llhttp, then read for what the gateway must know.
 
 Strict on purpose. Whatever two servers could understand differently (two lengths, a length beside
-chunks, folded lines, a bare LF, chunks in HTTP/1.0, a missing or doubled Host) is refused: that is
-what request smuggling is made of. Pure.
+chunks, folded lines, a bare LF, chunks in HTTP/1.0, a missing or doubled Host, two Authorization
+headers) is refused: that is what request smuggling is made of. Pure.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ def read_head(raw: bytes) -> Head:
     lower = raw.lower()
     if lower.count(b"\r\nhost:") != 1 and (http_1_1 or b"\r\nhost:" in lower):
         raise errors.bad_http("there must be one Host header")
+    if lower.count(b"\r\nauthorization:") > 1:
+        raise errors.bad_http("there may be one Authorization header, not two")
     at = lower.find(b"\r\ncontent-length:")
     length_at = length_ends = 0
     if at >= 0:

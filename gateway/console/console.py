@@ -31,7 +31,7 @@ READERS = 2
 
 
 class Console:
-    """`app` serves every path of `door.PATHS`."""
+    """`app` serves every path of `entrance.PATHS`."""
 
     def __init__(self, parts: Parts) -> None:
         self._pages = Pages(explorer=parts.config.console.explorer)

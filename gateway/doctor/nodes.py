@@ -55,7 +55,8 @@ def _served(patient: Patient) -> list[Remark]:
                 CHECK,
                 model.id,
                 "no [[node]] serves it",
-                "add a [[node]] with this model, or take the [[model]] out: /readyz stays 503",
+                "add a [[node]] with this model, start its engine (`tollgate up`), or take the "
+                "[[model]] out: /readyz stays 503",
             )
             for model in config.model
             if model.id not in named

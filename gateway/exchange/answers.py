@@ -7,7 +7,7 @@ import msgspec
 from gateway.errors import ApiError
 from gateway.exchange.actions import Respond, Send
 from gateway.openai.request import Endpoint
-from metering.charge import OpenCharge
+from metering.charge import ChargeRecord, OpenCharge
 from metering.stream_meter import in_openais_words
 
 DONE_LINE = b"data: [DONE]\n\n"
@@ -26,7 +26,10 @@ _ERROR_TYPES = {
 }
 """OpenRouter's names; of any other status it is `server`."""
 
-_OBJECTS = {Endpoint.CHAT: "chat.completion.chunk", Endpoint.COMPLETIONS: "text_completion"}
+_EVENTS = {
+    Endpoint.CHAT: ("chatcmpl-", "chat.completion.chunk"),
+    Endpoint.COMPLETIONS: ("cmpl-", "text_completion"),
+}
 
 
 _NO_NULLS = (
@@ -51,6 +54,19 @@ def refusal(error: ApiError, elapsed_ns: int) -> Respond:
     return Respond(error.status, _JSON, error.body(), headers)
 
 
+def event_head(charge: OpenCharge | ChargeRecord, endpoint: Endpoint) -> dict[str, object]:
+    """Of an event of the gateway's own among a node's. vLLM makes its answer's id of the request's
+    in this way, so that all events of a stream have one.
+    """
+    prefix, kind = _EVENTS[endpoint]
+    return {
+        "id": prefix + charge.request_id,
+        "object": kind,
+        "created": charge.created_ns // 10**9,
+        "model": charge.model,
+    }
+
+
 def failure_event(error: ApiError, charge: OpenCharge, endpoint: Endpoint) -> Send:
     """A failure inside a stream that has begun, in the form that OpenRouter emits and that openai
     SDKs raise on: a chunk with a top-level `error` and finish reason `error`.
@@ -60,10 +76,7 @@ def failure_event(error: ApiError, charge: OpenCharge, endpoint: Endpoint) -> Se
     chat = endpoint is Endpoint.CHAT
     choice = {"index": 0, **({"delta": {"content": ""}} if chat else {"text": ""})}
     chunk = {
-        "id": charge.request_id,
-        "object": _OBJECTS[endpoint],
-        "created": charge.created_ns // 10**9,
-        "model": charge.model,
+        **event_head(charge, endpoint),
         "choices": [{**choice, "logprobs": None, "finish_reason": "error"}],
         "error": {
             "code": error.status,

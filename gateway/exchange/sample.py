@@ -19,13 +19,13 @@ class SampleRoom:
 class Sample:
     """What a node sends as the answer of one exchange, kept as it comes."""
 
-    __slots__ = ("_chunks", "_room", "_size", "lost", "recount")
+    __slots__ = ("_chunks", "_room", "lost", "recount", "size_bytes")
 
     def __init__(self, room: SampleRoom, *, recount: bool = True) -> None:
         """`recount`: its tokens will be counted; if not, only its tool calls are looked at."""
         self._room = room
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.size_bytes = 0
         self.recount = recount
         self.lost = False
         """It grew too large, or all samples together did: there is nothing to count."""
@@ -38,12 +38,12 @@ class Sample:
         """Take so much of the room. False if there is not: then the sample is lost."""
         if self.lost:
             return False
-        if size_bytes > self._room.left or self._size + size_bytes > SAMPLE_BYTES_MAX:
+        if size_bytes > self._room.left or self.size_bytes + size_bytes > SAMPLE_BYTES_MAX:
             self.clear()
             self.lost = True
             return False
         self._room.left -= size_bytes
-        self._size += size_bytes
+        self.size_bytes += size_bytes
         return True
 
     @property
@@ -52,6 +52,6 @@ class Sample:
 
     def clear(self) -> None:
         """Forget the bytes: they were another node's, or have been counted."""
-        self._room.left += self._size
-        self._size = 0
+        self._room.left += self.size_bytes
+        self.size_bytes = 0
         self._chunks = []

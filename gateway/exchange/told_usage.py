@@ -13,6 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.exchange.actions import Action, Respond, Send
+from gateway.exchange.answers import event_head
 from gateway.openai.request import Endpoint, Question
 from metering.charge import ChargeRecord
 from metering.money import format_usd
@@ -21,9 +22,6 @@ from metering.stream_meter import UNREADABLE
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _fields_or_null = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _encoder = msgspec.json.Encoder()
-
-
-_OBJECTS = {Endpoint.CHAT: "chat.completion.chunk", Endpoint.COMPLETIONS: "text_completion"}
 
 
 def with_usage(
@@ -92,12 +90,4 @@ def _add_details(usage: dict[str, msgspec.Raw], charge: ChargeRecord) -> None:
 
 
 def _own_event(charge: ChargeRecord, endpoint: Endpoint) -> bytes:
-    return _encoder.encode(
-        {
-            "id": charge.request_id,
-            "object": _OBJECTS[endpoint],
-            "created": charge.created_ns // 10**9,
-            "model": charge.model,
-            "choices": [],
-        }
-    )
+    return _encoder.encode({**event_head(charge, endpoint), "choices": []})

@@ -19,6 +19,7 @@ class FilesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     folder: str | None = None
     """Without it, `files` in the home. Gateways on several machines need one that all see."""
     file_bytes_max: _Positive = 200 * 1024 * 1024
+    """Of one uploaded file."""
     account_bytes_max: _Positive = 10 * 1024 * 1024 * 1024
     """Of all files that an account has at one time; what batches write is not refused by it."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from gateway.admission.catalogue import Catalogue
 from gateway.honesty.config import HonestyConfig
 from gateway.honesty.counter_check import CounterCheck
-from gateway.honesty.desk import Desk
+from gateway.honesty.findings import Findings
 from gateway.honesty.recounts import Recounts
 from gateway.telemetry.telemetry import Telemetry
 from metering.finding_store import FindingStore
@@ -39,11 +39,11 @@ class Honesty:
         nodes: Callable[[], Collection[NodeRecord]],
     ) -> None:
         """`counters` None: another worker compares them."""
-        self._desk = Desk(findings, router, telemetry.found)
+        self._findings = Findings(findings, router, telemetry.found)
         self._recounts = Recounts(
             one_in=config.recount_one_in,
             catalogue=catalogue,
-            desk=self._desk,
+            findings=self._findings,
             router=router,
             count=telemetry.checked,
             rng=random.Random(),
@@ -64,7 +64,7 @@ class Honesty:
 
     def close(self) -> None:
         """What was found last is written, while there is a ledger."""
-        self._desk.write_now()
+        self._findings.write_now()
 
     async def _compare(self, counters: CounterCheck) -> None:
         """The first time at once, so that there is something to compare the next reading with."""
@@ -76,11 +76,13 @@ class Honesty:
                     self._hear(found)
             except LedgerError as error:
                 log.warning("nodes' counters cannot be held against the ledger: %s", error)
-            await self._desk.write()
+            await self._findings.write()
             await asyncio.sleep(self._interval_s)
 
     def _hear(self, found: Comparison) -> None:
         if found.finding is not None:
-            self._desk.take(found.finding)
-        elif found.verdict in (Verdict.UNREAD, Verdict.RESTARTED):
-            log.info("counters of node %s: %s %s", found.node_id, found.verdict, found.problem)
+            self._findings.take(found.finding)
+        elif found.verdict is Verdict.UNREAD:
+            log.info("the counters of node %s cannot be read: %s", found.node_id, found.problem)
+        elif found.verdict is Verdict.RESTARTED:
+            log.info("node %s has restarted: its counters begin anew", found.node_id)

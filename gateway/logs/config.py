@@ -11,5 +11,6 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     format: Literal["text", "json"] = "text"
     """Lines for people, or an object a line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     access_one_in: Annotated[int, msgspec.Meta(ge=0)] = 0
     """One request in so many that went well is logged, and every one that did not; 0: none."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.config import ModelConfig
+from gateway.openai.checks import STOP_MAX
 from gateway.openai.request import Endpoint
 from gateway.openrouter.listing import Feature, Listing
 from metering.money import format_usd
@@ -33,7 +34,7 @@ _SAMPLING: dict[str, Json] = {
     "presence_penalty": {"type": "range", "min": -2, "max": 2},
     "repetition_penalty": {"type": "range", "min": 0},
     "seed": {"type": "integer"},
-    "stop": {"type": "array", "items": _UNKNOWN, "max_items": 16},
+    "stop": {"type": "array", "items": _UNKNOWN, "max_items": STOP_MAX},
     "logit_bias": _UNKNOWN,
 }
 _OF_FEATURE: dict[Feature, dict[str, Json]] = {

@@ -30,25 +30,33 @@ class Datacenter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     country_code: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
     """ISO 3166-1 alpha-2."""
     region: str | None = None
+    """Such as "us-east"."""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = ""
     """For people; the model's id if not given."""
     hugging_face_id: str = ""
+    """As OWNER/NAME."""
     slug: str = ""
     """OpenRouter's own name of the model."""
     tokenizer: str = ""
+    """Its family, such as "Qwen"."""
     quantization: Quantization | None = None
+    """Of the weights."""
     completion_tokens_max: Annotated[int, Meta(ge=1)] | None = None
     """Per choice; the context if not given."""
     features: tuple[Feature, ...] = ()
+    """Beyond text."""
     images: bool = False
     """It takes pictures."""
     datacenters: tuple[Datacenter, ...] = ()
+    """Where it is served."""
     zero_data_retention: bool = False
     """Neither prompts nor answers are kept, also not by the suppliers of the nodes."""
     deprecation_date: Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    """From when on it is no longer served, as 2027-01-31."""
     ready: bool = True
     """False hides it from aggregators' users, before its start and for a drain."""
     free: bool = False
+    """Listed as costing nothing."""

@@ -19,9 +19,11 @@ class ResponsesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     store: bool = True
     """False: nothing is kept, whatever a request says."""
     keep_days: _Positive = 30
+    """After so long a response is forgotten."""
     kept_per_account_max: _Positive = 10_000
     """Beyond this the oldest go, and so beyond the next."""
     kept_bytes_per_account_max: _Positive = 1024 * 1024 * 1024
+    """Of what was asked and answered."""
 
     @property
     def keep_ns(self) -> int:

@@ -14,15 +14,8 @@ import jsonschema_rs
 import msgspec
 
 from gateway.scorecard.rules import ToolEnd
+from gateway.scorecard.tool_job import Job
 from metering.stream_meter import UNREADABLE
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    tools: dict[str, dict[str, Any] | None]
-    """The `parameters` by the function's name."""
-    answer: bytes
-    """As the node sent it."""
-    stream: bool
 
 
 class _Function(msgspec.Struct):

@@ -24,8 +24,7 @@ from gateway.exchange.sample import Sample, SampleRoom
 from gateway.openai.request import Question
 from gateway.openai.schema import ChatRequest
 from gateway.scorecard.rules import ToolEnd
-from gateway.scorecard.tool_calls import Job
-from gateway.scorecard.tool_judge import LENGTH, NO_CALLS
+from gateway.scorecard.tool_job import LENGTH, NO_CALLS, Job
 from metering.charge import ChargeOutcome
 
 ROOM_BYTES = 16 * 1024 * 1024

@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import resource
 import signal
-import struct
 import sys
 
 import msgspec
 
-from gateway.scorecard.tool_calls import Job, judge
+from gateway.scorecard.tool_calls import judge
+from gateway.scorecard.tool_job import LENGTH, NO_CALLS, Job
 
 JOB_S = 1.0
 """What takes longer is not checked."""
 
 MEMORY_BYTES = 1024 * 1024 * 1024
-LENGTH = struct.Struct("!I")
-"""What a job begins with: its bytes."""
-
-NO_CALLS = 255
-"""One byte answers a job: a `ToolEnd`, or this."""
 
 
 def main() -> None:

@@ -64,6 +64,8 @@ class Settler:
         """It is the one gateway of all that closes epochs."""
         self._timetable = Timetable()
         self._closing: asyncio.Task[Told] | None = None
+        self._epoch = 0
+        """The one that is being closed, or was last."""
 
     async def run(self) -> None:
         """For the gateway's lifetime."""
@@ -102,6 +104,7 @@ class Settler:
             return (closes_ns - now_ns) / 1e9
         # a quiet epoch is not closed, and not looked at again before the next would be
         self._timetable.put_off(boundary_after(now_ns, params.epoch_s))
+        self._epoch = following.epoch
         self._closing = asyncio.create_task(self._close(following, params, now_ns))
         return self._beat_s
 
@@ -131,13 +134,15 @@ class Settler:
 
     def _told(self, told: Told) -> None:
         if told.outcome is Outcome.SETTLED:
-            log.info("an epoch is settled")
+            log.info("epoch %d is settled", self._epoch)
         elif told.outcome is Outcome.AWAY:
             self._timetable.put_off(time.time_ns() + int(SOON_S * 1e9))
-            log.warning("an epoch could not be closed, and is tried again: %s", told.problem)
+            log.warning(
+                "epoch %d could not be closed, and is tried again: %s", self._epoch, told.problem
+            )
         elif told.outcome is Outcome.REFUSED:
             self._timetable.put_off(time.time_ns() + int(AGAIN_S * 1e9))
-            log.error("an epoch cannot be closed: %s", told.problem)
+            log.error("epoch %d cannot be closed: %s", self._epoch, told.problem)
 
     async def _stop(self) -> None:
         if self._closing is not None:

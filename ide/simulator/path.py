@@ -170,7 +170,7 @@ class _Engine:
 
     def _due(self, day: Day, report: EpochReport) -> tuple[int, int]:
         """What an epoch of that day would owe if nothing had happened, and its stipends alone."""
-        whole = self._there_ppm == day.gpus_ppm == PPM
+        whole = self._there_ppm == day.gpus_ppm == day.compute_price_ppm == PPM
         if whole and day.demand_ppm == day.unshocked_demand_ppm:
             return report.obligation_nano_usd, report.stipend_nano_usd
         tokens = earned(self._fleet.unshocked(day), (), self._params).obligation

@@ -14,7 +14,7 @@ from ide.explain import usd
 from ide.params import parameter_table
 from ide.simulator.run import Run
 from ide.simulator.summary import SPREAD, Summary
-from metering.money import PPM
+from ide.simulator.words import percent_text, ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,18 +102,6 @@ def _row(label: str, values: list[str]) -> str:
     return f"<tr><td>{label}</td>{cells}</tr>"
 
 
-def _percent(ppm: int | None, *, sign: bool = True) -> str:
-    if ppm is None:
-        return "none"
-    whole, rest = divmod(abs(ppm) * 100, PPM)
-    before = ("-" if ppm < 0 else "+" if ppm > 0 else "") if sign else ""
-    return f"{before}{whole}.{rest * 10 // PPM}%"
-
-
-def _ratio(ppm: int | None) -> str:
-    return "none" if ppm is None else f"{ppm // PPM}.{ppm % PPM // 1_000:03d}"
-
-
 def _day(day: int | None) -> str:
     return "never" if day is None else f"day {day:,}"
 
@@ -129,21 +117,21 @@ def _io(units: int) -> str:
 _FIGURES: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     (
         "Suppliers' income, change while the events last",
-        lambda s: _percent(s.supplier_income_change_ppm),
+        lambda s: percent_text(s.supplier_income_change_ppm),
     ),
-    ("of it for availability", lambda s: _percent(s.availability_income_change_ppm)),
+    ("of it for availability", lambda s: percent_text(s.availability_income_change_ppm)),
     ("Paid to suppliers", lambda s: usd(s.paid_nano_usd // 10**9 * 10**9)),
     ("First warning", lambda s: _day(s.first_warning_day)),
     ("First proposal", lambda s: _day(s.first_proposal_day)),
     ("First shortfall", lambda s: _day(s.first_shortfall_day)),
     ("Days with something unpaid", lambda s: f"{s.unpaid_days:,}"),
-    ("Least psi, smoothed", lambda s: _ratio(s.psi_min_ppm)),
+    ("Least psi, smoothed", lambda s: ratio_text(s.psi_min_ppm)),
     ("Least runway", lambda s: _months(s.runway_months_min)),
     ("Debt at the end", lambda s: usd(s.debt_end_nano_usd // 10**9 * 10**9)),
     ("Burned in the first year", lambda s: _io(s.burned_first_year_io)),
     ("Burned", lambda s: _io(s.burned_circulating_io)),
     ("Retired, never emitted", lambda s: _io(s.retired_unemitted_io)),
     ("Supply at the end", lambda s: _io(s.supply_io)),
-    ("Least part of the fleet", lambda s: _percent(s.gpus_min_ppm, sign=False)),
+    ("Least part of the fleet", lambda s: percent_text(s.gpus_min_ppm, sign=False)),
     ("State", lambda s: f"<code>{s.state_hash[:16]}</code>"),
 )

@@ -103,7 +103,8 @@ class GatewayClient:
             with error:
                 raise _refusal(error.code, error.read()) from None
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-            raise AwayError(f"{self._url} gives no answer: {error}") from None
+            why = error.reason if isinstance(error, urllib.error.URLError) else error
+            raise AwayError(f"{self._url} gives no answer: {why}") from None
 
 
 def _refusal(status: int, body: bytes) -> RefusedError | AwayError:

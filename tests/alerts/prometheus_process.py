@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import httpx
 import yaml
+from held_port import held_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -27,9 +27,7 @@ class PrometheusProcess:
     def __init__(self, folder: Path, gateway: str, admin_key: str, speed: float) -> None:
         found = shutil.which("prometheus")
         assert found, "there is no Prometheus: `apt-get install prometheus`"
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
+        port = held_port()
         self._folder = folder
         rules = folder / "rules"
         rules.mkdir()

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import msgspec
 from batch_lines import create, line, sdk
+from held_port import held_port
 from served import MODEL, NODE, eventually, open_account
 
 from gateway.home import Home
-from serving.free_ports import free_ports
 
 from .ledger import Figure
 
@@ -163,7 +163,7 @@ class Live:
 @contextlib.asynccontextmanager
 async def _gateway(home: Path) -> AsyncIterator[tuple[str, str]]:
     """A gateway over one node, each a process of its own: its URL, and a key."""
-    node_port, port = free_ports(2)
+    node_port, port = held_port(), held_port()
     node_url = f"http://127.0.0.1:{node_port}"
     text = MODEL.format(server="") + NODE.format(index=0, url=node_url, engine="vllm", capacity=256)
     Home(home).config_file.write_text(text)

@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-
-from serving.free_ports import free_ports
+from held_port import held_port
 
 from . import proc_tree
 from .books import Books, faults, told
@@ -56,7 +55,7 @@ class Stage:
         self._cores = cores
         self._stack = ExitStack()
         self.counted = Counted()
-        self._port, *ports = free_ports(1 + setting.nodes)
+        self._port, *ports = (held_port() for _ in range(1 + setting.nodes))
         self._well, self._hung = ports[setting.hung_nodes :], ports[: setting.hung_nodes]
 
     def __enter__(self) -> Self:

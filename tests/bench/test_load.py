@@ -12,8 +12,7 @@ from bench.mock_node import Tally
 from bench.pinned import Pinned
 from bench.probe import read_tally, wait_until_up
 from bench.shape import Shape
-
-from serving.free_ports import free_ports
+from held_port import held_port
 
 JOBS = {
     "closed": {"kind": "closed", "connections": 4},
@@ -32,7 +31,7 @@ JOBS = {
 @pytest.fixture(name="target")
 def _target(tmp_path):
     core = max(os.sched_getaffinity(0))
-    [port] = free_ports(1)
+    port = held_port()
     command = [os.sys.executable, "-m", "tests.bench.mock_node", str(port)]
     with Pinned(command, core=core, log=tmp_path / "node.log") as node:
         wait_until_up(port, node)

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import httpx
+from held_port import held_port
 from served import eventually, sample_sum
 from together import children_of, lives
 
@@ -28,9 +28,7 @@ class GatewayProcess:
         self._environment = environment
         self._log = home.with_suffix(".log")
         self._process: asyncio.subprocess.Process | None = None
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
+        self.port = held_port()
 
     async def start(self) -> None:
         """Returns once all workers serve."""

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving.free_ports import free_ports
+from held_port import held_port
+from up_stack import stays_open
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = DOCS.parent
@@ -36,7 +37,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+        self._ports = {port: str(held_port()) for port in PORTS}
         python = Path(sys.executable).parent
         self._environment = {
             **os.environ,
@@ -72,6 +73,8 @@ class Reader:
 
 def test_all_four_people_come_to_their_goal(tmp_path):
     reader = Reader(tmp_path)
+    (tmp_path / "gw").mkdir()
+    (tmp_path / "gw" / "ide.toml").write_text(stays_open())  # if an hour ends while they read
     *operator, stop = blocks("operator")
     try:
         said = reader.types(operator)

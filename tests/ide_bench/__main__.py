@@ -16,6 +16,7 @@ from rich.table import Table
 from ide.params import DAY_S, HOUR_S
 from ide.simulator.run import Plan, process_pool, simulate
 from ide.simulator.scenario import NAMES, built_in
+from ide.simulator.words import percent_text, ratio_text
 from metering.money import IO_UNIT
 
 ROOT = Path(__file__).parents[2]
@@ -102,10 +103,10 @@ def scenarios() -> None:
         ide, legacy = run.ide, run.legacy
         table.add_row(
             name,
-            _percent(ide.supplier_income_change_ppm),
-            _percent(ide.availability_income_change_ppm or 0),
-            _percent(legacy.supplier_income_change_ppm),
-            f"{(ide.psi_min_ppm or 0) / 1e6:.3f}",
+            percent_text(ide.supplier_income_change_ppm),
+            percent_text(ide.availability_income_change_ppm),
+            percent_text(legacy.supplier_income_change_ppm),
+            ratio_text(ide.psi_min_ppm),
             *(
                 "never" if day is None else str(day)
                 for day in (ide.first_warning_day, ide.first_proposal_day, ide.first_shortfall_day)
@@ -114,10 +115,6 @@ def scenarios() -> None:
             f"{ide.burned_first_year_io / IO_UNIT / 1e6:.2f}M IO",
         )
     Console(width=140).print(table)
-
-
-def _percent(ppm: int) -> str:
-    return f"{ppm / 1e4:+.1f}%"
 
 
 @main.command()

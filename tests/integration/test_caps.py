@@ -19,7 +19,7 @@ from metering.purse import FREE
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 CHAT = "/v1/chat/completions"
 TOKENS = 12
 DAY_NS = 86_400_000_000_000
@@ -111,7 +111,7 @@ async def test_a_cap_is_never_passed_and_tells_what_is_left_and_when_it_begins_a
         assert f"of key {key.key_id}" in error["message"]
         assert error["message"].endswith("-01T00:00:00Z.")
         resets_s = (cycle_end_ns(Cycle.MONTHLY, time.time_ns()) - time.time_ns()) / 1e9
-        assert abs(int(head["retry-after"]) - resets_s) < 5
+        assert abs(int(head["retry-after"]) - resets_s) < 60
         assert head["x-should-retry"] == "false"
         spent = sum(c.charged_nano_usd for c in await served.charges(5) if c.key_id == key.key_id)
         assert cap - hold < spent <= cap

@@ -13,14 +13,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+from held_port import held_port
 from served import MODEL, NODE
-
-from serving.free_ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("gateway", "ide", "metering", "router", "serving")
 HEAVY = ("ray", "solders", "vllm", "torch", "transformers")
-RARE = ("cryptography", "gateway.canaries.canaries", "jinja2", "redis")
+RARE = (
+    "cryptography",
+    "gateway.canaries.canaries",
+    "jinja2",
+    "jsonschema_rs",
+    "redis",
+    "tiktoken",
+)
 """Loaded only where the configuration, or whoever opens a page, asks for what needs it."""
 
 
@@ -56,7 +62,7 @@ def test_core_install_serves_with_a_static_node(core: Path, tmp_path: Path):
     assert run(core / "python", "-c", rare).strip() == "[]"
     assert "pay          Needs pip install" in run(core / "tollgate", "settle", "--help")
     home = tmp_path / "home"
-    node_port, port = free_ports(2)
+    node_port, port = held_port(), held_port()
     node_url = f"http://127.0.0.1:{node_port}"
     node_toml = NODE.format(index=0, url=f"{node_url}/v1", engine="openai", capacity=8, more="")
     home.mkdir()

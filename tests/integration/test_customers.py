@@ -14,7 +14,7 @@ from metering.key_store import KeyStore
 from metering.sqlite_database import SqliteDatabase
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 
 
 async def test_an_account_is_opened_lent_to_and_closed(home):

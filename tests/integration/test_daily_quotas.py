@@ -14,7 +14,7 @@ from metering.cycle import Cycle, cycle_end_ns
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "hi there"}]
 ASKED = {"model": "fake", "messages": HI, "max_tokens": 12}
@@ -81,7 +81,7 @@ async def test_a_quota_is_of_an_account_and_a_category(tmp_path, driver):
             assert "T00:00:00Z" in error["message"]
             assert refused.headers["x-should-retry"] == "false"
             resets_s = (cycle_end_ns(Cycle.DAILY, time.time_ns()) - time.time_ns()) / 1e9
-            assert abs(int(refused.headers["retry-after"]) - resets_s) < 5
+            assert abs(int(refused.headers["retry-after"]) - resets_s) < 60
             stream = await served.client.post(CHAT, json={**ASKED, "stream": True})
             assert stream.status_code == 429
 

@@ -15,7 +15,7 @@ from metering.keys import KeyTerms
 from metering.month import month_at
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 USDC = {"method": "usdc", "amount_usd": "100", "id": "tx1", "reference": "5Kx"}
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
 

@@ -28,7 +28,7 @@ from metering.purse import FREE
 from serving.fake_node import FakeNode
 from serving.simulated_engine import Pace
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("redis")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("redis", "same_day")]
 AT_ONCE, ENOUGH_FOR, SERVED_MIN = 500, 100, 95
 TOKENS = 10
 COST_NANO_USD = TOKENS * 600

@@ -131,6 +131,8 @@ async def test_a_whole_run_leaves_no_secret_in_the_log(whole_run) -> None:
     outcomes = {line["outcome"] for line in told if line["message"] == "request"}
     assert {"completed", "node_error", "node_broken"} <= outcomes
     assert {400, 401, 404} <= {line["status"] for line in told if line["message"] == "refused"}
+    stopped = [line.get("worker") for line in gateway.lines() if line["message"] == "stopped"]
+    assert sorted(stopped) == [0, 1], "a stop in order says so"
     (first, *_) = (line for line in told if line.get("outcome") == "completed")
     assert first["account"] == "acme"
     assert first["completion_tokens"] > 0

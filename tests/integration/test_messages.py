@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anthropic
+import httpx
 import pytest
 from served import Served, configuration, serve
 
@@ -91,6 +92,32 @@ async def test_refusals_are_anthropics_errors(
         assert raised.value.body["type"] == "error"
         assert raised.value.request_id
         assert not node.received
+
+
+@pytest.mark.parametrize(
+    ("alone", "authorization", "status"),
+    [
+        (["{secret}"], None, 200),
+        (["{secret}"], "bearer {secret}", 200),
+        ([""], "Bearer {secret}", 200),
+        (["sk-other"], "Bearer {secret}", 400),
+        (["{secret}"], "Bearer sk-other", 400),
+        (["sk-other", "{secret}"], None, 400),
+    ],
+)
+async def test_of_two_keys_none_is_taken(
+    alone: list[str], authorization: str | None, status: int, tmp_path: Path
+) -> None:
+    async with FakeNode() as node, serve(tmp_path, configuration([node])) as gateway:
+        headers = [("x-api-key", key.format(secret=gateway.secret)) for key in alone]
+        if authorization is not None:
+            headers.append(("authorization", authorization.format(secret=gateway.secret)))
+        async with httpx.AsyncClient(base_url=gateway.base_url, headers=headers) as claude:
+            told = await claude.post("/v1/messages", json=ASKED)
+        assert told.status_code == status
+        assert len(node.received) == (status == 200)
+        if status == 400:
+            assert "different API keys" in told.json()["error"]["message"]
 
 
 async def test_tokens_are_counted_as_the_node_will_and_cost_nothing(tmp_path: Path) -> None:

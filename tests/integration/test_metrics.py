@@ -22,7 +22,7 @@ from metering.sqlite_database import SqliteDatabase
 from serving.fake_faults import Fault
 from serving.fake_node import FakeNode
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 CHAT = "/v1/chat/completions"
 ASKED = {"model": "fake", "max_tokens": 8, "messages": [{"role": "user", "content": "Hello."}]}
 STREAMED = ASKED | {"stream": True}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from held_port import held_port
 
 from serving.enrolment.front import Front
 from serving.enrolment.key_files import certificate
 from serving.enrolment.tls import to_node
-from serving.free_ports import free_ports
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def test_it_stays_open_while_no_gateway_has_said_that_it_is_there(tmp_path):
     node, gateway = tmp_path / "node.pem", tmp_path / "gateway.pem"
     shown, trusted = certificate(node, "node"), certificate(gateway, "gateway")
-    (port,) = free_ports(1)
+    port = held_port()
     front = Front("127.0.0.1", port, node)
     await front.trust([trusted])
     await front.trust([])

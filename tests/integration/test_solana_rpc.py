@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from base64 import b64decode
 
 import pytest
 from chain_world import SUPPLY_IO, World, due_of, settled_books, wallet_of
 from click.testing import CliRunner
+from held_port import held_port
 from solana_rpc import RpcNode
 from solders.account_decoder import UiAccountEncoding
 from solders.commitment_config import CommitmentLevel
@@ -169,16 +169,9 @@ def test_an_answer_that_is_none_is_named(node, status, body, kind, problem):
         assert "secret" not in str(told.value)
 
 
-def test_nobody_listening_is_away(unused_tcp_port_url):
+def test_nobody_listening_is_away():
     with pytest.raises(ChainAwayError, match="no answer"):
-        RpcChain(Rpc(unused_tcp_port_url, 1), poll_interval_s=0).identity()
-
-
-@pytest.fixture
-def unused_tcp_port_url():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        RpcChain(Rpc(f"http://127.0.0.1:{held_port()}", 1), poll_interval_s=0).identity()
 
 
 def test_a_count_of_answers_that_does_not_fit_is_refused(node, world):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from held_port import held_port
 
 from gateway.home import Home
 from gateway.up.files import HomeLock
-from serving.free_ports import free_ports
 from serving.process_table import owned_by
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def up(home: Path, *arguments: str, port: int | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gateway", "up", "--home", str(home), *arguments]
     done = subprocess.run(
-        [*command, "--port", str(port or free_ports(1)[0])],
+        [*command, "--port", str(port or held_port())],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from customer_api import ASKED, CHAT, Api, gateway
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("same_day")]
 
 
 async def test_usage_adds_up_to_the_charges_by_day_model_and_key(home):

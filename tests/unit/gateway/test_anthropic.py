@@ -87,6 +87,42 @@ def test_a_picture_becomes_a_data_url() -> None:
     assert told["content"][0]["image_url"] == {"url": "data:image/png;base64,AAAA"}
 
 
+def test_a_picture_that_a_tool_made_is_shown_after_all_results() -> None:
+    source = {"type": "url", "url": "https://x/a.png"}
+    made = [{"type": "text", "text": "here: "}, {"type": "image", "source": source}]
+    content = [
+        {"type": "tool_result", "tool_use_id": "t1", "content": made},
+        {
+            "type": "tool_result",
+            "tool_use_id": "t2",
+            "content": [{"type": "image", "source": source}],
+        },
+        {"type": "text", "text": "what is it?"},
+    ]
+    picture = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
+    for asked, rest in ((content, [{"type": "text", "text": "what is it?"}]), (content[:2], [])):
+        assert chat(messages=[{"role": "user", "content": asked}])["messages"] == [
+            {"role": "tool", "tool_call_id": "t1", "content": "here: "},
+            {"role": "tool", "tool_call_id": "t2", "content": ""},
+            {"role": "user", "content": [picture, picture, *rest]},
+        ]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "becomes"),
+    [
+        ({"type": "enabled", "budget_tokens": 2048},
+         {"include_reasoning": True, "thinking_token_budget": 2048}),
+        ({"type": "adaptive"}, {"include_reasoning": True}),
+        ({"type": "disabled"}, {"include_reasoning": False}),
+    ],
+)  # fmt: skip
+def test_thinking_is_told_in_the_words_of_vllm(thinking: dict, becomes: dict) -> None:
+    told = chat(thinking=thinking)
+    for name in ("include_reasoning", "thinking_token_budget"):
+        assert told.get(name) == becomes.get(name)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -106,6 +142,20 @@ def test_a_picture_becomes_a_data_url() -> None:
             ]
         },
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url"}}]}]},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "t",
+                            "content": [{"type": "image", "source": {"type": "url"}}],
+                        }
+                    ],
+                }
+            ]
+        },
     ],
 )
 def test_what_no_chat_model_can_do_is_refused(fields: dict) -> None:

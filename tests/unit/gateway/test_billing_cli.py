@@ -53,7 +53,7 @@ def test_io_is_credited_at_its_price_and_goes_back_as_io(run, line):
     assert (made["amount_usd"], made["io"], made["io_price"]["source"]) == ("1.6", "10", "pyth")
     code, out, _ = run("account", "refund", made["id"], "--id", "r1")
     assert code == 0
-    assert "pay 10 IO back by io. 'alice' has 0 USD available" in out
+    assert "pay 10 IO back by IO. 'alice' has 0 USD available" in out
     assert line("ledger", "verify")["ok"] is True
 
 

@@ -56,6 +56,16 @@ def test_a_name_that_nobody_knows_is(told, args, missing, known):
     assert known in remark
 
 
+def test_an_invitation_that_nobody_can_use_or_earn_by_is_remarked_on(told, tmp_path):
+    invite = ("node", "invite", "--supplier", "bob")
+    assert "no [enrolment]" in told(*invite)
+    (tmp_path / "tollgate.toml").write_text(CONFIG + '[enrolment]\nauthority = "gw"\n')
+    assert "Note" not in told(*invite, "--gpu", "RTX-4090")
+    assert "'RTX4090', its time earns nothing; did you mean RTX-4090?" in told(
+        *invite, "--gpu", "RTX4090"
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -11,8 +11,8 @@ from unit.gateway.test_exchange import ANSWER, CLOSING, DONE, Play, event
 from gateway.admission.catalogue import Catalogue
 from gateway.config import ModelConfig
 from gateway.exchange.sample import Sample
-from gateway.honesty.desk import Desk
-from gateway.honesty.recounts import ALL_ANSWERS, QUEUE_MAX, Checked, Recounts
+from gateway.honesty.findings import Findings
+from gateway.honesty.recounts import ALL_ANSWERS, BATCH, BATCH_BYTES, QUEUE_MAX, Checked, Recounts
 from metering.finding_store import FindingStore
 from metering.sqlite_database import SqliteDatabase
 
@@ -34,7 +34,7 @@ class Bench:
         self.recounts = Recounts(
             one_in=one_in,
             catalogue=Catalogue((MODEL,)),
-            desk=Desk(self.store, self.router, lambda *_: None),
+            findings=Findings(self.store, self.router, lambda *_: None),
             router=self.router,
             count=self._count,
             rng=random.Random(seed),
@@ -120,6 +120,15 @@ def test_the_queue_is_bounded_and_what_is_dropped_is_counted(bench):
     assert [result for _, result in bench.ended] == [Checked.DROPPED] * 3
     assert bench.play().exchange.sample is None  # nothing more is kept while so many wait
     assert bench.judged(QUEUE_MAX + 3).count(Checked.HONEST) == QUEUE_MAX
+
+
+@pytest.mark.parametrize(("text", "together"), [("abc", BATCH), ("a" * BATCH_BYTES, 1)])
+def test_short_answers_are_judged_together_and_long_ones_one_by_one(bench, text, together):
+    for _ in range(BATCH + 1):
+        play = bench.play().opened().head().body(event(text, 3), CLOSING, DONE).closed()
+        bench.recounts.ended(play.exchange)
+    assert len(bench.recounts._batch()) == together
+    assert len(bench.recounts._queue) == BATCH + 1 - together
 
 
 def test_the_first_answers_are_all_sampled_and_then_one_in_so_many(tmp_path):

@@ -100,14 +100,17 @@ def test_the_closing_event_of_a_stream():
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "object_"),
-    [(Endpoint.CHAT, "chat.completion.chunk"), (Endpoint.COMPLETIONS, "text_completion")],
+    ("endpoint", "id_", "object_"),
+    [
+        (Endpoint.CHAT, "chatcmpl-req_1", "chat.completion.chunk"),
+        (Endpoint.COMPLETIONS, "cmpl-req_1", "text_completion"),
+    ],
 )
-def test_a_stream_without_a_closing_event_gets_one(endpoint, object_):
+def test_a_stream_without_a_closing_event_gets_one(endpoint, id_, object_):
     made = event(b"", endpoint)
     assert made["usage"]["cost_nano_usd"] == 2600
     assert (made["id"], made["object"], made["created"], made["model"], made["choices"]) == (
-        "req_1",
+        id_,
         object_,
         1_700_000_000,
         "m",

@@ -13,8 +13,9 @@ from unit.gateway.test_exchange import Play
 from gateway.openai.request import Endpoint, read
 from gateway.scorecard import tool_checks
 from gateway.scorecard.rules import ToolEnd
-from gateway.scorecard.tool_calls import Job, judge
+from gateway.scorecard.tool_calls import judge
 from gateway.scorecard.tool_checks import ToolChecks
+from gateway.scorecard.tool_job import Job
 
 WEATHER: dict[str, Any] = {
     "type": "object",

@@ -97,6 +97,21 @@ def test_hourly_epochs_warn_as_early(name: str) -> None:
     assert abs(ide.first_shortfall_day - daily.first_shortfall_day) <= 3
 
 
+@pytest.mark.parametrize("name", ["S2", "S3", "S4", "no-gpus"])
+@pytest.mark.parametrize("by_tokens", [True, False], ids=["token rates", "list price"])
+def test_what_is_due_is_what_it_would_be_if_nothing_had_happened(
+    name: str, by_tokens: bool
+) -> None:
+    scenario = built_in(name)
+    if not by_tokens:
+        params = msgspec.structs.replace(scenario.params, token_rates=())
+        scenario = msgspec.structs.replace(scenario, params=params)
+    quiet = run(msgspec.structs.replace(scenario, events=()), 120)
+    for shocked, same in zip(run(scenario, 120).ide, quiet.ide, strict=True):
+        assert shocked.due_nano_usd == same.due_nano_usd
+        assert shocked.stipend_due_nano_usd == same.stipend_due_nano_usd
+
+
 def test_launch_burns_what_was_promised() -> None:
     ide, _ = summaries("launch")
     assert ide.burned_first_year_io >= 12_000_000 * IO_UNIT

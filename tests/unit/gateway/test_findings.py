@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from gateway.honesty.desk import UNWRITTEN_MAX, WRITTEN_PER_HOUR_MAX, Desk
+from gateway.honesty.findings import UNWRITTEN_MAX, WRITTEN_PER_HOUR_MAX, Findings
 from metering.finding import Finding, FindingKind
 from metering.finding_store import FindingStore
 from metering.ledger import LedgerError
@@ -55,10 +55,10 @@ class Bench:
         self.router = Router(registry, Policy(), random.Random(1))
         self.router.nodes(0)
         self.counted: list[tuple[str, str]] = []
-        self.desk = Desk(self.store, self.router, lambda *seen: self.counted.append(seen))
+        self.findings = Findings(self.store, self.router, lambda *seen: self.counted.append(seen))
 
     def take(self, number: int, **changes) -> None:
-        self.desk.take(msgspec.structs.replace(FINDING, finding_id=f"f{number}", **changes))
+        self.findings.take(msgspec.structs.replace(FINDING, finding_id=f"f{number}", **changes))
 
     def written(self) -> int:
         return len(self.store.newest(limit=10_000))
@@ -76,31 +76,31 @@ def test_a_finding_reaches_metrics_router_and_ledger(bench):
     assert bench.counted == [("n", "completion_count")]
     (view,) = bench.router.nodes(0)
     assert view.standing < 1.0
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == 1
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == 1
 
 
 def test_while_the_ledger_is_away_findings_wait(bench):
     bench.store.away = True
     bench.take(1)
-    bench.desk.write_now()
+    bench.findings.write_now()
     bench.take(2)
     bench.store.away = False
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == 2
 
 
 def test_one_node_fills_no_disk(bench):
     for number in range(WRITTEN_PER_HOUR_MAX + 50):
         bench.take(number)
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == WRITTEN_PER_HOUR_MAX
     assert len(bench.counted) == WRITTEN_PER_HOUR_MAX + 50
     bench.take(1_000, found_ns=2 * HOUR_NS)
     bench.take(1_001, node_id="another")
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == WRITTEN_PER_HOUR_MAX + 2
 
 
@@ -109,5 +109,5 @@ def test_what_waits_is_bounded(bench):
     for number in range(UNWRITTEN_MAX + 50):
         bench.take(number, node_id=f"n{number}")
     bench.store.away = False
-    bench.desk.write_now()
+    bench.findings.write_now()
     assert bench.written() == UNWRITTEN_MAX

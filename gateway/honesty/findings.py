@@ -29,7 +29,7 @@ _ONE_ANSWER = frozenset({FindingKind.COMPLETION_COUNT, FindingKind.PROMPT_COUNT}
 _HOUR_NS = 3_600_000_000_000
 
 
-class Desk:
+class Findings:
     """Lives on the event loop."""
 
     def __init__(

@@ -55,13 +55,13 @@ def routes(
         draining=draining,
         telemetry=telemetry,
     )
-    api, door = APIRouter(), _Door(parts)
+    api, entrance = APIRouter(), _Entrance(parts)
     for path in PATHS:
-        api.routes.append(Route(path, _Behind(door.open), include_in_schema=False))
+        api.routes.append(Route(path, _Behind(entrance.open), include_in_schema=False))
     return api
 
 
-class _Door:
+class _Entrance:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._opening: asyncio.Task[Console] | None = None
