@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +29,29 @@ class SupplierUsage(msgspec.Struct, frozen=True, gc=False):
     charges: int
 
 
-class SupplierTime(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
+class UsageColumns(NamedTuple):
+    """The usage of an epoch as columns: one for each field of `SupplierUsage`, in its order, with
+    an entry for each row."""
+
+    supplier_id: tuple[str, ...]
+    model: tuple[str, ...]
+    prompt_tokens: Sequence[int]
+    completion_tokens: Sequence[int]
+    cost_nano_usd: Sequence[int]
+    charged_nano_usd: Sequence[int]
+    charges: Sequence[int]
+
+    @classmethod
+    def of(cls, rows: Iterable[SupplierUsage]) -> UsageColumns:
+        """The columns of these rows."""
+        columns = tuple(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        return cls(*columns) if columns else NO_USAGE
+
+
+NO_USAGE = UsageColumns((), (), (), (), (), (), ())
+
+
+class SupplierTime(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """How long one supplier's GPUs of one class were verified to be there, and how good they were.
 
     `gpu_s` is seconds times GPUs, `quality_ppm` the part of the stipend that they earned.
@@ -47,18 +71,23 @@ class SlashBurn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     io: int
 
 
-class EpochInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an epoch learns from outside: usage, availability, slashes that are final, and the
-    price of a whole IO.
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What an epoch learns beside usage: the price of a whole IO, availability, and slashes that
+    are final.
 
     `gpu_time_to` is the last period of verified GPU time that some epoch has paid for.
     """
 
-    usage: tuple[SupplierUsage, ...]
     io_price_nano_usd: int | None
     availability: tuple[SupplierTime, ...] = ()
     gpu_time_to: int = 0
     slashed: tuple[SlashBurn, ...] = ()
+
+
+class EpochInputs(Outside, frozen=True, kw_only=True):
+    """All that an epoch learns: what it is stored with, and replayed from."""
+
+    usage: tuple[SupplierUsage, ...]
 
 
 class Payout(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +111,7 @@ class Payout(msgspec.Struct, frozen=True, gc=False):
 
 class PayoutColumns(NamedTuple):
     """The payouts of an epoch before they are rows: a list for each field of `Payout`, in its
-    order, with an entry for each supplier."""
+    order, with an entry for each supplier; empty where it is 0 for all of them."""
 
     supplier_id: list[str]
     stipend_nano_usd: list[int]
@@ -96,7 +125,8 @@ class PayoutColumns(NamedTuple):
 
     def rows(self) -> tuple[Payout, ...]:
         """The payouts themselves."""
-        return tuple(map(Payout, *self))
+        suppliers, *amounts = self
+        return tuple(map(Payout, suppliers, *(column or repeat(0) for column in amounts)))
 
     def together(self) -> Payout:
         """All of them added up, as a payout to nobody."""

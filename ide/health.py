@@ -22,7 +22,8 @@ def psi_ppm(revenue: int, obligation: int) -> int | None:
     """Revenue over obligation in millionths, None where nothing was owed."""
     if obligation == 0:
         return None
-    return min(PSI_PPM_MAX, revenue * PPM // obligation)
+    psi = revenue * PPM // obligation
+    return psi if psi < PSI_PPM_MAX else PSI_PPM_MAX
 
 
 def smooth(

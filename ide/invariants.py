@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import add, attrgetter
 
 import msgspec
 
 from ide.epoch import (
-    EpochInputs,
     EpochReport,
     EpochResult,
+    Outside,
     Payout,
     PayoutColumns,
     SlashBurn,
     SupplierTime,
-    SupplierUsage,
+    UsageColumns,
 )
 from ide.params import IdeParams, ShortfallRule
 from ide.state import IdeState, Smoothed
@@ -108,29 +108,28 @@ class InputTotals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     slashed_io: int
 
 
-def check_inputs(state: IdeState, inputs: EpochInputs) -> InputTotals:
+def check_inputs(state: IdeState, usage: UsageColumns, outside: Outside) -> InputTotals:
     """Every input is an amount, no (supplier, model) and no slash comes twice, the revenue fits the
     vault, and what was slashed circulated.
     """
-    rows = map(msgspec.structs.astuple, inputs.usage)
-    suppliers, models, *columns = list(zip(*rows, strict=True)) or _NO_USAGE
+    suppliers, models, *columns = usage
     _check_keys("usage", "model", suppliers, models)
     totals = list(map(sum, columns))
-    if suppliers and (min(map(min, columns)) < 0 or max(totals) > INT64_MAX):
+    if suppliers and (min(chain(*columns)) < 0 or max(totals) > INT64_MAX):
         for name, column, total in zip(_USAGE_NAMES, columns, totals, strict=True):
             check_amount(f"the least {name} of all usage", min(column))
             check_amount(f"{name} of all usage", total)
-    if inputs.availability:
-        _check_availability(inputs.availability)
-    if inputs.io_price_nano_usd is not None:
-        check_amount("price of IO", inputs.io_price_nano_usd)
+    if outside.availability:
+        _check_availability(outside.availability)
+    if outside.io_price_nano_usd is not None:
+        check_amount("price of IO", outside.io_price_nano_usd)
     prompt_tokens, completion_tokens, list_cost, revenue, _ = totals
     found = InputTotals(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         list_cost_nano_usd=list_cost,
         revenue_nano_usd=revenue,
-        slashed_io=_slashed_io(state, inputs.slashed) if inputs.slashed else 0,
+        slashed_io=_slashed_io(state, outside.slashed) if outside.slashed else 0,
     )
     vault = state.fee_vault_nano_usd + found.revenue_nano_usd
     check_amount("Fee Vault with the epoch's revenue", vault)
@@ -225,20 +224,20 @@ def _check_payouts(columns: PayoutColumns, sums: Payout, report: EpochReport) ->
     met = _added(value, usd, rounding, unpaid)
     if owed != met or len(met) != len(suppliers):
         raise InvariantError(f"payouts do not add up to what is owed, {owed}: {columns}")
-    if min(map(min, filter(any, columns[1:])), default=0) < 0:
+    if min(map(min, filter(None, columns[1:])), default=0) < 0:
         raise InvariantError(f"a payout has an amount below 0: {columns}")
-    worst = max(rounding) if any(rounding) else 0
+    worst = max(rounding, default=0)
     if worst and worst * IO_UNIT >= (report.io_price_nano_usd or 0):
         raise InvariantError(f"a payee lost {worst} nano-USD, a whole base unit, to rounding")
     if _SUMS(sums) != _SUMS(report):
         raise InvariantError(f"all payouts add up to {sums}, which is not what the epoch says")
 
 
-def _added(first: list[int], *columns: list[int]) -> list[int]:
-    for column in columns:
-        if any(column):
-            first = list(map(add, first, column))
-    return first
+def _added(*columns: list[int]) -> list[int]:
+    added: list[int] = []
+    for column in filter(None, columns):
+        added = list(map(add, added, column)) if added else column
+    return added
 
 
 def _check_debts(before: IdeState, params: IdeParams, result: EpochResult) -> None:
@@ -294,7 +293,7 @@ def _held_io(books: Books) -> int:
 
 
 def _debts(state: IdeState) -> int:
-    return sum(debt.nano_usd for debt in state.debts)
+    return sum([debt.nano_usd for debt in state.debts])
 
 
 def _equal(left: str, a: int, right: str, b: int) -> None:
@@ -331,6 +330,5 @@ _MOVED_NAMES = (
 )
 _MOVED = attrgetter(*_MOVED_NAMES)
 _SUMS = attrgetter(*Payout.__struct_fields__[1:])
-_NO_USAGE = [()] * len(SupplierUsage.__struct_fields__)
-_USAGE_NAMES = SupplierUsage.__struct_fields__[2:]
+_USAGE_NAMES = UsageColumns._fields[2:]
 """All but whose usage of which model."""

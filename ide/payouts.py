@@ -13,23 +13,24 @@ from operator import sub
 
 import msgspec
 
-from ide.epoch import EpochInputs, SupplierTime
+from ide.epoch import SupplierTime, UsageColumns
 from ide.params import HOUR_S, PPB, IdeParams, stipend_rates
 from ide.state import IdeState
 from metering.money import IO_UNIT, PPM, checked, mul_div_floor, split_by_weight
 
 
 class Earned(msgspec.Struct, frozen=True, gc=False):
-    """Nano-USD earned in an epoch: by supplier, in order, for being available, by supplier for
-    tokens, and the part of the second that goes by customers' list prices."""
+    """Nano-USD earned in an epoch: by supplier, in order, for being available; the same with what
+    tokens earned; and the part of the latter that goes by customers' list prices."""
 
     stipend: Mapping[str, int]
-    usage: Mapping[str, int]
+    obligation: Mapping[str, int]
     list_share: int
 
 
 class IoPayment(msgspec.Struct, frozen=True, gc=False):
-    """What the Reward Vault pays and what is left to pay, one entry per payee in each list."""
+    """What the Reward Vault pays and what is left to pay, one entry per payee in each list, or an
+    empty list where it is 0 for all."""
 
     needed_io: int
     released_io: int
@@ -39,37 +40,46 @@ class IoPayment(msgspec.Struct, frozen=True, gc=False):
     left_nano_usd: list[int]
 
 
-def earned(inputs: EpochInputs, params: IdeParams) -> Earned:
+def earned(
+    usage: UsageColumns, availability: tuple[SupplierTime, ...], params: IdeParams
+) -> Earned:
     """Stipend: rate of the class x verified GPU time x quality. Usage: the tokens at their rates,
     else a share of their list cost. Each row is rounded down."""
     rates = {rate.model: rate for rate in params.token_rates}
-    usage: dict[str, int] = {}
+    stipends = _stipends(availability, params)
+    obligations = {**stipends}
     list_share = 0
-    for row in inputs.usage:
-        if (rate := rates.get(row.model)) is None:
-            value = row.cost_nano_usd * params.usage_share_ppm // PPM
+    for supplier, model, prompts, completions, cost in zip(
+        usage.supplier_id,
+        usage.model,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cost_nano_usd,
+        strict=True,
+    ):
+        if (rate := rates.get(model)) is None:
+            value = cost * params.usage_share_ppm // PPM
             list_share += value
         else:
-            value = row.prompt_tokens * rate.prompt_nano_usd
-            value += row.completion_tokens * rate.completion_nano_usd
-        usage[row.supplier_id] = usage.get(row.supplier_id, 0) + value
-    return Earned(_stipends(inputs.availability, params), usage, list_share)
+            value = prompts * rate.prompt_nano_usd + completions * rate.completion_nano_usd
+        obligations[supplier] = obligations.get(supplier, 0) + value
+    return Earned(stipends, obligations, list_share)
 
 
 @lru_cache(maxsize=4)
 def _stipends(availability: tuple[SupplierTime, ...], params: IdeParams) -> Mapping[str, int]:
     """Kept, since the same fleet is often there for many epochs on end."""
-    hourly, scale = stipend_rates(params), PPM * HOUR_S
+    hourly = stipend_rates(params)
     stipends: dict[str, int] = {}
     for row in availability:
-        value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // scale
+        value = hourly.get(row.gpu_class, 0) * row.gpu_s * row.quality_ppm // PPM // HOUR_S
         stipends[row.supplier_id] = stipends.get(row.supplier_id, 0) + value
     return dict(sorted(stipends.items()))
 
 
 def releasable_io(state: IdeState, params: IdeParams) -> int:
     """Unemitted IO that may still be released: all but what is yet to be retired."""
-    return max(0, state.unemitted_io - max(0, params.retire_target_io - state.retired_unemitted_io))
+    return state.unemitted_io - _to_retire_io(state, params)
 
 
 def release_limit_io(state: IdeState, params: IdeParams) -> int:
@@ -80,8 +90,15 @@ def release_limit_io(state: IdeState, params: IdeParams) -> int:
 
 def retired_io(state: IdeState, params: IdeParams) -> int:
     """What of the IO that must never be emitted leaves the pool for good in one epoch."""
-    kept = min(state.unemitted_io, max(0, params.retire_target_io - state.retired_unemitted_io))
+    kept = _to_retire_io(state, params)
     return mul_div_floor(kept, params.retire_ppb_per_hour * params.epoch_s, PPB * HOUR_S)
+
+
+def _to_retire_io(state: IdeState, params: IdeParams) -> int:
+    kept = params.retire_target_io - state.retired_unemitted_io
+    if kept <= 0:
+        return 0
+    return kept if kept < state.unemitted_io else state.unemitted_io
 
 
 def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: int) -> IoPayment:
@@ -95,14 +112,14 @@ def pay_io(owed: list[int], limit_io: int, vault_io: int, price: int, cap_io: in
         needed = budget = checked(total * IO_UNIT // price)
         io = [usd * IO_UNIT // price for usd in owed]
         value = _worth(io, price)
-        rounding, left = list(map(sub, owed, value)), [0] * len(owed)
+        rounding, left = list(map(sub, owed, value)), []
     else:
         covered = cap_io * price <= total * IO_UNIT
         needed = cap_io if covered else mul_div_floor(total, IO_UNIT, price)
         budget = limit_io
         io = _split_limit(limit_io, owed, total, price)
         value = _worth(io, price)
-        rounding, left = [0] * len(owed), list(map(sub, owed, value))
+        rounding, left = [], list(map(sub, owed, value))
     return IoPayment(needed, max(0, budget - vault_io), io, value, rounding, left)
 
 
@@ -132,9 +149,9 @@ def _split_limit(limit_io: int, owed: list[int], total: int, price: int) -> list
 
 
 def pay_usd(owed: list[int], spendable_nano_usd: int) -> tuple[list[int], list[int]]:
-    """What is paid in nano-USD and what stays unpaid: all and nothing, or pro rata where the sum
-    is above `spendable_nano_usd`."""
+    """What is paid in nano-USD and what stays unpaid: all and nothing (an empty list), or pro rata
+    where the sum is above `spendable_nano_usd`."""
     if sum(owed) <= spendable_nano_usd:
-        return owed, [0] * len(owed)
+        return owed, []
     paid = split_by_weight(spendable_nano_usd, owed)
     return paid, list(map(sub, owed, paid))

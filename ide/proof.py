@@ -13,7 +13,7 @@ import msgspec
 
 from ide.canonical import canonical_json, text_hash
 from ide.commitment import EpochHead, PayoutLeaf, charge_roots, head_hash, text_leaf
-from ide.epoch import EpochInputs, Payout, SupplierUsage
+from ide.epoch import Payout, SupplierUsage, UsageColumns
 from ide.merkle import root_of_path
 from ide.params import IdeParams, params_from_dict
 from ide.payouts import earned
@@ -153,13 +153,10 @@ def _check_earned(leaf: PayoutLeaf, params: IdeParams) -> None:
     named += [row.supplier_id for row in leaf.availability]
     if any(name != supplier for name in named):
         raise ProofError("the usage is that of another supplier")
-    inputs = EpochInputs(usage=leaf.usage, io_price_nano_usd=None, availability=leaf.availability)
-    worth = earned(inputs, params)
-    stipend, tokens = worth.stipend.get(supplier, 0), worth.usage.get(supplier, 0)
-    if (stipend, stipend + tokens) != (payout.stipend_nano_usd, payout.obligation_nano_usd):
-        raise ProofError(
-            f"the usage earns {stipend + tokens} nano-USD, not {payout.obligation_nano_usd}"
-        )
+    worth = earned(UsageColumns.of(leaf.usage), leaf.availability, params)
+    stipend, obligation = worth.stipend.get(supplier, 0), worth.obligation.get(supplier, 0)
+    if (stipend, obligation) != (payout.stipend_nano_usd, payout.obligation_nano_usd):
+        raise ProofError(f"the usage earns {obligation} nano-USD, not {payout.obligation_nano_usd}")
 
 
 def _check_charges(shown: Sequence[Json], leaf: PayoutLeaf, head: EpochHead) -> None:

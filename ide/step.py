@@ -23,7 +23,15 @@ from operator import add
 import msgspec
 
 from ide import burn, health, invariants, payouts
-from ide.epoch import EpochInputs, EpochReport, EpochResult, Payout, PayoutColumns
+from ide.epoch import (
+    EpochInputs,
+    EpochReport,
+    EpochResult,
+    Outside,
+    Payout,
+    PayoutColumns,
+    UsageColumns,
+)
 from ide.params import IdeParams, PaymentOrder, ShortfallRule
 from ide.proposal import proposal
 from ide.state import Debt, IdeState, Smoothed, reserve_nano_usd
@@ -68,21 +76,21 @@ class _Worked(msgspec.Struct, frozen=True, gc=False):
 
 def step(state: IdeState, inputs: EpochInputs, params: IdeParams) -> EpochResult:
     """The epoch after `state`. Raises InvariantError if a value is impossible, in or out."""
-    result, columns = totals(state, inputs, params)
+    result, columns = totals(state, UsageColumns.of(inputs.usage), inputs, params)
     report = msgspec.structs.replace(result.report, payouts=columns.rows())
     return EpochResult(state=result.state, report=report)
 
 
 def totals(
-    state: IdeState, inputs: EpochInputs, params: IdeParams
+    state: IdeState, usage: UsageColumns, outside: Outside, params: IdeParams
 ) -> tuple[EpochResult, PayoutColumns]:
     """`step` but for its rows, for whoever looks at no single supplier: all is paid and checked,
-    the report's payouts are still columns."""
+    the usage and the report's payouts are columns."""
     invariants.check_state(state, params)
-    came = invariants.check_inputs(state, inputs)
+    came = invariants.check_inputs(state, usage, outside)
     revenue = came.revenue_nano_usd
-    price = usable_price(inputs, params)
-    owed = _owed(state, inputs, params)
+    price = usable_price(outside, params)
+    owed = _owed(state, payouts.earned(usage, outside.availability, params))
     paid = _pay(owed, revenue, price, state, params)
     columns = _columns(owed, paid)
     sums = columns.together()
@@ -105,24 +113,21 @@ def totals(
     return result, columns
 
 
-def usable_price(inputs: EpochInputs, params: IdeParams) -> int | None:
+def usable_price(outside: Outside, params: IdeParams) -> int | None:
     """The price of one IO in nano-USD, or None if there is none or it is below the floor."""
-    price = inputs.io_price_nano_usd
+    price = outside.io_price_nano_usd
     return price if price is not None and price >= params.price_floor_nano_usd else None
 
 
-def _owed(state: IdeState, inputs: EpochInputs, params: IdeParams) -> _Owed:
-    earned = payouts.earned(inputs, params)
+def _owed(state: IdeState, earned: payouts.Earned) -> _Owed:
     debts = {debt.supplier_id: debt.nano_usd for debt in state.debts}
-    stipends = earned.stipend
-    if not earned.usage.keys() <= stipends.keys() >= debts.keys():
-        everyone = sorted({**stipends, **earned.usage, **debts})
+    stipends, obligations = earned.stipend, earned.obligation
+    if len(obligations) > len(stipends) or not debts.keys() <= stipends.keys():
+        everyone = sorted({**obligations, **debts})
         stipends = {supplier: stipends.get(supplier, 0) for supplier in everyone}
-    obligations = {**stipends}
-    for supplier, nano_usd in earned.usage.items():
-        obligations[supplier] += nano_usd
+        obligations = {supplier: obligations.get(supplier, 0) for supplier in everyone}
     obligation = list(obligations.values())
-    debt = [debts.get(supplier, 0) for supplier in stipends] if debts else [0] * len(stipends)
+    debt = [debts.get(supplier, 0) for supplier in stipends] if debts else []
     return _Owed(
         suppliers=list(stipends),
         stipend=list(stipends.values()),
@@ -148,8 +153,7 @@ def _pay(owed: _Owed, revenue: int, price: int | None, state: IdeState, params: 
 
 def _pay_io(owed: list[int], limit: int, price: int | None, state: IdeState) -> payouts.IoPayment:
     if price is None:
-        nothing = [0] * len(owed)
-        return payouts.IoPayment(0, 0, nothing, nothing, nothing, owed)
+        return payouts.IoPayment(0, 0, [], [], [], owed)
     return payouts.pay_io(owed, limit, state.reward_vault_io, price, state.cap_io)
 
 

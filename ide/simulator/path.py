@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from ide.canonical import record_hash
-from ide.epoch import EpochReport
+from ide.epoch import NO_USAGE, EpochReport
 from ide.legacy import emitted_io
 from ide.params import DAY_S, MONTH_S
 from ide.payouts import earned
@@ -112,7 +112,8 @@ class _Engine:
     def __init__(self, scenario: Scenario, epoch_s: int) -> None:
         self._params = msgspec.structs.replace(scenario.params, epoch_s=epoch_s)
         self._fleet = Fleet(scenario, epoch_s)
-        self._stipends = sum(earned(self._fleet.whole(), self._params).stipend.values())
+        stipend = earned(NO_USAGE, self._fleet.whole(), self._params).stipend
+        self._stipends = sum(stipend.values())
         self._epochs = epochs_a_day(epoch_s)
         self._churn = scenario.churn
         self._there_ppm = PPM
@@ -122,12 +123,12 @@ class _Engine:
         )
 
     def day(self, day: Day) -> IdeDay:
-        inputs = self._fleet.inputs(day, self._there_ppm)
+        usage, outside = self._fleet.epoch(day, self._there_ppm)
         revenue = obligation = income = stipends = owed = met = unpaid = alarms = 0
         proposed = False
         state, params = self.state, self._params
         for _ in range(self._epochs):
-            result, _ = totals(state, inputs, params)
+            result, _ = totals(state, usage, outside, params)
             state, report = result.state, result.report
             paid = report.io_value_nano_usd + report.rounding_nano_usd + report.usd_paid_nano_usd
             due = report.obligation_nano_usd + report.debt_before_nano_usd
@@ -137,7 +138,8 @@ class _Engine:
             stipends += report.stipend_nano_usd * paid // due if due else 0
             owed += due
             met += paid
-            unpaid = max(unpaid, report.unpaid_nano_usd)
+            if report.unpaid_nano_usd > unpaid:
+                unpaid = report.unpaid_nano_usd
             alarms += len(report.alarms)
             proposed = proposed or report.proposal is not None
         self.state = state
@@ -171,8 +173,8 @@ class _Engine:
         whole = self._there_ppm == day.gpus_ppm == day.compute_price_ppm == PPM
         if whole and day.demand_ppm == day.unshocked_demand_ppm:
             return report.obligation_nano_usd, report.stipend_nano_usd
-        usage = earned(self._fleet.unshocked(day), self._params).usage
-        return self._stipends + sum(usage.values()), self._stipends
+        tokens = earned(self._fleet.unshocked(day), (), self._params).obligation
+        return self._stipends + sum(tokens.values()), self._stipends
 
 
 class _Legacy:
@@ -186,7 +188,8 @@ class _Legacy:
 
     def day(self, day: Day, revenue: int) -> LegacyDay:
         emitted = emitted_io(self._age_s + DAY_S) - emitted_io(self._age_s)
-        emitted = min(emitted, self._unemitted_io)
+        if emitted > self._unemitted_io:
+            emitted = self._unemitted_io
         self._age_s += DAY_S
         self._unemitted_io -= emitted
         income = emitted * day.price_nano_usd // IO_UNIT
@@ -216,4 +219,5 @@ def churned(there_ppm: int, got: int, used_to: int, churn: Churn) -> int:
     """The part of the fleet that is there tomorrow, in millionths."""
     if got * PPM < used_to * churn.break_even_ppm:
         return there_ppm - there_ppm * churn.leave_ppm_per_day // PPM
-    return min(PPM, there_ppm + churn.return_ppm_per_day)
+    there_ppm += churn.return_ppm_per_day
+    return there_ppm if there_ppm < PPM else PPM

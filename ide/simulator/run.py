@@ -119,9 +119,7 @@ def process_pool(workers: int) -> Iterator[Map]:
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield lambda function, jobs: pool.map(
-            function, jobs, chunksize=max(1, min(4, len(jobs) // (workers * 4)))
-        )
+        yield pool.map
 
 
 def _outcome(path: Path, plan: Plan) -> Outcome:

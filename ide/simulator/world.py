@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from itertools import repeat
 from typing import Protocol
 
 import msgspec
 
-from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
+from ide.epoch import NO_USAGE, Outside, SupplierTime, UsageColumns
 from ide.gpu_table import gpu_table
 from ide.params import DAY_S, MONTH_S
 from ide.simulator.scenario import MODEL, Event, Scenario, What
@@ -115,7 +114,10 @@ class Fleet:
         self._counts = {name: count for name, count in sorted(scenario.fleet.items()) if count}
         self._market = scenario.market
         serving = [name for name in self._counts if table.pool.get(name) == "enterprise"]
-        self._serving = serving or list(self._counts)
+        self._serving = tuple(serving or self._counts)
+        self._models = (MODEL,) * len(self._serving)
+        self._no_prompts = (0,) * len(self._serving)
+        self._charges = (1,) * len(self._serving)
         weights = [
             self._counts[name] * table.multiplier_ppm.get(name, PPM) for name in self._serving
         ]
@@ -126,37 +128,34 @@ class Fleet:
         self._tokens = revenue * epoch_s // (MONTH_S * scenario.market.tokens_nano_usd)
         self._there: tuple[int, tuple[SupplierTime, ...]] | None = None
 
-    def inputs(self, day: Day, there_ppm: int) -> EpochInputs:
+    def epoch(self, day: Day, there_ppm: int) -> tuple[UsageColumns, Outside]:
         """One epoch of that day with `there_ppm` of the fleet active."""
         there_ppm = there_ppm * day.gpus_ppm // PPM
         most_ppm = self._market.headroom_ppm * there_ppm // PPM
         served_ppm = min(day.demand_ppm, most_ppm)
-        return EpochInputs(
-            usage=self._usage(served_ppm, day.compute_price_ppm),
+        return self._usage(served_ppm, day.compute_price_ppm), Outside(
             io_price_nano_usd=day.price_nano_usd if day.oracle else None,
             availability=self._availability(there_ppm),
         )
 
-    def unshocked(self, day: Day) -> EpochInputs:
+    def unshocked(self, day: Day) -> UsageColumns:
         """The usage of the same epoch if nothing had happened; its availability is `whole`."""
-        usage = self._usage(day.unshocked_demand_ppm, PPM)
-        return EpochInputs(usage=usage, io_price_nano_usd=None)
+        return self._usage(day.unshocked_demand_ppm, PPM)
 
-    def whole(self) -> EpochInputs:
-        """An epoch in which all of the fleet is there and nobody asks for anything."""
-        return EpochInputs(usage=(), io_price_nano_usd=None, availability=self._availability(PPM))
+    def whole(self) -> tuple[SupplierTime, ...]:
+        """The availability of an epoch in which all of the fleet is there."""
+        return self._availability(PPM)
 
-    def _usage(self, served_ppm: int, compute_price_ppm: int) -> tuple[SupplierUsage, ...]:
+    def _usage(self, served_ppm: int, compute_price_ppm: int) -> UsageColumns:
         tokens = self._tokens * served_ppm // PPM
         price = self._market.tokens_nano_usd * compute_price_ppm // PPM
         whole = self._whole_weight
         if not tokens or not whole:
-            return ()
+            return NO_USAGE
         shares = [tokens * weight // whole for weight in self._weights]
         costs = [share * price for share in shares]
-        models, no_prompts, charges = repeat(MODEL), repeat(0), repeat(1)
-        return tuple(
-            map(SupplierUsage, self._serving, models, no_prompts, shares, costs, costs, charges)
+        return UsageColumns(
+            self._serving, self._models, self._no_prompts, shares, costs, costs, self._charges
         )
 
     def _availability(self, there_ppm: int) -> tuple[SupplierTime, ...]:
@@ -171,16 +170,10 @@ def _availability(
     counts: tuple[tuple[str, int], ...], epoch_s: int, there_ppm: int
 ) -> tuple[SupplierTime, ...]:
     """Kept, so that the paths of a process share these rows, and what is known of them."""
-    return tuple(
-        SupplierTime(
-            supplier_id=name,
-            gpu_class=name,
-            gpu_s=count * epoch_s * there_ppm // PPM,
-            quality_ppm=PPM,
-        )
-        for name, count in counts
-        if there_ppm
-    )
+    if not there_ppm:
+        return ()
+    each_s = epoch_s * there_ppm
+    return tuple([SupplierTime(name, name, count * each_s // PPM, PPM) for name, count in counts])
 
 
 def epochs_a_day(epoch_s: int) -> int:

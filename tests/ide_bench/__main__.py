@@ -19,8 +19,6 @@ from ide.simulator.scenario import NAMES, built_in
 from ide.simulator.words import percent_text, ratio_text
 from metering.money import IO_UNIT
 
-from .hostile import play
-
 ROOT = Path(__file__).parents[2]
 MODEL = Path(__file__).with_name("radcad_model.py")
 
@@ -123,6 +121,8 @@ def scenarios() -> None:
 @click.option("--sequences", default=20_000, show_default=True)
 def hostile(sequences: int) -> None:
     """Sequences of epochs with inputs nobody should send: every invariant, and replay."""
+    from .hostile import play  # Hypothesis, which each process of `pace` would import too
+
     started = time.process_time()
     counts = play(sequences)
     click.echo(

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from functools import partial
-from operator import add, sub
+from operator import add
 from random import Random
 from typing import Any
 
@@ -20,13 +20,12 @@ from radcad import Engine, Model, Simulation
 from radcad.engine import Backend
 
 from ide import burn, health, payouts
-from ide.epoch import EpochInputs
 from ide.params import DAY_S, IdeParams
 from ide.proposal import proposal
 from ide.simulator.scenario import built_in
 from ide.simulator.world import Fleet, days_of
 from ide.state import IdeState, opening_state
-from ide.step import step
+from ide.step import totals
 from metering.money import PPM
 
 Values = dict[str, Any]
@@ -42,11 +41,11 @@ COMPARED = (
 
 def owed(params: Values, _substep: int, _history: object, state: Values) -> Values:
     ide: IdeParams = params["ide"]
-    inputs: EpochInputs = params["inputs"][state["timestep"]]
-    earned = payouts.earned(inputs, ide)
-    suppliers = sorted({**earned.stipend, **earned.usage, **state["debts"]})
-    obligation = [earned.stipend.get(name, 0) + earned.usage.get(name, 0) for name in suppliers]
-    revenue = sum(row.charged_nano_usd for row in inputs.usage)
+    usage, outside = params["inputs"][state["timestep"]]
+    earned = payouts.earned(usage, outside.availability, ide)
+    suppliers = sorted({**earned.obligation, **state["debts"]})
+    obligation = [earned.obligation.get(name, 0) for name in suppliers]
+    revenue = sum(usage.charged_nano_usd)
     return {
         "suppliers": suppliers,
         "owed": [
@@ -54,7 +53,7 @@ def owed(params: Values, _substep: int, _history: object, state: Values) -> Valu
             for new, name in zip(obligation, suppliers, strict=True)
         ],
         "revenue": revenue,
-        "price": inputs.io_price_nano_usd,
+        "price": outside.io_price_nano_usd,
         "smoothed": health.smooth(
             state["smoothed"],
             revenue,
@@ -74,8 +73,7 @@ def pay(params: Values, _substep: int, _history: object, state: Values) -> Value
         0, state["fee_vault_nano_usd"] - state["buyback_due_nano_usd"] + state["revenue"]
     )
     io = payouts.pay_io(state["owed"], limit, state["reward_vault_io"], state["price"], now.cap_io)
-    left = list(map(sub, map(sub, state["owed"], io.value_nano_usd), io.rounding_nano_usd))
-    usd, unpaid = payouts.pay_usd(left, spendable)
+    usd, unpaid = payouts.pay_usd(io.left_nano_usd, spendable)
     released, paid = io.released_io, sum(io.io)
     return {
         "retiring": payouts.retired_io(now, ide),
@@ -84,10 +82,10 @@ def pay(params: Values, _substep: int, _history: object, state: Values) -> Value
         "reward_vault_io": state["reward_vault_io"] + released - paid,
         "supplier_io": state["supplier_io"] + paid,
         "fee_vault_nano_usd": state["fee_vault_nano_usd"] + state["revenue"] - sum(usd),
-        "paid": list(map(add, io.value_nano_usd, usd)),
+        "paid": list(map(add, io.value_nano_usd, usd)) if usd else io.value_nano_usd,
         "usd_paid": sum(usd),
         "left": spendable - sum(usd),
-        "debts": {name: due for name, due in zip(state["suppliers"], unpaid, strict=True) if due},
+        "debts": dict(zip(state["suppliers"], unpaid, strict=True)) if unpaid else {},
     }
 
 
@@ -177,12 +175,12 @@ def main(epochs: int) -> None:
     params = msgspec.structs.replace(scenario.params, epoch_s=DAY_S)
     fleet = Fleet(scenario, DAY_S)
     days = days_of(scenario, epochs, Random(1), central=True)
-    inputs = [fleet.inputs(day, PPM) for day in days]
+    inputs = [fleet.epoch(day, PPM) for day in days]
     fastest_step = fastest_radcad = float("inf")
     for _ in range(3):
         state, started = opening_state(params), time.process_time()
-        for epoch in inputs:
-            state = step(state, epoch, params).state
+        for usage, outside in inputs:
+            state = totals(state, usage, outside, params)[0].state
         fastest_step = min(fastest_step, time.process_time() - started)
         model = Model(
             initial_state=opening(params),

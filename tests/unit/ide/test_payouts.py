@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ide.epoch import EpochInputs, SupplierTime, SupplierUsage
+from ide.epoch import NO_USAGE, SupplierTime, SupplierUsage, UsageColumns
 from ide.params import IdeParams, Stipend, TokenRate, stipend_rates
 from ide.payouts import earned, pay_io, pay_usd, releasable_io, release_limit_io, retired_io
 from ide.state import opening_state
@@ -24,10 +24,6 @@ def usage(supplier: str, model: str, cost: int) -> SupplierUsage:
     )
 
 
-def inputs(*rows: SupplierUsage, there: tuple[SupplierTime, ...] = ()) -> EpochInputs:
-    return EpochInputs(usage=rows, io_price_nano_usd=CENTS_16, availability=there)
-
-
 def gpus(supplier: str, gpu_class: str, gpu_s: int, quality_ppm: int = 1_000_000) -> SupplierTime:
     return SupplierTime(
         supplier_id=supplier, gpu_class=gpu_class, gpu_s=gpu_s, quality_ppm=quality_ppm
@@ -36,16 +32,16 @@ def gpus(supplier: str, gpu_class: str, gpu_s: int, quality_ppm: int = 1_000_000
 
 def test_usage_earns_the_share_of_list_cost_added_over_models() -> None:
     rows = [usage("a", "m", 1_000), usage("a", "n", 101), usage("b", "m", 1)]
-    worked = earned(inputs(*rows), IdeParams())
-    assert worked.usage == {"a": 770, "b": 0}
+    worked = earned(UsageColumns.of(rows), (), IdeParams())
+    assert worked.obligation == {"a": 770, "b": 0}
     assert (worked.list_share, worked.stipend) == (770, {})
 
 
 def test_a_token_rate_pays_tokens_whatever_the_customer_paid() -> None:
     rate = TokenRate(model="m", prompt_nano_usd=30, completion_nano_usd=200)
     rows = [usage("a", "m", 1), usage("a", "other", 1_000)]
-    worked = earned(inputs(*rows), IdeParams(token_rates=(rate,)))
-    assert worked.usage == {"a": 10 * 30 + 5 * 200 + 700}
+    worked = earned(UsageColumns.of(rows), (), IdeParams(token_rates=(rate,)))
+    assert worked.obligation == {"a": 10 * 30 + 5 * 200 + 700}
     assert worked.list_share == 700
 
 
@@ -59,21 +55,23 @@ def test_a_stipend_is_rate_times_verified_time_times_quality() -> None:
         gpus("c", "A10", 3_600),  # dropped from the table
         gpus("c", "abacus", 3_600),
     )
-    worked = earned(inputs(there=there), IdeParams())
+    worked = earned(NO_USAGE, there, IdeParams())
     assert worked.stipend == {"a": 2_400_000_000 + 3_750_000, "b": 270_000_000, "c": 0}
 
 
 def test_a_stipend_of_ones_own_stands_in_for_the_tables() -> None:
     own = Stipend(gpu_class="abacus", nano_usd_per_hour=7_200)
     params = IdeParams(stipends=(own,))
-    worked = earned(inputs(there=(gpus("a", "abacus", 1_800),)), params)
+    worked = earned(NO_USAGE, (gpus("a", "abacus", 1_800),), params)
     assert worked.stipend == {"a": 3_600}
 
 
 def test_the_same_time_earns_by_the_parameters_of_each_epoch() -> None:
-    there = inputs(there=(gpus("a", "H100-PCIe", 3_600),))
+    there = (gpus("a", "H100-PCIe", 3_600),)
     dearer = IdeParams(hardware_nano_usd=2 * IdeParams().hardware_nano_usd)
-    earnings = [earned(there, params).stipend for params in (IdeParams(), dearer, IdeParams())]
+    earnings = [
+        earned(NO_USAGE, there, params).stipend for params in (IdeParams(), dearer, IdeParams())
+    ]
     assert earnings == [{"a": 300_000_000}, {"a": 600_000_000}, {"a": 300_000_000}]
 
 
@@ -99,7 +97,7 @@ def test_the_limit_is_shared_pro_rata_to_the_base_unit() -> None:
     assert paid.io == [76, 25]
     assert paid.released_io == 101
     assert paid.needed_io == 2_500
-    assert paid.rounding_nano_usd == [0, 0]
+    assert paid.rounding_nano_usd == []
     assert paid.value_nano_usd == [122, 40]
 
 
@@ -116,7 +114,7 @@ def test_a_need_beyond_all_io_is_reported_as_the_cap() -> None:
 
 
 def test_usd_pro_rata_sums_to_what_there_is() -> None:
-    assert pay_usd([5, 7], 12) == ([5, 7], [0, 0])
+    assert pay_usd([5, 7], 12) == ([5, 7], [])
     assert pay_usd([1, 1, 1], 2) == ([1, 1, 0], [0, 0, 1])
     assert pay_usd([10, 20], 0) == ([0, 0], [10, 20])
     assert pay_usd([], 0) == ([], [])
