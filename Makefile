@@ -49,13 +49,13 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench $(ARGS)
 
 endurance: install
-	@$(BIN)/python -m tests.bench endurance $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench endurance $(ARGS)
 
 overload: install
-	@$(BIN)/python -m tests.bench overload $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m tests.bench overload $(ARGS)
 
 ledger-bench: install
 	@PYTHONPATH=tests $(BIN)/python -m tests.bench ledger $(ARGS)

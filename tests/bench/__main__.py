@@ -178,7 +178,7 @@ def _tell(name: str, findings: list[Finding]) -> bool:
 def route_command(nodes: tuple[int, ...], as_json: bool) -> None:
     """What it takes to choose a node, by policy and number of nodes. A minute.
 
-    Example: python -m tests.bench route --nodes 64
+    Example: make bench ARGS='route --nodes 64'
     """
     costs = [cost for count in nodes for cost in measure_choices(count)]
     if as_json:
